@@ -1,0 +1,32 @@
+"""From raw data to the report: `snakemake` makes everything of the scale that config.yaml names."""
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/common.smk"
+include: "workflow/data.smk"
+include: "workflow/train.smk"
+include: "workflow/probe.smk"
+include: "workflow/statistics.smk"
+include: "workflow/figure.smk"
+include: "workflow/report.smk"
+
+
+rule all:
+    """Everything of one scale: figures, claims and the report."""
+    default_target: True
+    input:
+        expand(
+            "results/{scale}/figures/{figure}.{format}",
+            scale=config["scale"],
+            figure=[*config["figures"], "claims"],
+            format=["pdf", "png"],
+        ),
+        expand("results/{scale}/statistics/claims.csv", scale=config["scale"]),
+        expand("results/{scale}/report/{file}", scale=config["scale"], file=report_files()),
+
+
+
+onsuccess:
+    print(where_results_are())

@@ -1,0 +1,162 @@
+"""Stage 5: judge every claim of the configuration by one number per seed."""
+
+import numpy as np
+import pandas as pd
+
+from bnopt import artefacts, runtime, summaries, verdicts
+
+# What others read, in this order; then what helps to read it.
+COLUMNS = [
+    "claim", "place", "statement", "quantity", "condition_a", "condition_b", "expected", "margin",
+    "effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict",
+    "flips_under", "paper_value", "family", "compare", "p_floor", "reason",
+]  # fmt: skip
+CHANCE = "chance"
+
+
+def judge(tables, *, claims, quantities):
+    """Return three tables: the claims with their verdicts, their sensitivity, and the numbers per seed.
+
+    tables: name -> table with a value per quantity, run and step; `training` is always among them.
+    claims: id -> place, family, statement, quantity, layers, condition_a, condition_b, expected,
+    margin, paper_value. quantities: name -> table, column, summary, compare, floor, sensitivity.
+
+    With a, b the numbers of the conditions at one seed, an effect is a − b or, for positive
+    quantities, log(max(a, floor) / max(b, floor)); the margin of a log ratio is given as a factor.
+    """
+    rows, sensitivity, numbers = [], [], []
+    for name, claim in claims.items():
+        quantity = quantities[claim["quantity"]]
+        pairs = _pairs(tables, claim, quantity)
+        primary = _assess(pairs, claim, quantity, quantity["summary"])
+        others = [
+            _assess(pairs, claim, quantity, summary) | {"summary": summary}
+            for summary in quantity["sensitivity"]
+        ]
+        if not np.isfinite(primary["effects"]).all():
+            others.append(_assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
+                          | {"summary": "finite_only"})
+        flips = [o["summary"] for o in others if o["verdict"] != primary["verdict"]]
+        rows.append({
+            "claim": name,
+            **{key: claim[key] for key in (
+                "place", "statement", "quantity", "condition_a", "condition_b", "expected",
+                "family", "paper_value",
+            )},
+            "compare": quantity["compare"],
+            "margin": _margin(claim, quantity),
+            "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
+            "flips_under": ";".join(flips),
+            **primary,
+        })
+        sensitivity += [
+            {"claim": name, "summary": quantity["summary"], **primary},
+            *({"claim": name, **other} for other in others),
+        ]
+        numbers += [
+            {"claim": name, "seed": pair["seed"], "effect": effect}
+            for pair, effect in zip(pairs, primary["effects"], strict=True)
+        ]
+    verdict_rows = pd.DataFrame(rows)
+    verdict_rows["p_holm"] = verdict_rows.groupby("family")["p_sign_flip"].transform(_holm)
+    columns = ["claim", "summary", "effect", "ci_low", "ci_high", "n", "verdict", "reason"]
+    return verdict_rows[COLUMNS], pd.DataFrame(sensitivity)[columns], pd.DataFrame(numbers)
+
+
+def _pairs(tables, claim, quantity):
+    """Return, for each seed both conditions were run with, their values and training losses by step."""
+    table, training = tables[quantity["table"]], tables["training"]
+    if claim["layers"]:
+        table = table[table["layer"].isin(claim["layers"])]
+    by_run = dict(list(table.groupby(["condition", "seed"])))
+    curves = dict(list(training.groupby(["condition", "seed"])))
+    a, b = claim["condition_a"], claim["condition_b"]
+    pairs = []
+    for seed in sorted({seed for _, seed in by_run}):
+        of_chance = b == CHANCE
+        runs = [(a, seed)] if of_chance else [(a, seed), (b, seed)]
+        if not all(run in by_run for run in runs):
+            continue
+        columns = [quantity["column"], CHANCE if of_chance else quantity["column"]]
+        values = [
+            _by_step(by_run[run], column)
+            for run, column in zip([(a, seed), runs[-1]], columns, strict=True)
+        ]
+        diverged = [bool(curves[run]["diverged"].any()) for run in runs]
+        losses = [_by_step(curves[run], "loss") for run in (runs[0], runs[-1])]
+        pairs.append({
+            "seed": seed, "values": values, "losses": losses, "diverged": diverged,
+        })
+    return pairs
+
+
+def _by_step(rows, column):
+    """Return a column by step: the mean over layers where there are several; steps without it dropped."""
+    return rows.groupby("step")[column].mean().dropna()
+
+
+def _assess(pairs, claim, quantity, summary, *, finite_only=False):
+    """Return n, the effect of each seed, and what `verdicts.assess` says of them."""
+    effects = np.array([_effect(pair, quantity, summary) for pair in pairs])
+    kept = effects[np.isfinite(effects)] if finite_only else effects[~np.isnan(effects)]
+    result = {"n": len(kept), "effects": effects, "p_floor": 0.5 ** len(kept), "reason": ""}
+    if len(kept) < 2:
+        missing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_sign_flip"), np.nan)
+        reason = f"an interval needs at least 2 seeds with both conditions, found {len(kept)}"
+        return result | missing | {"verdict": "not run", "reason": reason, "p_floor": np.nan}
+    margin = _margin(claim, quantity)
+    return result | verdicts.assess(kept, expected=claim["expected"], margin=margin)
+
+
+def _effect(pair, quantity, summary):
+    if summary == "equal_loss":
+        a, b = summaries.equal_loss(*pair["values"], *pair["losses"])
+        return _compare(a, b, quantity).mean() if len(a) else np.nan
+    numbers = [summaries.OF_ONE_RUN[summary](values) for values in pair["values"]]
+    if quantity["compare"] == "log_ratio":
+        # Of a diverged run nothing is recorded any more; such a quantity then counts as infinite.
+        numbers = [np.inf if diverged else number
+                   for number, diverged in zip(numbers, pair["diverged"], strict=True)]
+    return _compare(*numbers, quantity)
+
+
+def _compare(a, b, quantity):
+    """Return a − b or log(a / b); 0 where both are infinite: neither is the larger."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if quantity["compare"] == "log_ratio":
+        a, b = np.log(np.maximum(a, quantity["floor"])), np.log(np.maximum(b, quantity["floor"]))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(a) & (a == b), 0.0, a - b)
+
+
+def _margin(claim, quantity):
+    return np.log(claim["margin"]) if quantity["compare"] == "log_ratio" else claim["margin"]
+
+
+def _holm(p_values):
+    adjusted = p_values.copy()
+    adjusted[p_values.notna()] = verdicts.holm(p_values.dropna())
+    return adjusted
+
+
+def main(argv=None):
+    """Judge all claims from the command line."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("--tables", nargs="+", required=True, help="in the order of the settings")
+    parser.add_argument("--claims", required=True, help="table to write (.csv)")
+    parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
+    parser.add_argument("--numbers", required=True, help="table to write (.csv)")
+    options = parser.parse_args(argv)
+    names = options.settings.pop("tables")
+    tables = {
+        name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)
+    }
+    results = judge(tables, **options.settings)
+    for table, file in zip(
+        results, (options.claims, options.sensitivity, options.numbers), strict=True
+    ):
+        artefacts.write_table(table, file)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,194 @@
+"""Stage 1: prepare the images of a scale once, as one compact file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bnopt import artefacts, images, runtime
+from bnopt.images import Images
+from bnopt.runtime import StudyError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+def prepare(*, images, cache):
+    """Return the images named by `images`.
+
+    images: `digits` (embedded in scikit-learn), `cifar10` (downloaded to the folder `cache`), or the
+    path of a folder tree `train/<class>/*`, `test/<class>/*`.
+    """
+    if images == "digits":
+        return digits()
+    if images == "cifar10":
+        return cifar10(cache)
+    return folder(Path(images))
+
+
+def digits():
+    """Return the UCI digits: 1,797 grey images of 8 x 8, a stratified fifth of them for testing.
+
+    scikit-learn embeds them without a split into training and test.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    pixels = pixels.reshape(-1, 1, 8, 8).astype(np.uint8)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
+    )
+    return _images(
+        (pixels[train], labels[train]),
+        (pixels[test], labels[test]),
+        classes=[str(digit) for digit in range(10)],
+        source="UCI digits, as embedded in scikit-learn",
+    )
+
+
+def cifar10(cache):
+    """Return CIFAR-10 through torchvision, which downloads it once and checks its MD5 sums."""
+    from torchvision.datasets import CIFAR10
+
+    try:
+        train, test = (CIFAR10(cache, train=train, download=True) for train in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise StudyError(
+            f"CIFAR-10: expected to download it, or to find it whole in {cache}, found: {error}. "
+            "Check the network and delete a damaged archive, or put cifar-10-python.tar.gz "
+            "there yourself, or use a folder of images: --config images=PATH"
+        ) from error
+    return _images(
+        *((part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)),
+        classes=train.classes,
+        source="CIFAR-10 (Krizhevsky, 2009)",
+    )
+
+
+def folder(root):
+    """Return the images of a folder tree `train/<class>/*`, `test/<class>/*`, in order of their names.
+
+    Raises StudyError if a part is missing or empty, there are fewer than two classes, the classes of
+    the parts differ, a file is not an image, or images differ in size or number of channels.
+    """
+    classes = {part: _subfolders(root / part) for part in ("train", "test")}
+    if classes["train"] != classes["test"]:
+        different = sorted(set(classes["train"]) ^ set(classes["test"]))
+        raise StudyError(
+            f"{root}: expected the same classes in train/ and test/, "
+            f"found {', '.join(different)} in only one of them"
+        )
+    if len(classes["train"]) < 2:
+        raise StudyError(
+            f"{root / 'train'}: expected a folder for each of two or more classes, "
+            f"found {', '.join(classes['train']) or 'none'}"
+        )
+    first = None
+    parts = []
+    for part in ("train", "test"):
+        pixels, labels = [], []
+        for label, name in enumerate(classes[part]):
+            for file in _image_files(root / part / name):
+                image = _read_image(file)
+                first = first or (file, image.shape)
+                if image.shape != first[1]:
+                    raise StudyError(
+                        f"{file}: expected {_describe(first[1])} as in {first[0]}, "
+                        f"found {_describe(image.shape)}"
+                    )
+                pixels.append(image)
+                labels.append(label)
+        parts.append((np.stack(pixels), labels))
+    return _images(*parts, classes=classes["train"], source=f"images from the folder {root.name}")
+
+
+def _subfolders(path):
+    if not path.is_dir():
+        raise StudyError(f"{path}: expected a folder with one folder per class, found none")
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+
+
+def _image_files(path):
+    files = sorted(f for f in path.iterdir() if f.is_file() and f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise StudyError(f"{path}: expected image files ({' '.join(sorted(SUFFIXES))}), found none")
+    return files
+
+
+def _read_image(file):
+    """Return an image as uint8 (channels, height, width)."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            if image.mode not in ("L", "RGB"):
+                image = image.convert("RGB")
+            pixels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StudyError(
+            f"{file}: expected an image, found a file that cannot be read as one ({error}); "
+            "repair or remove it"
+        ) from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _describe(shape):
+    channels, height, width = shape
+    return f"{height} x {width} pixels with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def _images(train, test, *, classes, source):
+    """Assemble `Images` from (pixels, labels) of both parts; mean and deviation are of the training part."""
+    pixels = train[0]
+    # Exact sums over integers: the same on every machine, and no float copy of the data.
+    counts = [np.bincount(channel.ravel(), minlength=256) for channel in pixels.swapaxes(0, 1)]
+    values = np.arange(256)
+    mean = np.array([(c * values).sum() / c.sum() for c in counts])
+    std = np.array([np.sqrt((c * (values - m) ** 2).sum() / c.sum()) for c, m in zip(counts, mean)])
+    if not (std > 0).all():
+        raise StudyError(f"{source}: expected images that differ, found one colour in all of them")
+    return Images(
+        train_images=np.ascontiguousarray(pixels),
+        train_labels=np.asarray(train[1], dtype=np.int64),
+        test_images=np.ascontiguousarray(test[0]),
+        test_labels=np.asarray(test[1], dtype=np.int64),
+        classes=np.array(classes),
+        mean=mean,
+        std=std,
+        source=np.array(source),
+    )
+
+
+def summary(prepared):
+    """Return what people and the report want to know of prepared images, as plain values."""
+    channels, height, width = prepared.train_images.shape[1:]
+    return {
+        "source": str(prepared.source),
+        "classes": prepared.classes.tolist(),
+        "train": len(prepared.train_labels),
+        "test": len(prepared.test_labels),
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "mean": prepared.mean.tolist(),
+        "std": prepared.std.tolist(),
+        "sha256": prepared.checksum(),
+    }
+
+
+def main(argv=None):
+    """Prepare images from the command line."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("--cache", required=True, help="folder for downloads")
+    parser.add_argument("--images", required=True, help="prepared images to write (.npz)")
+    parser.add_argument("--summary", required=True, help="description to write (.json)")
+    options = parser.parse_args(argv)
+    prepared = prepare(cache=options.cache, **options.settings)
+    images.write(prepared, options.images)
+    artefacts.write_text(json.dumps(summary(prepared), indent=2) + "\n", options.summary)
+    print(f"{options.images}: {len(prepared.train_labels)} training and "
+          f"{len(prepared.test_labels)} test images, {len(prepared.classes)} classes")
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,118 @@
+"""What the figures share: colours, curves with their bands, ridges."""
+
+import numpy as np
+
+# Okabe and Ito's palette, told apart by colour-blind readers; line styles tell them apart in print.
+STYLES = {
+    "none": {"color": "#D55E00", "linestyle": "-"},
+    "batch": {"color": "#0072B2", "linestyle": (0, (5, 1.5))},
+    "noisy_batch": {"color": "#009E73", "linestyle": (0, (4, 1.5, 1, 1.5))},
+    "noise": {"color": "#777777", "linestyle": (0, (1, 1))},
+}
+LABELS = {
+    "none": "Standard",
+    "batch": "Standard + BatchNorm",
+    "noisy_batch": "Standard + “Noisy” BatchNorm",
+    "noise": "Standard + noise",
+}
+CURVE_POINTS = 100
+RIDGES = 14
+
+
+def style(condition):
+    """Return the line style of a condition, that of its norm."""
+    return STYLES.get(condition["norm"], {"color": "black", "linestyle": "-"})
+
+
+def label(condition):
+    """Return the paper's legend for a condition, that of its norm."""
+    return LABELS.get(condition["norm"], condition["norm"])
+
+
+def series(table, condition, quantity, layer=""):
+    """Return the rows of one quantity of one condition in a table over seeds, by step."""
+    chosen = (
+        (table["condition"] == condition)
+        & (table["quantity"] == quantity)
+        & (table["layer"] == layer)
+    )
+    rows = table[chosen].sort_values("step")
+    return rows.set_index("step")[["mean", "ci_low", "ci_high"]].replace([np.inf, -np.inf], np.nan)
+
+
+def thin(rows):
+    """Return a curve averaged within windows of steps, so that it has at most CURVE_POINTS points."""
+    window = -(-len(rows) // CURVE_POINTS)
+    steps = rows.index.to_series()
+    groups = np.arange(len(rows)) // window
+    averaged = rows.groupby(groups).mean()
+    averaged.index = steps.groupby(groups).mean()
+    return averaged
+
+
+def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
+    """Draw the mean over seeds as a line and its interval as a band."""
+    rows = thin(series(table, condition, quantity, layer)) * factor
+    ax.plot(rows.index, rows["mean"], **line)
+    ax.fill_between(
+        rows.index, rows["ci_low"], rows["ci_high"], color=line["color"], alpha=0.2, linewidth=0
+    )
+
+
+def band(ax, table, condition, low, high, **line):
+    """Draw the band between two quantities, each a mean over seeds, with its edges as lines."""
+    bottom, top = (series(table, condition, quantity)["mean"] for quantity in (low, high))
+    ax.fill_between(bottom.index, bottom, top, color=line["color"], alpha=0.3, linewidth=0)
+    label = line.pop("label", None)
+    ax.plot(top.index, top, linewidth=0.8, label=label, **line)
+    ax.plot(bottom.index, bottom, linewidth=0.8, **line)
+
+
+def ridges(ax, rows, **line):
+    """Draw one density per recorded step, stacked towards the reader: the first step at the back.
+
+    rows: of one run, layer and place, with `step, unit, low, high, bin_*`. The density of a step is
+    the mean over units of their histograms, each scaled to the same height.
+    """
+    steps = np.unique(rows["step"])
+    steps = steps[np.unique(np.linspace(0, len(steps) - 1, RIDGES).round().astype(int))]
+    finite = rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])]
+    reach = np.abs(finite[["low", "high"]].to_numpy()).max() if len(finite) else 1.0
+    x = np.linspace(-reach, reach, 300)
+    for depth, step in enumerate(steps):
+        density = _density(rows[rows["step"] == step], x)
+        height = density.max()
+        base = len(steps) - 1 - depth
+        top = base + 2.5 * (density / height if height > 0 else density)
+        ax.fill_between(x, base, top, color="white", zorder=depth)
+        ax.fill_between(x, base, top, color=line["color"], alpha=0.35, linewidth=0, zorder=depth)
+        ax.plot(x, top, color=line["color"], linewidth=0.5, zorder=depth)
+    shown = [0, len(steps) - 1] if len(steps) > 1 else [0]
+    ax.set_yticks([len(steps) - 1 - i for i in shown], [str(steps[i]) for i in shown])
+    ax.tick_params(left=False)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _density(rows, x):
+    """Return the mean over units of the densities in their histograms, evaluated at x."""
+    counts = rows.filter(regex=r"^bin_\d+$").to_numpy(dtype=float)
+    total = np.zeros_like(x)
+    for unit, low, high in zip(counts, rows["low"], rows["high"], strict=True):
+        if unit.sum():
+            width = (high - low) / len(unit)
+            inside = (x >= low) & (x <= high)
+            bins = np.minimum(((x[inside] - low) / width).astype(int), len(unit) - 1)
+            total[inside] += unit[bins] / unit.sum() / width
+    return total / max(1, len(rows))
+
+
+def layer_title(layers, name):
+    """Return a layer's name in the paper and, where it differs, its number in this net."""
+    number = layers[name]
+    return f"Layer {name}" if name == f"#{number}" else f"Layer {name} (here {number})"
+
+
+def at_entry(activations, condition, layer):
+    """Return a run's rows of a layer at the first of the task's places: entering the non-linearity."""
+    rows = activations[(activations["condition"] == condition) & (activations["layer"] == layer)]
+    return rows[rows["place"] == rows["place"].iloc[0]]

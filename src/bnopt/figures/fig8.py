@@ -1,0 +1,33 @@
+"""Figure 8: how the moments of activations move from step to step, and from the start."""
+
+from matplotlib.figure import Figure
+
+from bnopt import drawing
+
+PANELS = {
+    "mean_change": "(a) |μₜ₊₁ − μₜ|",
+    "variance_change": "(a) |σ²ₜ₊₁ − σ²ₜ|",
+    "mean_drift": "(b) μₜ − μ₀",
+    "variance_drift": "(b) σ²ₜ − σ²₀",
+}
+
+
+def draw(over_seeds, first_seed, *, conditions, layers):
+    """Return a row per layer, a column per quantity: means over units and seeds."""
+    del first_seed
+    figure = Figure(figsize=(9, 1.6 * len(layers) + 0.6))
+    axes = figure.subplots(len(layers), len(PANELS), sharex=True, squeeze=False)
+    for row, layer in zip(axes, layers, strict=True):
+        for ax, quantity in zip(row, PANELS, strict=True):
+            for name, condition in conditions.items():
+                drawing.curve(
+                    ax, over_seeds["activations"], name, quantity, layer=layer,
+                    label=drawing.label(condition), **drawing.style(condition),
+                )
+        row[0].set_ylabel(drawing.layer_title(layers, layer))
+    for ax, title in zip(axes[0], PANELS.values(), strict=True):
+        ax.set_title(title)
+    for ax in axes[-1]:
+        ax.set_xlabel("Steps")
+    axes[0, 0].legend(fontsize="xx-small")
+    return figure

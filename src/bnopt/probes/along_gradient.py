@@ -1,0 +1,34 @@
+"""The landscape along the gradient (Figures 4, 10, 11, 12 and 13 of the paper).
+
+At θ_t, with g_t the gradient of the loss of batch t, for each step size η: the loss and the change
+of the gradient after a step of η down the gradient.
+"""
+
+from bnopt.vectors import descend, difference, norm, value_and_gradient
+
+
+def measure(point, *, step_sizes):
+    """Return a row per step size η = s · lr, s in `step_sizes`.
+
+    lr, eta           the learning rate of the run, and η
+    loss              L(θ_t − η g_t)
+    gradient_change   ‖g(θ_t − η g_t) − g_t‖₂
+    gradient_norm     ‖g_t‖₂, the same in every row
+
+    All on batch t in training mode, over all parameters. k step sizes cost k + 1 forward and
+    backward passes.
+    """
+    _, gradient = value_and_gradient(point.loss, point.parameters)
+    gradient_norm = norm(gradient)
+    rows = []
+    for size in step_sizes:
+        eta = size * point.lr
+        loss, moved = value_and_gradient(point.loss, descend(point.parameters, gradient, eta))
+        rows.append({
+            "lr": point.lr,
+            "eta": eta,
+            "loss": loss.item(),
+            "gradient_change": norm(difference(moved, gradient)).item(),
+            "gradient_norm": gradient_norm.item(),
+        })
+    return rows

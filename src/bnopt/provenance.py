@@ -1,0 +1,64 @@
+"""Fingerprints of code: what a job would do, apart from comments, docstrings and layout.
+
+Nothing is imported here, so a fingerprint costs no start of torch while jobs are planned.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).parent.parent
+
+
+def code_hash(*modules):
+    """Return a hash of the code of `modules` and of all first-party modules they import."""
+    digest = hashlib.sha256()
+    for module in reached(*modules):
+        digest.update(f"{module}\n{_code(module)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def reached(*modules):
+    """Return the sorted names of `modules` and of every first-party module imported from them."""
+    found, todo = set(), list(modules)
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found.add(module)
+            todo.extend(_imports(module))
+    return tuple(sorted(found))
+
+
+def _file(module):
+    path = SOURCE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _tree(module):
+    return ast.parse(_file(module).read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(module):
+    names = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(n for n in names if n.split(".")[0] == "bnopt" and _file(n).exists())
+
+
+@cache
+def _code(module):
+    """Return the code of a module without docstrings, comments and layout."""
+    tree = ast.parse(ast.unparse(_tree(module)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

@@ -1,0 +1,41 @@
+"""What is said of the stability of activations, per layer and step (Figures 1(c), 2, 6 and 8)."""
+
+import numpy as np
+import pandas as pd
+
+KEYS = ["condition", "seed", "layer", "step"]
+
+
+def per_step(table):
+    """Return a row per layer and step, means over the recorded units.
+
+    With μ, σ² the moments of a unit's values at the first of the task's places (where they enter the
+    non-linearity) on batch t at θ_t, and Δ their change to batch t + 1 at θ_{t+1}:
+    mean_change, variance_change     |Δμ|, |Δσ²|                      (Figure 8a)
+    mean_shift, variance_shift       |Δμ|/σ, |Δσ²|/σ²                 (the claims)
+    mean_drift, variance_drift       μ_t − μ_0, σ²_t − σ²_0           (Figure 8b)
+    The suffix _same_batch: Δ is the change to batch t at θ_{t+1}. Any further place gives the same
+    quantities with its name as suffix. A unit that does not vary over the batch has no shift.
+    """
+    places = [
+        _at_place(rows, "" if number == 0 else f"_{place}")
+        for number, (place, rows) in enumerate(table.groupby("place", sort=False))
+    ]
+    return pd.concat(places, axis="columns").reset_index()
+
+
+def _at_place(rows, suffix):
+    """Return the quantities at one place, indexed by KEYS."""
+    rows = rows.sort_values([*KEYS, "unit"], kind="stable")
+    values = rows[KEYS].copy()
+    units = rows.groupby(["condition", "seed", "layer", "unit"])
+    spread = {"mean": np.sqrt(rows["variance"]), "variance": rows["variance"]}
+    for moment, scale in spread.items():
+        varying = scale.where(scale > 0)
+        for batch in ("next", "same_batch"):
+            change = (rows[f"{moment}_{batch}"] - rows[moment]).abs()
+            kind = "" if batch == "next" else "_same_batch"
+            values[f"{moment}_change{kind}{suffix}"] = change
+            values[f"{moment}_shift{kind}{suffix}"] = change / varying
+        values[f"{moment}_drift{suffix}"] = rows[moment] - units[moment].transform("first")
+    return values.groupby(KEYS).mean()

@@ -1,0 +1,29 @@
+"""A run: one condition at one seed. Training moves it, probes look at it; both see the same batches."""
+
+from bnopt import plugins
+
+
+class Run:
+    """The net, the batches and the loss of a run.
+
+    data: path of the prepared data; net: the task's keyword arguments of `build`.
+    """
+
+    def __init__(self, data, *, task, norm, net, batch_size, seed, device):
+        self.task = plugins.load("tasks", task)
+        self.data = self.task.read(data, device)
+        norm = plugins.load("norms", norm)
+        self.model = self.task.build(norm, self.data, **net, seed=seed).to(device).train()
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def batch(self, step):
+        """Return the inputs and targets of the batch of `step`."""
+        return self.task.batch(self.data, seed=self.seed, step=step, batch_size=self.batch_size)
+
+    def set_noise(self, step):
+        """Let every norm that draws noise draw that of `step`."""
+        for number, layer in self.model.named_children():
+            for module in layer.modules():
+                if hasattr(module, "stream"):
+                    module.stream = (self.seed, step, int(number))

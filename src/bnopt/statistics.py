@@ -1,0 +1,56 @@
+"""Stage 4: one number per seed and step from the tables of all runs, and their spread over seeds."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bnopt import artefacts, plugins, runtime
+
+KEYS = ["condition", "layer", "step"]
+
+
+def per_seed(tables, *, table):
+    """Return the quantities of `table` for every run and step: `condition, seed, layer, step`, values."""
+    values = plugins.load("quantities", table).per_step(pd.concat(tables, ignore_index=True))
+    if "layer" not in values:
+        values.insert(2, "layer", "")
+    keys = ["condition", "seed", "layer", "step"]
+    return values.set_index(keys).sort_index().reset_index()
+
+
+def over_seeds(values, *, confidence=0.95):
+    """Return mean and t interval over seeds of every quantity, condition, layer and step.
+
+    Columns: condition, layer, step, quantity, mean, ci_low, ci_high, n. The interval is that of
+    Student's t with n − 1 degrees of freedom; empty where n < 2 or a seed is not finite.
+    """
+    long = values.melt(["condition", "seed", "layer", "step"], var_name="quantity").dropna()
+    groups = long.groupby(["quantity", *KEYS])["value"]
+    summary = groups.agg(mean="mean", n="count").reset_index()
+    with np.errstate(invalid="ignore"):
+        half_width = (
+            groups.std().to_numpy()
+            / np.sqrt(summary["n"])
+            * stats.t.ppf((1 + confidence) / 2, summary["n"] - 1)
+        )
+    half_width = half_width.where(np.isfinite(half_width))
+    summary["ci_low"] = summary["mean"] - half_width
+    summary["ci_high"] = summary["mean"] + half_width
+    return summary[[*KEYS, "quantity", "mean", "ci_low", "ci_high", "n"]]
+
+
+def main(argv=None):
+    """Summarise the tables of all runs from the command line."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("--tables", nargs="+", required=True, help="tables of runs (.csv)")
+    parser.add_argument("--per-seed", required=True, help="table to write (.csv)")
+    parser.add_argument("--over-seeds", required=True, help="table to write (.csv)")
+    options = parser.parse_args(argv)
+    tables = [artefacts.read_table(path) for path in options.tables]
+    values = per_seed(tables, **options.settings)
+    artefacts.write_table(values, options.per_seed)
+    artefacts.write_table(over_seeds(values), options.over_seeds)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,28 @@
+"""Randomness without state: every draw is a function of (seed, stream, ...).
+
+A run can thus be resumed at any step, a probe can redo the batch and the noise of step t, and runs
+of different conditions at one seed are paired: same initial weights, same order of batches.
+"""
+
+import hashlib
+from functools import lru_cache
+
+import torch
+
+
+def generator(seed, *stream, device="cpu"):
+    """Return a generator whose state is set by `seed` and the names and numbers in `stream` alone."""
+    name = "/".join(map(str, (seed, *stream)))
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+    return torch.Generator(device).manual_seed(key)
+
+
+@lru_cache(maxsize=2)
+def _order(seed, epoch, samples):
+    return torch.randperm(samples, generator=generator(seed, "order", epoch))
+
+
+def batch_indices(seed, step, samples, batch_size):
+    """Return the samples in the batch of `step`: a permutation per epoch, an incomplete last batch dropped."""
+    epoch, position = divmod(step, samples // batch_size)
+    return _order(seed, epoch, samples)[position * batch_size : (position + 1) * batch_size]

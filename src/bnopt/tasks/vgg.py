@@ -1,0 +1,108 @@
+"""The task vgg: a VGG-like convolutional classifier of images, with cross-entropy loss."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bnopt import images, streams
+
+# Where a layer's activations are recorded: the name in tables -> the module within the layer.
+PLACES = {"before_relu": "norm", "after_relu": "relu"}
+
+
+def read(path, device):
+    """Read prepared images onto the device.
+
+    Pixels stay uint8 there (a quarter of the bytes) and are standardised batch by batch.
+    """
+    prepared = images.read(path)
+    data = {
+        name: torch.from_numpy(getattr(prepared, name)).to(device)
+        for name in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    for name in ("mean", "std"):
+        value = torch.from_numpy(getattr(prepared, name)).float().to(device)
+        data[name] = value.view(1, -1, 1, 1)
+    data["classes"] = len(prepared.classes)
+    return data
+
+
+def chance(data):
+    """Return the accuracy of a guess among the classes."""
+    return 1 / data["classes"]
+
+
+def build(norm, data, *, convolutions, hidden, seed):
+    """Return the untrained net as a sequence of its counted layers, named "1", "2", ...
+
+    Layers are counted over convolutions (3 x 3), then linear layers; "M" in `convolutions` is a 2 x 2
+    max-pooling at the end of the layer before. Each layer is linear -> norm -> relu (-> pool), the
+    last one, the logits, linear alone. Glorot-uniform weights, zero biases, drawn per layer, so that
+    one seed gives every norm the same initial weights.
+    """
+    channels, height, width = data["train_images"].shape[1:]
+    layers = []
+    for size in convolutions:
+        if size == "M":
+            layers[-1]["pool"] = nn.MaxPool2d(2)
+            height, width = height // 2, width // 2
+        else:
+            layers.append(_layer(nn.Conv2d(channels, size, 3, padding=1), norm.build(size)))
+            channels = size
+    features = channels * height * width
+    for size in hidden:
+        layers.append(_layer(nn.Linear(features, size), norm.build(size)))
+        features = size
+    layers.append(OrderedDict(linear=nn.Linear(features, data["classes"])))
+    first_linear = layers[-1 - len(hidden)]
+    first_linear["flatten"] = nn.Flatten()
+    first_linear.move_to_end("flatten", last=False)
+
+    for number, layer in enumerate(layers, start=1):
+        weights = streams.generator(seed, "weights", number)
+        nn.init.xavier_uniform_(layer["linear"].weight, generator=weights)
+        nn.init.zeros_(layer["linear"].bias)
+    return nn.Sequential(
+        OrderedDict((str(n), nn.Sequential(layer)) for n, layer in enumerate(layers, start=1))
+    )
+
+
+def _layer(linear, norm):
+    return OrderedDict(linear=linear, norm=norm, relu=nn.ReLU())
+
+
+def batch(data, *, seed, step, batch_size):
+    """Return the standardised images and the labels of the batch of `step`."""
+    chosen = streams.batch_indices(seed, step, len(data["train_labels"]), batch_size)
+    chosen = chosen.to(data["train_labels"].device)
+    return _standardise(data["train_images"][chosen], data), data["train_labels"][chosen]
+
+
+def _standardise(pixels, data):
+    return (pixels.float() - data["mean"]) / data["std"]
+
+
+def loss(outputs, labels):
+    """Return the mean cross-entropy."""
+    return functional.cross_entropy(outputs, labels)
+
+
+def accuracy(outputs, labels):
+    """Return the fraction of samples whose largest output is that of their label."""
+    return (outputs.argmax(1) == labels).float().mean()
+
+
+@torch.no_grad()
+def test(model, data, *, batch_size=1000):
+    """Return the accuracy on the test images in evaluation mode, as a tensor; the mode is restored."""
+    model.eval()
+    correct = sum(
+        (model(_standardise(pixels, data)).argmax(1) == labels).sum()
+        for pixels, labels in zip(
+            data["test_images"].split(batch_size), data["test_labels"].split(batch_size)
+        )
+    )
+    model.train()
+    return correct / len(data["test_labels"])

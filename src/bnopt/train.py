@@ -1,0 +1,98 @@
+"""Stage 2: train one run, a condition at a seed; keep its curve and its snapshots."""
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from bnopt import artefacts, device, runtime, snapshots
+from bnopt.run import Run
+
+
+def train(
+    data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_every, seed, folder
+):
+    """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
+
+    Row t of the table holds loss and accuracy of batch t at θ_t in training mode and, at every
+    `test_every`-th step and after the last, the accuracy on the test set at θ_t in evaluation mode;
+    its last row, t = steps, has nothing else. Every `snapshot_every`-th θ_t (0: none) goes into
+    `folder`. From the first step whose loss is not finite a run counts as diverged: it stops, loss
+    is ∞ from there on, `diverged` is 1, and there are no snapshots.
+    """
+    place = device.choose()
+    run = Run(
+        data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place
+    )
+    optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
+    # Recorded on the device: reading a value at every step would make the device wait for Python.
+    losses, accuracies, tests = torch.full((3, steps + 1), torch.nan, device=place)
+
+    progress = tqdm(range(steps), desc=f"{task} {norm} lr {lr:g} seed {seed}", mininterval=1)
+    for step in progress:
+        snapshot_due = snapshot_every and step % snapshot_every == 0
+        test_due = step % test_every == 0
+        if (snapshot_due or test_due) and not losses[:step].isfinite().all():
+            break
+        if snapshot_due:
+            snapshots.write(run.model.state_dict(), folder, step)
+        if test_due:
+            tests[step] = run.task.test(run.model, run.data)
+            if step:
+                progress.set_postfix(loss=f"{losses[step - 1]:.3g}", accuracy=f"{tests[step]:.3f}")
+
+        inputs, targets = run.batch(step)
+        run.set_noise(step)
+        outputs = run.model(inputs)
+        loss = run.task.loss(outputs, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses[step] = loss.detach()
+        accuracies[step] = run.task.accuracy(outputs.detach(), targets)
+
+    tests[steps] = run.task.test(run.model, run.data)
+    curve = pd.DataFrame({
+        "step": range(steps + 1),
+        "loss": losses.cpu(),
+        "accuracy": accuracies.cpu(),
+        "test_accuracy": tests.cpu(),
+        "chance": run.task.chance(run.data),
+        "diverged": 0,
+    })
+    return _mark_divergence(curve, folder)
+
+
+def _mark_divergence(curve, folder):
+    """Set everything from the first non-finite loss on to what a diverged run is; drop its snapshots."""
+    finite = torch.tensor(curve["loss"].to_numpy()[:-1]).isfinite()
+    if not finite.all():
+        first = int((~finite).int().argmax())
+        later = curve["step"] >= first
+        curve.loc[later, ["loss", "accuracy", "test_accuracy", "diverged"]] = [
+            float("inf"), float("nan"), float("nan"), 1,
+        ]
+        for step in snapshots.steps(folder):
+            if step >= first:
+                snapshots.remove(folder, step)
+        print(f"diverged: the loss is not finite at step {first}; recorded as such")
+    return curve
+
+
+def main(argv=None):
+    """Train one run from the command line."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("--data", required=True, help="prepared data")
+    parser.add_argument("--condition", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--curve", required=True, help="table to write (.csv)")
+    parser.add_argument("--snapshots", required=True, help="folder to write")
+    options = parser.parse_args(argv)
+    with artefacts.atomic_folder(options.snapshots) as folder:
+        curve = train(options.data, seed=options.seed, folder=folder, **options.settings)
+    curve.insert(0, "condition", options.condition)
+    curve.insert(1, "seed", options.seed)
+    artefacts.write_table(curve, options.curve)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

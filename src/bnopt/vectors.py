@@ -1,0 +1,25 @@
+"""Lists of tensors, such as parameters and gradients, as one vector."""
+
+import torch
+
+
+def norm(tensors):
+    """Return the Euclidean norm over all entries of all tensors."""
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t) for t in tensors]))
+
+
+def difference(a, b):
+    """Return a − b."""
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def descend(parameters, gradient, step_size):
+    """Return θ − η g, rounded exactly as by an update of plain SGD."""
+    return [p.add(g, alpha=-step_size) for p, g in zip(parameters, gradient, strict=True)]
+
+
+def value_and_gradient(loss, parameters):
+    """Return L(θ) and its gradient at θ, both detached."""
+    leaves = [p.detach().requires_grad_() for p in parameters]
+    value = loss(leaves)
+    return value.detach(), torch.autograd.grad(value, leaves)

@@ -1,0 +1,83 @@
+"""What the rules share: the checked configuration, and what each job's results depend on.
+
+A job carries two params, functions of its wildcards alone: `settings`, its slice of the configuration
+as one JSON text, and `code`, a fingerprint of the code it runs. Snakemake reruns it when either changes.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
+SOURCE = str(Path(workflow.basedir, "src"))
+sys.path.insert(0, SOURCE)
+# Jobs find the package beside this workflow, installed or not.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+
+from bnopt import provenance, study
+from bnopt.runtime import StudyError
+
+try:
+    study.check(config)
+except StudyError as error:
+    raise WorkflowError(error)
+
+
+wildcard_constraints:
+    scale="|".join(config["scales"]),
+    condition="|".join(map(re.escape, config["conditions"])),
+    seed=r"\d+",
+    probe="|".join(config["probes"]),
+    table="|".join(study.tables(config)),
+    figure="|".join(config["figures"]),
+
+
+def images_settings(wildcards):
+    return study.as_json(study.images_settings(config, wildcards.scale), ordered=False)
+
+
+def images_content(wildcards):
+    return study.images_content(config, wildcards.scale)
+
+
+def train_settings(wildcards):
+    settings = study.train_settings(config, wildcards.scale, wildcards.condition)
+    return study.as_json(settings, ordered=False)
+
+
+def probe_settings(wildcards):
+    settings = study.probe_settings(
+        config, wildcards.scale, wildcards.condition, wildcards.probe
+    )
+    return study.as_json(settings, ordered=False)
+
+
+def figure_settings(wildcards):
+    settings = study.figure_settings(config, wildcards.scale, wildcards.figure)
+    return study.as_json(settings, ordered=True)
+
+
+def train_code(wildcards):
+    return provenance.code_hash("bnopt.train", *run_modules(wildcards))
+
+
+def probe_code(wildcards):
+    probe = f"bnopt.probes.{wildcards.probe}"
+    return provenance.code_hash("bnopt.probe", probe, *run_modules(wildcards))
+
+
+def run_modules(wildcards):
+    condition = config["conditions"][wildcards.condition]
+    return f"bnopt.tasks.{condition['task']}", f"bnopt.norms.{condition['norm']}"
+
+
+def run_files(scale, table, conditions, seeds):
+    """Return the files of one table, `training` or a probe's, for some runs."""
+    if table == study.TRAINING:
+        pattern = "results/{scale}/runs/{condition}/seed{seed}/training.csv"
+    else:
+        pattern = "results/{scale}/probes/{table}/{condition}/seed{seed}.csv"
+    return expand(pattern, scale=scale, table=table, condition=conditions, seed=seeds)

@@ -1,0 +1,31 @@
+"""Data: one compact file of images per scale.
+
+INPUTS    none; the digits are embedded, CIFAR-10 is downloaded, or a folder is read
+OUTPUTS   results/{scale}/data/images.npz, and images.json, its description
+"""
+
+
+rule prepare:
+    """Prepare the images of a scale."""
+    output:
+        images="results/{scale}/data/images.npz",
+        summary="results/{scale}/data/images.json",
+    log:
+        "logs/{scale}/prepare.log",
+    benchmark:
+        "benchmarks/{scale}/prepare.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=provenance.code_hash("bnopt.data"),
+        settings=images_settings,
+        content=images_content,
+    shell:
+        r"""
+        python -m bnopt.data \
+            --settings {params.settings:q} \
+            --cache resources/cifar10 \
+            --images {output.images:q} \
+            --summary {output.summary:q} \
+            >{log:q} 2>&1
+        """

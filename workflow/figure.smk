@@ -1,0 +1,102 @@
+"""Figures, numbered as in the paper, and the forest plot of the claims.
+
+INPUTS    results/{scale}/statistics/{table}_over_seeds.csv, claims.csv
+          the first seed's tables, where a figure shows a single run
+          paper/figures.mplstyle
+OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
+"""
+
+
+def figure_statistics(wildcards):
+    """Return the statistics a figure draws, in the order of its configuration."""
+    return expand(
+        "results/{scale}/statistics/{table}_over_seeds.csv",
+        scale=wildcards.scale,
+        table=config["figures"][wildcards.figure]["tables"],
+    )
+
+
+def figure_runs(wildcards):
+    """Return the tables of the first seed's runs, in the same order."""
+    seed = config["scales"][wildcards.scale]["seeds"][0]
+    return [
+        file
+        for table, conditions in config["figures"][wildcards.figure]["tables"].items()
+        for file in run_files(wildcards.scale, table, conditions, [seed])
+    ]
+
+
+def figure_code(wildcards):
+    return provenance.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
+
+
+rule draw:
+    """Draw one of the paper's figures."""
+    input:
+        first_seed=figure_runs,
+        over_seeds=figure_statistics,
+        style=STYLE,
+    output:
+        pdf="results/{scale}/figures/{figure}.pdf",
+        png=report(
+            "results/{scale}/figures/{figure}.png",
+            caption="report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "logs/{scale}/draw/{figure}.log",
+    benchmark:
+        "benchmarks/{scale}/draw/{figure}.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=figure_code,
+        settings=figure_settings,
+    shell:
+        r"""
+        python -m bnopt.figure \
+            --settings {params.settings:q} \
+            --figure {wildcards.figure:q} \
+            --style {input.style:q} \
+            --over-seeds {input.over_seeds:q} \
+            --first-seed {input.first_seed:q} \
+            --pdf {output.pdf:q} \
+            --png {output.png:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule draw_claims:
+    """Draw the effect, interval and verdict of every claim."""
+    input:
+        claims="results/{scale}/statistics/claims.csv",
+        style=STYLE,
+    output:
+        pdf="results/{scale}/figures/claims.pdf",
+        png=report(
+            "results/{scale}/figures/claims.png",
+            caption="report/claims.rst",
+            category="Claims",
+            labels={"what": "Forest plot"},
+        ),
+    log:
+        "logs/{scale}/draw/claims.log",
+    benchmark:
+        "benchmarks/{scale}/draw/claims.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=provenance.code_hash("bnopt.figure", "bnopt.figures.claims"),
+        settings=study.as_json({"tables": {"claims": []}}, ordered=True),
+    shell:
+        r"""
+        python -m bnopt.figure \
+            --settings {params.settings:q} \
+            --figure claims \
+            --style {input.style:q} \
+            --over-seeds {input.claims:q} \
+            --pdf {output.pdf:q} \
+            --png {output.png:q} \
+            >{log:q} 2>&1
+        """

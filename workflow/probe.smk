@@ -1,0 +1,38 @@
+"""Probes: what is measured on the snapshots of a run. They never touch the run.
+
+INPUTS    results/{scale}/data/images.npz
+          results/{scale}/runs/{condition}/seed{seed}/snapshots/
+OUTPUTS   results/{scale}/probes/{probe}/{condition}/seed{seed}.csv
+"""
+
+
+rule probe:
+    """Measure one probe on all snapshots of one run."""
+    input:
+        data="results/{scale}/data/images.npz",
+        snapshots="results/{scale}/runs/{condition}/seed{seed}/snapshots",
+    output:
+        table="results/{scale}/probes/{probe}/{condition}/seed{seed}.csv",
+    log:
+        "logs/{scale}/{probe}/{condition}/seed{seed}.log",
+    benchmark:
+        "benchmarks/{scale}/{probe}/{condition}/seed{seed}.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=probe_code,
+        settings=probe_settings,
+    threads: 1
+    resources:
+        gpu=1,
+    shell:
+        r"""
+        python -m bnopt.probe \
+            --settings {params.settings:q} \
+            --data {input.data:q} \
+            --snapshots {input.snapshots:q} \
+            --condition {wildcards.condition:q} \
+            --seed {wildcards.seed} \
+            --table {output.table:q} \
+            >{log:q} 2>&1
+        """

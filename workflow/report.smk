@@ -1,0 +1,3 @@
+"""dummy"""
+def report_files(): return []
+def where_results_are(): return "done"

@@ -1,0 +1,95 @@
+"""Statistics over seeds, and the verdicts.
+
+INPUTS    the tables of all runs: training.csv, and those of the probes
+OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per seed and step
+          results/{scale}/statistics/{table}_over_seeds.csv    mean and interval per step
+          results/{scale}/statistics/claims.csv                verdicts
+          results/{scale}/statistics/claims_sensitivity.csv    the same under other summaries
+          results/{scale}/statistics/claims_per_seed.csv       the effect of each seed
+"""
+
+
+def run_tables(wildcards):
+    """Return the files of one table for every run that needs it."""
+    return run_files(
+        wildcards.scale,
+        wildcards.table,
+        study.tables(config)[wildcards.table],
+        config["scales"][wildcards.scale]["seeds"],
+    )
+
+
+def statistics_settings(wildcards):
+    return study.as_json({"table": wildcards.table}, ordered=False)
+
+
+def statistics_code(wildcards):
+    return provenance.code_hash("bnopt.statistics", f"bnopt.quantities.{wildcards.table}")
+
+
+rule summarise:
+    """Summarise one table over the seeds."""
+    input:
+        tables=run_tables,
+    output:
+        per_seed="results/{scale}/statistics/{table}_per_seed.csv",
+        over_seeds="results/{scale}/statistics/{table}_over_seeds.csv",
+    log:
+        "logs/{scale}/summarise/{table}.log",
+    benchmark:
+        "benchmarks/{scale}/summarise/{table}.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=statistics_code,
+        settings=statistics_settings,
+    shell:
+        r"""
+        python -m bnopt.statistics \
+            --settings {params.settings:q} \
+            --tables {input.tables:q} \
+            --per-seed {output.per_seed:q} \
+            --over-seeds {output.over_seeds:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule judge:
+    """Judge every claim."""
+    input:
+        tables=expand(
+            "results/{{scale}}/statistics/{table}_per_seed.csv", table=study.tables(config)
+        ),
+    output:
+        claims=report(
+            "results/{scale}/statistics/claims.csv",
+            caption="report/claims_table.rst",
+            category="Claims",
+            labels={"what": "Verdicts"},
+        ),
+        sensitivity=report(
+            "results/{scale}/statistics/claims_sensitivity.csv",
+            caption="report/claims_sensitivity.rst",
+            category="Claims",
+            labels={"what": "Sensitivity"},
+        ),
+        numbers="results/{scale}/statistics/claims_per_seed.csv",
+    log:
+        "logs/{scale}/judge.log",
+    benchmark:
+        "benchmarks/{scale}/judge.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=provenance.code_hash("bnopt.claims"),
+        settings=study.as_json(study.claims_settings(config), ordered=True),
+    shell:
+        r"""
+        python -m bnopt.claims \
+            --settings {params.settings:q} \
+            --tables {input.tables:q} \
+            --claims {output.claims:q} \
+            --sensitivity {output.sensitivity:q} \
+            --numbers {output.numbers:q} \
+            >{log:q} 2>&1
+        """

@@ -1,0 +1,38 @@
+"""Training: one run is a condition at a seed.
+
+INPUTS    results/{scale}/data/images.npz
+OUTPUTS   results/{scale}/runs/{condition}/seed{seed}/training.csv    loss and accuracy per step
+          results/{scale}/runs/{condition}/seed{seed}/snapshots/      weights at the steps to be probed
+"""
+
+
+rule train:
+    """Train one run; keep its curve and its snapshots."""
+    input:
+        data="results/{scale}/data/images.npz",
+    output:
+        curve="results/{scale}/runs/{condition}/seed{seed}/training.csv",
+        snapshots=directory("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
+    log:
+        "logs/{scale}/train/{condition}/seed{seed}.log",
+    benchmark:
+        "benchmarks/{scale}/train/{condition}/seed{seed}.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=train_code,
+        settings=train_settings,
+    threads: 1
+    resources:
+        gpu=1,
+    shell:
+        r"""
+        python -m bnopt.train \
+            --settings {params.settings:q} \
+            --data {input.data:q} \
+            --condition {wildcards.condition:q} \
+            --seed {wildcards.seed} \
+            --curve {output.curve:q} \
+            --snapshots {output.snapshots:q} \
+            >{log:q} 2>&1
+        """
