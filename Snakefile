@@ -27,6 +27,5 @@ rule all:
         expand("results/{scale}/report/{file}", scale=config["scale"], file=report_files()),
 
 
-
 onsuccess:
     print(where_results_are())

@@ -4,7 +4,8 @@ A job carries two params, functions of its wildcards alone: `settings`, its slic
 as one JSON text, and `code`, a fingerprint of the code it runs. Snakemake reruns it when either changes.
 """
 
-import os
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ from snakemake.exceptions import WorkflowError
 
 STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
 SOURCE = str(Path(workflow.basedir, "src"))
+# This process and every job find the package beside this workflow, installed or not.
 sys.path.insert(0, SOURCE)
-# Jobs find the package beside this workflow, installed or not.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+shell.prefix("".join(["export PYTHONPATH=", shlex.quote(SOURCE), '"${{PYTHONPATH:+:$PYTHONPATH}}"; ']))
 
 from bnopt import provenance, study
 from bnopt.runtime import StudyError
@@ -49,9 +50,7 @@ def train_settings(wildcards):
 
 
 def probe_settings(wildcards):
-    settings = study.probe_settings(
-        config, wildcards.scale, wildcards.condition, wildcards.probe
-    )
+    settings = study.probe_settings(config, wildcards.scale, wildcards.condition, wildcards.probe)
     return study.as_json(settings, ordered=False)
 
 
@@ -81,3 +80,44 @@ def run_files(scale, table, conditions, seeds):
     else:
         pattern = "results/{scale}/probes/{table}/{condition}/seed{seed}.csv"
     return expand(pattern, scale=scale, table=table, condition=conditions, seed=seeds)
+
+
+def run_tables(wildcards):
+    """Return the files of one table for every run that needs it."""
+    return run_files(
+        wildcards.scale,
+        wildcards.table,
+        study.tables(config)[wildcards.table],
+        config["scales"][wildcards.scale]["seeds"],
+    )
+
+
+def statistics_settings(wildcards):
+    return study.as_json({"table": wildcards.table}, ordered=False)
+
+
+def statistics_code(wildcards):
+    return provenance.code_hash("bnopt.statistics", f"bnopt.quantities.{wildcards.table}")
+
+
+def figure_statistics(wildcards):
+    """Return the statistics a figure draws, in the order of its configuration."""
+    return expand(
+        "results/{scale}/statistics/{table}_over_seeds.csv",
+        scale=wildcards.scale,
+        table=config["figures"][wildcards.figure]["tables"],
+    )
+
+
+def figure_runs(wildcards):
+    """Return the tables of the first seed's runs, in the same order."""
+    seed = config["scales"][wildcards.scale]["seeds"][0]
+    return [
+        file
+        for table, conditions in config["figures"][wildcards.figure]["tables"].items()
+        for file in run_files(wildcards.scale, table, conditions, [seed])
+    ]
+
+
+def figure_code(wildcards):
+    return provenance.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")

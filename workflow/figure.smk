@@ -7,29 +7,6 @@ OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
 """
 
 
-def figure_statistics(wildcards):
-    """Return the statistics a figure draws, in the order of its configuration."""
-    return expand(
-        "results/{scale}/statistics/{table}_over_seeds.csv",
-        scale=wildcards.scale,
-        table=config["figures"][wildcards.figure]["tables"],
-    )
-
-
-def figure_runs(wildcards):
-    """Return the tables of the first seed's runs, in the same order."""
-    seed = config["scales"][wildcards.scale]["seeds"][0]
-    return [
-        file
-        for table, conditions in config["figures"][wildcards.figure]["tables"].items()
-        for file in run_files(wildcards.scale, table, conditions, [seed])
-    ]
-
-
-def figure_code(wildcards):
-    return provenance.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
-
-
 rule draw:
     """Draw one of the paper's figures."""
     input:

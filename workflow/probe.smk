@@ -19,12 +19,12 @@ rule probe:
         "benchmarks/{scale}/{probe}/{condition}/seed{seed}.tsv"
     conda:
         "../environment.yml"
-    params:
-        code=probe_code,
-        settings=probe_settings,
     threads: 1
     resources:
         gpu=1,
+    params:
+        code=probe_code,
+        settings=probe_settings,
     shell:
         r"""
         python -m bnopt.probe \

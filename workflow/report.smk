@@ -1,3 +1,9 @@
 """dummy"""
-def report_files(): return []
-def where_results_are(): return "done"
+
+
+def report_files():
+    return []
+
+
+def where_results_are():
+    return "done"

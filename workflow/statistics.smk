@@ -9,24 +9,6 @@ OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per se
 """
 
 
-def run_tables(wildcards):
-    """Return the files of one table for every run that needs it."""
-    return run_files(
-        wildcards.scale,
-        wildcards.table,
-        study.tables(config)[wildcards.table],
-        config["scales"][wildcards.scale]["seeds"],
-    )
-
-
-def statistics_settings(wildcards):
-    return study.as_json({"table": wildcards.table}, ordered=False)
-
-
-def statistics_code(wildcards):
-    return provenance.code_hash("bnopt.statistics", f"bnopt.quantities.{wildcards.table}")
-
-
 rule summarise:
     """Summarise one table over the seeds."""
     input:
@@ -57,9 +39,7 @@ rule summarise:
 rule judge:
     """Judge every claim."""
     input:
-        tables=expand(
-            "results/{{scale}}/statistics/{table}_per_seed.csv", table=study.tables(config)
-        ),
+        tables=expand("results/{{scale}}/statistics/{table}_per_seed.csv", table=study.tables(config)),
     output:
         claims=report(
             "results/{scale}/statistics/claims.csv",

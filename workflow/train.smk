@@ -19,12 +19,12 @@ rule train:
         "benchmarks/{scale}/train/{condition}/seed{seed}.tsv"
     conda:
         "../environment.yml"
-    params:
-        code=train_code,
-        settings=train_settings,
     threads: 1
     resources:
         gpu=1,
+    params:
+        code=train_code,
+        settings=train_settings,
     shell:
         r"""
         python -m bnopt.train \

@@ -34,21 +34,34 @@ def judge(tables, *, claims, quantities):
             for summary in quantity["sensitivity"]
         ]
         if not np.isfinite(primary["effects"]).all():
-            others.append(_assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
-                          | {"summary": "finite_only"})
+            others.append(
+                _assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
+                | {"summary": "finite_only"}
+            )
         flips = [o["summary"] for o in others if o["verdict"] != primary["verdict"]]
-        rows.append({
-            "claim": name,
-            **{key: claim[key] for key in (
-                "place", "statement", "quantity", "condition_a", "condition_b", "expected",
-                "family", "paper_value",
-            )},
-            "compare": quantity["compare"],
-            "margin": _margin(claim, quantity),
-            "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
-            "flips_under": ";".join(flips),
-            **primary,
-        })
+        rows.append(
+            {
+                "claim": name,
+                **{
+                    key: claim[key]
+                    for key in (
+                        "place",
+                        "statement",
+                        "quantity",
+                        "condition_a",
+                        "condition_b",
+                        "expected",
+                        "family",
+                        "paper_value",
+                    )
+                },
+                "compare": quantity["compare"],
+                "margin": _margin(claim, quantity),
+                "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
+                "flips_under": ";".join(flips),
+                **primary,
+            }
+        )
         sensitivity += [
             {"claim": name, "summary": quantity["summary"], **primary},
             *({"claim": name, **other} for other in others),
@@ -79,14 +92,18 @@ def _pairs(tables, claim, quantity):
             continue
         columns = [quantity["column"], CHANCE if of_chance else quantity["column"]]
         values = [
-            _by_step(by_run[run], column)
-            for run, column in zip([(a, seed), runs[-1]], columns, strict=True)
+            _by_step(by_run[run], column) for run, column in zip([(a, seed), runs[-1]], columns, strict=True)
         ]
         diverged = [bool(curves[run]["diverged"].any()) for run in runs]
         losses = [_by_step(curves[run], "loss") for run in (runs[0], runs[-1])]
-        pairs.append({
-            "seed": seed, "values": values, "losses": losses, "diverged": diverged,
-        })
+        pairs.append(
+            {
+                "seed": seed,
+                "values": values,
+                "losses": losses,
+                "diverged": diverged,
+            }
+        )
     return pairs
 
 
@@ -115,8 +132,9 @@ def _effect(pair, quantity, summary):
     numbers = [summaries.OF_ONE_RUN[summary](values) for values in pair["values"]]
     if quantity["compare"] == "log_ratio":
         # Of a diverged run nothing is recorded any more; such a quantity then counts as infinite.
-        numbers = [np.inf if diverged else number
-                   for number, diverged in zip(numbers, pair["diverged"], strict=True)]
+        numbers = [
+            np.inf if diverged else number for number, diverged in zip(numbers, pair["diverged"], strict=True)
+        ]
     return _compare(*numbers, quantity)
 
 
@@ -148,13 +166,9 @@ def main(argv=None):
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
     names = options.settings.pop("tables")
-    tables = {
-        name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)
-    }
+    tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **options.settings)
-    for table, file in zip(
-        results, (options.claims, options.sensitivity, options.numbers), strict=True
-    ):
+    for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
         artefacts.write_table(table, file)
 
 

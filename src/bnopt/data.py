@@ -35,9 +35,7 @@ def digits():
 
     pixels, labels = load_digits(return_X_y=True)
     pixels = pixels.reshape(-1, 1, 8, 8).astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
-    )
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
     return _images(
         (pixels[train], labels[train]),
         (pixels[test], labels[test]),
@@ -144,7 +142,9 @@ def _images(train, test, *, classes, source):
     counts = [np.bincount(channel.ravel(), minlength=256) for channel in pixels.swapaxes(0, 1)]
     values = np.arange(256)
     mean = np.array([(c * values).sum() / c.sum() for c in counts])
-    std = np.array([np.sqrt((c * (values - m) ** 2).sum() / c.sum()) for c, m in zip(counts, mean)])
+    std = np.array(
+        [np.sqrt((c * (values - m) ** 2).sum() / c.sum()) for c, m in zip(counts, mean, strict=True)]
+    )
     if not (std > 0).all():
         raise StudyError(f"{source}: expected images that differ, found one colour in all of them")
     return Images(
@@ -186,8 +186,10 @@ def main(argv=None):
     prepared = prepare(cache=options.cache, **options.settings)
     images.write(prepared, options.images)
     artefacts.write_text(json.dumps(summary(prepared), indent=2) + "\n", options.summary)
-    print(f"{options.images}: {len(prepared.train_labels)} training and "
-          f"{len(prepared.test_labels)} test images, {len(prepared.classes)} classes")
+    print(
+        f"{options.images}: {len(prepared.train_labels)} training and "
+        f"{len(prepared.test_labels)} test images, {len(prepared.classes)} classes"
+    )
 
 
 if __name__ == "__main__":

@@ -31,11 +31,7 @@ def label(condition):
 
 def series(table, condition, quantity, layer=""):
     """Return the rows of one quantity of one condition in a table over seeds, by step."""
-    chosen = (
-        (table["condition"] == condition)
-        & (table["quantity"] == quantity)
-        & (table["layer"] == layer)
-    )
+    chosen = (table["condition"] == condition) & (table["quantity"] == quantity) & (table["layer"] == layer)
     rows = table[chosen].sort_values("step")
     return rows.set_index("step")[["mean", "ci_low", "ci_high"]].replace([np.inf, -np.inf], np.nan)
 
@@ -54,18 +50,25 @@ def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
     """Draw the mean over seeds as a line and its interval as a band."""
     rows = thin(series(table, condition, quantity, layer)) * factor
     ax.plot(rows.index, rows["mean"], **line)
+    ax.fill_between(rows.index, rows["ci_low"], rows["ci_high"], color=line["color"], alpha=0.2, linewidth=0)
+
+
+def band(ax, table, condition, low, high, *, label, **line):
+    """Draw the band between two quantities, means over seeds; the interval of either edge is lighter."""
+    edges = [thin(series(table, condition, quantity)) for quantity in (low, high)]
+    steps = edges[0].index
     ax.fill_between(
-        rows.index, rows["ci_low"], rows["ci_high"], color=line["color"], alpha=0.2, linewidth=0
+        steps,
+        edges[0]["mean"],
+        edges[1]["mean"],
+        color=line["color"],
+        alpha=0.3,
+        linewidth=0,
+        label=label,
     )
-
-
-def band(ax, table, condition, low, high, **line):
-    """Draw the band between two quantities, each a mean over seeds, with its edges as lines."""
-    bottom, top = (series(table, condition, quantity)["mean"] for quantity in (low, high))
-    ax.fill_between(bottom.index, bottom, top, color=line["color"], alpha=0.3, linewidth=0)
-    label = line.pop("label", None)
-    ax.plot(top.index, top, linewidth=0.8, label=label, **line)
-    ax.plot(bottom.index, bottom, linewidth=0.8, **line)
+    for edge in edges:
+        ax.fill_between(steps, edge["ci_low"], edge["ci_high"], color=line["color"], alpha=0.12, linewidth=0)
+        ax.plot(steps, edge["mean"], linewidth=0.8, **line)
 
 
 def ridges(ax, rows, **line):
@@ -109,7 +112,7 @@ def _density(rows, x):
 def layer_title(layers, name):
     """Return a layer's name in the paper and, where it differs, its number in this net."""
     number = layers[name]
-    return f"Layer {name}" if name == f"#{number}" else f"Layer {name} (here {number})"
+    return f"Layer {name}" if name == f"#{number}" else f"Layer {name}\n(here {number})"
 
 
 def at_entry(activations, condition, layer):

@@ -23,8 +23,7 @@ def main(argv=None):
     settings = options.settings
     tables = settings.pop("tables")
     over_seeds = {
-        name: artefacts.read_table(file)
-        for name, file in zip(tables, options.over_seeds, strict=True)
+        name: artefacts.read_table(file) for name, file in zip(tables, options.over_seeds, strict=True)
     }
     files = iter(options.first_seed)
     first_seed = {

@@ -30,10 +30,7 @@ class Point:
         def keep(name):
             return lambda _module, _inputs, output: outputs.__setitem__(name, output.detach())
 
-        hooks = [
-            self.run.model.get_submodule(name).register_forward_hook(keep(name))
-            for name in modules
-        ]
+        hooks = [self.run.model.get_submodule(name).register_forward_hook(keep(name)) for name in modules]
         inputs, _ = self.run.batch(step)
         self._forward(parameters, inputs, step)
         for hook in hooks:

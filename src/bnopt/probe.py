@@ -12,9 +12,7 @@ def probe(data, folder, *, task, norm, net, batch_size, lr, seed, probe, setting
     """Return the table of a probe: the rows it measures at each snapshot in `folder`, with their step."""
     measure = plugins.load("probes", probe).measure
     place = device.choose()
-    run = Run(
-        data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place
-    )
+    run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     rows = []
     for step in tqdm(snapshots.steps(folder), desc=f"{probe} {task} {norm} seed {seed}"):
         point = Point(run, snapshots.read(folder, step, place), step=step, lr=lr)

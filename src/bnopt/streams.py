@@ -23,6 +23,6 @@ def _order(seed, epoch, samples):
 
 
 def batch_indices(seed, step, samples, batch_size):
-    """Return the samples in the batch of `step`: a permutation per epoch, an incomplete last batch dropped."""
+    """Return the samples in the batch of `step`: a permutation per epoch, whole batches only."""
     epoch, position = divmod(step, samples // batch_size)
     return _order(seed, epoch, samples)[position * batch_size : (position + 1) * batch_size]

@@ -95,8 +95,7 @@ def figure_settings(config, scale, figure):
 def claims_settings(config):
     """Return the settings of the judging job: its tables, all claims, and all quantities with defaults."""
     quantities = {
-        name: {"floor": 0.0, "sensitivity": []} | quantity
-        for name, quantity in config["quantities"].items()
+        name: {"floor": 0.0, "sensitivity": []} | quantity for name, quantity in config["quantities"].items()
     }
     return {"tables": list(tables(config)), "claims": claims(config), "quantities": quantities}
 
@@ -210,9 +209,7 @@ def _kind(error):
 
 def _expect_known(place, name, known):
     if name not in known:
-        raise StudyError(
-            f"config.yaml: {place}: expected one of {', '.join(map(str, known))}; found {name}"
-        )
+        raise StudyError(f"config.yaml: {place}: expected one of {', '.join(map(str, known))}; found {name}")
 
 
 def _check_scales(config):
@@ -221,12 +218,11 @@ def _check_scales(config):
     for name in config["scales"]:
         sizes = scale_of(config, name)
         source = sizes["images"]
-        if name == config["scale"] and source not in ("digits", "cifar10"):
-            if not Path(source).expanduser().is_dir():
-                raise StudyError(
-                    f"config.yaml: images: expected digits, cifar10 or an existing folder; "
-                    f"found {source}"
-                )
+        embedded = source in ("digits", "cifar10")
+        if name == config["scale"] and not embedded and not Path(source).expanduser().is_dir():
+            raise StudyError(
+                f"config.yaml: images: expected digits, cifar10 or an existing folder; found {source}"
+            )
         for task in sorted(tasks):
             if task not in sizes:
                 raise StudyError(f"config.yaml: scales.{name}: expected the key {task}, found none")
@@ -312,6 +308,4 @@ def _check_table(config, place, table, conditions, entry):
             _expect_known(f"{place}.layers", layer, measured)
         for scale, sizes in config["scales"].items():
             for layer in measured:
-                _expect_known(
-                    f"probes.{table}.{task}.layers (scale {scale})", layer, sizes[task]["layers"]
-                )
+                _expect_known(f"probes.{table}.{task}.layers (scale {scale})", layer, sizes[task]["layers"])

@@ -8,9 +8,7 @@ from bnopt import artefacts, device, runtime, snapshots
 from bnopt.run import Run
 
 
-def train(
-    data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_every, seed, folder
-):
+def train(data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_every, seed, folder):
     """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
 
     Row t of the table holds loss and accuracy of batch t at θ_t in training mode and, at every
@@ -20,9 +18,7 @@ def train(
     is ∞ from there on, `diverged` is 1, and there are no snapshots.
     """
     place = device.choose()
-    run = Run(
-        data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place
-    )
+    run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
     # Recorded on the device: reading a value at every step would make the device wait for Python.
     losses, accuracies, tests = torch.full((3, steps + 1), torch.nan, device=place)
@@ -51,14 +47,16 @@ def train(
         accuracies[step] = run.task.accuracy(outputs.detach(), targets)
 
     tests[steps] = run.task.test(run.model, run.data)
-    curve = pd.DataFrame({
-        "step": range(steps + 1),
-        "loss": losses.cpu(),
-        "accuracy": accuracies.cpu(),
-        "test_accuracy": tests.cpu(),
-        "chance": run.task.chance(run.data),
-        "diverged": 0,
-    })
+    curve = pd.DataFrame(
+        {
+            "step": range(steps + 1),
+            "loss": losses.cpu(),
+            "accuracy": accuracies.cpu(),
+            "test_accuracy": tests.cpu(),
+            "chance": run.task.chance(run.data),
+            "diverged": 0,
+        }
+    )
     return _mark_divergence(curve, folder)
 
 
@@ -69,7 +67,10 @@ def _mark_divergence(curve, folder):
         first = int((~finite).int().argmax())
         later = curve["step"] >= first
         curve.loc[later, ["loss", "accuracy", "test_accuracy", "diverged"]] = [
-            float("inf"), float("nan"), float("nan"), 1,
+            float("inf"),
+            float("nan"),
+            float("nan"),
+            1,
         ]
         for step in snapshots.steps(folder):
             if step >= first:

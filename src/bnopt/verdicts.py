@@ -79,7 +79,11 @@ def assess(effects, *, expected, margin):
         supported, contradicted = near > 0, far < 0
     verdict = "supported" if supported else "contradicted" if contradicted else "inconclusive"
     return {
-        "effect": effect, "ci_low": low, "ci_high": high, "p_sign_flip": p, "verdict": verdict,
+        "effect": effect,
+        "ci_low": low,
+        "ci_high": high,
+        "p_sign_flip": p,
+        "verdict": verdict,
     }
 
 

@@ -29,8 +29,12 @@ def draw(over_seeds, first_seed):
     for row, claim in zip(rows, claims.itertuples(), strict=True):
         flips = " *" if isinstance(claim.flips_under, str) and claim.flips_under else ""
         axes[1].annotate(
-            claim.verdict + flips, (1.02, row), xycoords=("axes fraction", "data"), va="center",
-            fontsize="small", color=VERDICTS[claim.verdict]["color"],
+            claim.verdict + flips,
+            (1.02, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize="small",
+            color=VERDICTS[claim.verdict]["color"],
         )
     return figure
 
@@ -46,9 +50,7 @@ def _panel(ax, claims, rows, *, ratio):
     reach = 1.15 * max(np.abs(finite).max(initial=0), 0.05)
     for row, claim in zip(rows, claims.itertuples(), strict=True):
         look = VERDICTS[claim.verdict]
-        effect, low, high = np.clip(
-            [claim.effect, claim.ci_low, claim.ci_high], -2 * reach, 2 * reach
-        )
+        effect, low, high = np.clip([claim.effect, claim.ci_low, claim.ci_high], -2 * reach, 2 * reach)
         ax.plot(scale([low, high]), [row, row], color=look["color"], linewidth=1.4)
         ax.plot(scale(effect), row, color=look["color"], marker=look["marker"], markersize=5)
         margins = {"equivalent": (-1, 1), "not_less": (-1,), "not_greater": (1,)}

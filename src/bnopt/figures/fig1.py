@@ -10,7 +10,7 @@ RATES = ("#D55E00", "#009E73")
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return (a) training and (b) test accuracy in %, (c) activations of some layers over training."""
     norms = ("none", "batch")
-    figure = Figure(figsize=(9, 2.9))
+    figure = Figure(figsize=(9, 3.1))
     grid = figure.add_gridspec(len(layers), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
     colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), RATES, strict=False))
     for column, (title, quantity) in enumerate(
@@ -19,13 +19,17 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         ax = figure.add_subplot(grid[:, column])
         for name, condition in conditions.items():
             drawing.curve(
-                ax, over_seeds["training"], name, quantity, factor=100,
+                ax,
+                over_seeds["training"],
+                name,
+                quantity,
+                factor=100,
                 color=colours[condition["lr"]],
                 linestyle="--" if condition["norm"] == "batch" else "-",
                 label=f"{drawing.label(condition)}, lr {condition['lr']:g}",
             )
         ax.set(title=title, xlabel="Steps", ylim=(0, 102))
-    ax.legend(loc="lower right", fontsize="x-small")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=len(conditions))
 
     activations = first_seed["activations"]
     shown = [name for name in conditions if name in set(activations["condition"])]
@@ -33,9 +37,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     for row, layer in enumerate(layers):
         for column, name in enumerate(shown):
             ax = figure.add_subplot(grid[row, 2 + column])
-            drawing.ridges(
-                ax, drawing.at_entry(activations, name, layer), **drawing.style(conditions[name])
-            )
+            drawing.ridges(ax, drawing.at_entry(activations, name, layer), **drawing.style(conditions[name]))
             if row == 0:
                 ax.set_title(("(c) " if column == 0 else "") + drawing.label(conditions[name]))
             if column == 0:

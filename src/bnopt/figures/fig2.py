@@ -8,14 +8,17 @@ from bnopt import drawing
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return training accuracy in % (left) and the activations of each layer and net (right)."""
     figure = Figure(figsize=(9, 3.6))
-    grid = figure.add_gridspec(
-        len(layers), 1 + len(conditions), width_ratios=[1.7, *[1] * len(conditions)]
-    )
+    grid = figure.add_gridspec(len(layers), 1 + len(conditions), width_ratios=[1.7, *[1] * len(conditions)])
     ax = figure.add_subplot(grid[:, 0])
     for name, condition in conditions.items():
         drawing.curve(
-            ax, over_seeds["training"], name, "accuracy", factor=100,
-            label=drawing.label(condition), **drawing.style(condition),
+            ax,
+            over_seeds["training"],
+            name,
+            "accuracy",
+            factor=100,
+            label=drawing.label(condition),
+            **drawing.style(condition),
         )
     ax.set(title="Training accuracy (%)", xlabel="Steps", ylim=(0, 102))
     ax.legend(loc="lower right", fontsize="x-small")

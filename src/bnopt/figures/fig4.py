@@ -17,7 +17,10 @@ def draw(over_seeds, first_seed, *, conditions):
         drawing.band(gradient, table, name, "predictiveness_min", "predictiveness", **line)
         drawing.curve(beta, table, name, "beta", **line)
     loss.set(title="(a) Loss along the gradient", yscale="log", xlabel="Steps")
-    gradient.set(title="(b) Gradient predictiveness ‖Δg‖₂", xlabel="Steps", ylim=(0, None))
+    gradient.set(title="(b) Gradient predictiveness", xlabel="Steps", ylim=(0, None))
     beta.set(title="(c) Effective β-smoothness", xlabel="Steps", ylim=(0, None))
+    # A logarithmic axis of its own choice would reach down to where an interval nears 0.
+    lows = [drawing.series(table, name, "loss_min")["mean"].min() for name in conditions]
+    loss.set_ylim(bottom=min(lows) / 2)
     loss.legend(fontsize="x-small")
     return figure

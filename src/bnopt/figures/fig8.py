@@ -21,8 +21,13 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for ax, quantity in zip(row, PANELS, strict=True):
             for name, condition in conditions.items():
                 drawing.curve(
-                    ax, over_seeds["activations"], name, quantity, layer=layer,
-                    label=drawing.label(condition), **drawing.style(condition),
+                    ax,
+                    over_seeds["activations"],
+                    name,
+                    quantity,
+                    layer=layer,
+                    label=drawing.label(condition),
+                    **drawing.style(condition),
                 )
         row[0].set_ylabel(drawing.layer_title(layers, layer))
     for ax, title in zip(axes[0], PANELS.values(), strict=True):

@@ -43,20 +43,22 @@ def measure(point, *, layers, units, bins):
         for unit, at_t, after, after_same in zip(chosen.tolist(), *values, strict=True):
             low, high = at_t.min(), at_t.max()
             counts = _histogram(at_t, low, high, bins)
-            rows.append({
-                "layer": layer,
-                "place": place,
-                "unit": unit,
-                "mean": at_t.mean(),
-                "variance": at_t.var(),
-                "mean_next": after.mean(),
-                "variance_next": after.var(),
-                "mean_same_batch": after_same.mean(),
-                "variance_same_batch": after_same.var(),
-                "low": low,
-                "high": high,
-                **{f"bin_{i}": count for i, count in enumerate(counts)},
-            })
+            rows.append(
+                {
+                    "layer": layer,
+                    "place": place,
+                    "unit": unit,
+                    "mean": at_t.mean(),
+                    "variance": at_t.var(),
+                    "mean_next": after.mean(),
+                    "variance_next": after.var(),
+                    "mean_same_batch": after_same.mean(),
+                    "variance_same_batch": after_same.var(),
+                    "low": low,
+                    "high": high,
+                    **{f"bin_{i}": count for i, count in enumerate(counts)},
+                }
+            )
     return rows
 
 

@@ -24,11 +24,13 @@ def measure(point, *, step_sizes):
     for size in step_sizes:
         eta = size * point.lr
         loss, moved = value_and_gradient(point.loss, descend(point.parameters, gradient, eta))
-        rows.append({
-            "lr": point.lr,
-            "eta": eta,
-            "loss": loss.item(),
-            "gradient_change": norm(difference(moved, gradient)).item(),
-            "gradient_norm": gradient_norm.item(),
-        })
+        rows.append(
+            {
+                "lr": point.lr,
+                "eta": eta,
+                "loss": loss.item(),
+                "gradient_change": norm(difference(moved, gradient)).item(),
+                "gradient_norm": gradient_norm.item(),
+            }
+        )
     return rows

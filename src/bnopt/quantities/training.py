@@ -4,8 +4,15 @@ COLUMNS = ["condition", "seed", "step", "loss", "accuracy", "test_accuracy", "ch
 
 
 def per_step(table):
-    """Return the columns above, with both accuracies set to chance after divergence."""
+    """Return the columns above, with both accuracies set to chance after divergence.
+
+    The test accuracy only at steps at which runs are tested; a run that diverged counts as tested
+    after its last step too.
+    """
     values = table[COLUMNS].copy()
-    for accuracy in ("accuracy", "test_accuracy"):
-        values[accuracy] = values[accuracy].mask(values["diverged"] == 1, values["chance"])
+    tested = values["step"].isin(values.loc[values["test_accuracy"].notna(), "step"])
+    tested |= values["step"] == values["step"].max()
+    diverged = values["diverged"] == 1
+    values["accuracy"] = values["accuracy"].mask(diverged, values["chance"])
+    values["test_accuracy"] = values["test_accuracy"].mask(diverged & tested, values["chance"])
     return values

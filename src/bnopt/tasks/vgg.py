@@ -101,7 +101,7 @@ def test(model, data, *, batch_size=1000):
     correct = sum(
         (model(_standardise(pixels, data)).argmax(1) == labels).sum()
         for pixels, labels in zip(
-            data["test_images"].split(batch_size), data["test_labels"].split(batch_size)
+            data["test_images"].split(batch_size), data["test_labels"].split(batch_size), strict=True
         )
     )
     model.train()
