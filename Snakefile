@@ -14,17 +14,18 @@ include: "workflow/report.smk"
 
 
 rule all:
-    """Everything of one scale: figures, claims and the report."""
+    """Everything of one scale: figures, verdicts, and the reports about them."""
     default_target: True
     input:
+        expand("results/{scale}/report.html", scale=config["scale"]),
+        expand("results/{scale}/report/report.{format}", scale=config["scale"], format=REPORT_FORMATS),
+        expand("results/{scale}/statistics/claims.csv", scale=config["scale"]),
         expand(
             "results/{scale}/figures/{figure}.{format}",
             scale=config["scale"],
             figure=[*config["figures"], "claims"],
             format=["pdf", "png"],
         ),
-        expand("results/{scale}/statistics/claims.csv", scale=config["scale"]),
-        expand("results/{scale}/report/{file}", scale=config["scale"], file=report_files()),
 
 
 onsuccess:

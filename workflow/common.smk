@@ -13,6 +13,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
+TEXT = f"{workflow.basedir}/paper/main.tex"
+# Without LaTeX the report is left ready to be compiled elsewhere.
+REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 SOURCE = str(Path(workflow.basedir, "src"))
 # This process and every job find the package beside this workflow, installed or not.
 sys.path.insert(0, SOURCE)
@@ -121,3 +124,47 @@ def figure_runs(wildcards):
 
 def figure_code(wildcards):
     return provenance.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
+
+
+def report_settings(wildcards):
+    return study.as_json(study.report_settings(config, wildcards.scale), ordered=True)
+
+
+def config_overrides(wildcards):
+    """Return what a nested call of Snakemake must be told of this one's --config."""
+    chosen = {"scale": wildcards.scale} | {key: config[key] for key in ["images"] if key in config}
+    return [f"{key}={value}" for key, value in chosen.items()]
+
+
+def figure_files(wildcards):
+    """Return all figures as PDF."""
+    figures = [*config["figures"], "claims"]
+    return expand("results/{scale}/figures/{figure}.pdf", scale=wildcards.scale, figure=figures)
+
+
+def study_files(wildcards):
+    """Return everything the study makes of a scale but the HTML page about it."""
+    return [
+        *figure_files(wildcards),
+        f"results/{wildcards.scale}/statistics/claims.csv",
+        *(f"results/{wildcards.scale}/report/report.{format}" for format in REPORT_FORMATS),
+    ]
+
+
+def where_results_are():
+    """Return what to tell a person at the end."""
+    results = Path("results", config["scale"]).resolve()
+    document = f"report/report.{REPORT_FORMATS[-1]}"
+    lines = [
+        f"Results of the scale {config['scale']}: {results}",
+        "  report.html             figures and verdicts in a browser",
+        f"  {document:24}the report",
+        "  statistics/claims.csv   every claim with its verdict",
+        "  figures/                the paper's figures as PDF and PNG",
+    ]
+    if "pdf" not in REPORT_FORMATS:
+        lines.append(
+            "LaTeX is not installed, so the report was not compiled: install latexmk with TeX Live and "
+            f"call snakemake again, or run latexmk -pdf report.tex in {results / 'report'} elsewhere."
+        )
+    return "\n".join(lines)

@@ -1,9 +1,96 @@
-"""dummy"""
+"""The reports: a LaTeX document, and Snakemake's own HTML page.
+
+INPUTS    paper/main.tex, the hand-written text
+          results/{scale}/statistics/claims*.csv, results/{scale}/figures/, benchmarks/{scale}/
+OUTPUTS   results/{scale}/report/report.tex and generated/, ready for LaTeX
+          results/{scale}/report/report.pdf, where latexmk is installed
+          results/{scale}/report.html, self-contained
+"""
 
 
-def report_files():
-    return []
+rule bundle:
+    """Gather text, numbers, tables and figures, ready for LaTeX."""
+    input:
+        claims="results/{scale}/statistics/claims.csv",
+        figures=figure_files,
+        images="results/{scale}/data/images.json",
+        sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
+        text=TEXT,
+        training="results/{scale}/statistics/training_per_seed.csv",
+    output:
+        generated=directory("results/{scale}/report/generated"),
+        report="results/{scale}/report/report.tex",
+    log:
+        "logs/{scale}/bundle.log",
+    conda:
+        "../environment.yml"
+    params:
+        benchmarks="benchmarks/{scale}",
+        code=provenance.code_hash("bnopt.report"),
+        settings=report_settings,
+    shell:
+        r"""
+        python -m bnopt.report \
+            --settings {params.settings:q} \
+            --text {input.text:q} \
+            --claims {input.claims:q} \
+            --sensitivity {input.sensitivity:q} \
+            --training {input.training:q} \
+            --images {input.images:q} \
+            --figures {input.figures:q} \
+            --benchmarks {params.benchmarks:q} \
+            --generated {output.generated:q} \
+            --report {output.report:q} \
+            >{log:q} 2>&1
+        """
 
 
-def where_results_are():
-    return "done"
+rule compile:
+    """Compile the report with LaTeX."""
+    input:
+        generated="results/{scale}/report/generated",
+        report="results/{scale}/report/report.tex",
+    output:
+        pdf=report(
+            "results/{scale}/report/report.pdf",
+            caption="report/paper.rst",
+            category="Report",
+            labels={"what": "Report"},
+        ),
+    log:
+        "logs/{scale}/compile.log",
+    shadow:
+        "minimal"
+    conda:
+        "../environment.yml"
+    shell:
+        r"""
+        latexmk -cd -pdf -halt-on-error -interaction=nonstopmode {input.report:q} >{log:q} 2>&1
+        """
+
+
+rule web:
+    """Make the self-contained HTML page: figures, verdicts, and how each came about."""
+    input:
+        study_files,
+    output:
+        "results/{scale}/report.html",
+    log:
+        "logs/{scale}/web.log",
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        overrides=config_overrides,
+        snakefile=f"{workflow.basedir}/Snakefile",
+    shell:
+        r"""
+        python -m snakemake \
+            --snakefile {params.snakefile:q} \
+            --workflow-profile none \
+            --config {params.overrides:q} \
+            --nolock \
+            --report {output:q} \
+            -- {input:q} \
+            >{log:q} 2>&1
+        """

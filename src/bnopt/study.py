@@ -100,6 +100,19 @@ def claims_settings(config):
     return {"tables": list(tables(config)), "claims": claims(config), "quantities": quantities}
 
 
+def report_settings(config, scale):
+    """Return what the report says of the study: scale, sizes, conditions and captions."""
+    sizes = scale_of(config, scale)
+    return {
+        "scale": scale,
+        "images": sizes["images"],
+        "seeds": sizes["seeds"],
+        "tasks": {task: sizes[task] for task in sizes if task not in ("images", "seeds")},
+        "conditions": config["conditions"],
+        "captions": {name: figure["caption"] for name, figure in config["figures"].items()},
+    }
+
+
 def claims(config):
     """Return all claims by name; an entry with `for` stands for one claim per combination of values."""
     rows = {}

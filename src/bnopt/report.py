@@ -1,0 +1,265 @@
+"""Stage 7: numbers, tables and figures for the LaTeX report; no number in it is typed by hand."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bnopt import artefacts, runtime
+
+VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "snakemake")
+RATIO, DIFFERENCE = "log_ratio", "difference"
+
+
+def numbers(claims, study, images):
+    """Return LaTeX definitions, key -> text, of every number in the prose.
+
+    For each claim its statement, effect, interval, n, p, verdict; counts of verdicts; sizes.
+    """
+    found = {
+        "claims": len(claims),
+        "seeds": len(study["seeds"]),
+        "scale": study["scale"],
+        "p.floor": number(0.5 ** len(study["seeds"])),
+        **{f"count.{verdict}": int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS},
+        "diverged": len(study["diverged"]),
+        "flipped": int((claims["flips_under"] != "").sum()),
+        **{f"images.{key}": escape(images[key]) for key in ("source", "train", "test")},
+        **{f"caption.{name}": escape(text) for name, text in study["captions"].items()},
+    }
+    for claim in claims.to_dict("records"):
+        found |= {
+            f"{claim['claim']}.effect": number(_shown(claim["effect"], claim["compare"])),
+            f"{claim['claim']}.interval": interval(claim),
+            f"{claim['claim']}.n": claim["n"],
+            f"{claim['claim']}.p": number(claim["p_holm"]),
+            f"{claim['claim']}.verdict": claim["verdict"],
+        }
+    return found
+
+
+def verdict_table(claims):
+    """Return the table of all verdicts: claim, place, effect with its interval, verdict."""
+    return pd.DataFrame(
+        {
+            "Claim": claims["claim"].map(identifier),
+            "Place": claims["place"].map(escape),
+            "Effect": [estimate(claim) for claim in claims.to_dict("records")],
+            "Verdict": [
+                claim["verdict"] + ("*" if claim["flips_under"] else "")
+                for claim in claims.to_dict("records")
+            ],
+        }
+    )
+
+
+def family_table(claims):
+    """Return the table of one family of claims: what the paper says and shows, and what was found."""
+    rows = claims.to_dict("records")
+    return pd.DataFrame(
+        {
+            "Statement": [escape(row["statement"]) for row in rows],
+            "In the paper": [escape(row["paper_value"]) for row in rows],
+            "Here": [estimate(row) for row in rows],
+            "$n$": [row["n"] for row in rows],
+            "$p$ (Holm)": [number(row["p_holm"]) for row in rows],
+            "Verdict": [
+                row["verdict"] if row["verdict"] != "not run" else escape(row["reason"]) for row in rows
+            ],
+        }
+    )
+
+
+def sensitivity_table(sensitivity, claims):
+    """Return effect and verdict of each claim under the other summaries; those that flip are starred."""
+    kind = claims.set_index("claim")["compare"]
+    primary = claims.set_index("claim")["verdict"]
+    rows = sensitivity[sensitivity.duplicated("claim", keep="first")]
+    return pd.DataFrame(
+        {
+            "Claim": rows["claim"].map(identifier),
+            "Summary": rows["summary"].map(escape),
+            "Effect": [estimate(row | {"compare": kind[row["claim"]]}) for row in rows.to_dict("records")],
+            "Verdict": [
+                row["verdict"] + ("*" if row["verdict"] != primary[row["claim"]] else "")
+                for row in rows.to_dict("records")
+            ],
+        }
+    )
+
+
+def sizes_table(study):
+    """Return the sizes of the scale, a row each."""
+    rows = [("images", study["images"]), ("seeds", ", ".join(map(str, study["seeds"])))]
+    for task, sizes in study["tasks"].items():
+        for key, value in sizes.items():
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            if isinstance(value, dict):
+                shown = "; ".join(
+                    f"{k}: {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in value.items()
+                )
+            rows.append((f"{task}: {key.replace('_', ' ')}", shown))
+    return pd.DataFrame(rows, columns=["Size", "Value"]).map(escape)
+
+
+def conditions_table(study):
+    """Return the conditions with their settings and the number of runs that diverged."""
+    return pd.DataFrame(
+        [
+            {
+                "Condition": identifier(name),
+                "Task": escape(condition["task"]),
+                "Norm": escape(condition["norm"]),
+                "Learning rate": number(condition["lr"]),
+                "Runs": len(study["seeds"]),
+                "Diverged": sum(run["condition"] == name for run in study["diverged"]),
+            }
+            for name, condition in study["conditions"].items()
+        ]
+    )
+
+
+def compute_table(benchmarks):
+    """Return per stage the number of jobs, their seconds and largest memory, from Snakemake's records."""
+    rows = []
+    for file in sorted(Path(benchmarks).rglob("*.tsv")):
+        record = pd.read_csv(file, sep="\t").iloc[-1]
+        stage = file.relative_to(benchmarks).parts[0].removesuffix(".tsv")
+        rows.append({"Stage": stage, "seconds": record["s"], "memory": record["max_rss"]})
+    if not rows:
+        return pd.DataFrame({"Stage": ["not recorded"]})
+    stages = pd.DataFrame(rows).groupby("Stage")
+    table = pd.DataFrame(
+        {
+            "Jobs": stages.size(),
+            "Seconds in all": stages["seconds"].sum().map(lambda s: f"{s:.0f}"),
+            "Largest memory (MiB)": pd.to_numeric(stages["memory"].max(), errors="coerce").map(
+                lambda m: f"{m:.0f}" if m == m else "--"
+            ),
+        }
+    ).reset_index()
+    table["Stage"] = table["Stage"].map(escape)
+    return table
+
+
+def software_table():
+    """Return versions of the software and a description of the machine."""
+    rows = [(name, importlib.metadata.version(name)) for name in PACKAGES]
+    rows += [("Python", platform.python_version()), ("system", platform.system())]
+    rows += [("machine", f"{platform.machine()}, {os.cpu_count()} cores")]
+    return pd.DataFrame(rows, columns=["Software", "Version"]).map(escape)
+
+
+# -- texts ----------------------------------------------------------------------------------------
+
+
+def escape(text):
+    """Return plain text as LaTeX."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+    text = "".join(special.get(character, character) for character in str(text))
+    while '"' in text:
+        text = text.replace('"', "``", 1).replace('"', "''", 1)
+    return text
+
+
+def identifier(name):
+    """Return a name from the configuration in a type that may break at underscores."""
+    return r"\texttt{" + escape(name).replace(r"\_", r"\_\allowbreak ") + "}"
+
+
+def number(value):
+    """Return a number to three digits for siunitx; a dash for one that is missing."""
+    if np.isnan(value):
+        return "--"
+    if np.isinf(value):
+        return r"$\infty$" if value > 0 else r"$-\infty$"
+    return rf"\num{{{value:.3g}}}"
+
+
+def interval(claim):
+    """Return the interval of a claim, as a difference or a ratio."""
+    low, high = (number(_shown(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
+    return f"[{low}, {high}]"
+
+
+def estimate(claim):
+    """Return effect and interval of a claim; a ratio has a multiplication sign before it."""
+    if np.isnan(claim["effect"]):
+        return "--"
+    sign = r"$\times$\," if claim["compare"] == RATIO else ""
+    return f"{sign}{number(_shown(claim['effect'], claim['compare']))} {interval(claim)}"
+
+
+def _shown(value, compare):
+    with np.errstate(over="ignore"):
+        return np.exp(value) if compare == RATIO else value
+
+
+def as_latex(table, columns):
+    """Return a table of LaTeX texts as a longtable with booktabs rules."""
+    style = table.style.hide(axis="index")
+    return style.to_latex(hrules=True, column_format=columns, environment="longtable")
+
+
+def write(folder, *, claims, sensitivity, images, study, benchmarks, figures):
+    """Write numbers.tex, the tables and the figures into a folder."""
+    folder = Path(folder)
+    definitions = numbers(claims, study, images)
+    lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
+    tables = {
+        "verdicts": (verdict_table(claims), r"@{}p{6cm}p{2.6cm}p{4.6cm}l@{}"),
+        "sensitivity": (sensitivity_table(sensitivity, claims), r"@{}p{6cm}lp{4.6cm}l@{}"),
+        "sizes": (sizes_table(study), r"@{}lp{9cm}@{}"),
+        "conditions": (conditions_table(study), r"@{}lllrrr@{}"),
+        "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
+        "software": (software_table(), r"@{}ll@{}"),
+    } | {
+        f"family_{family}": (family_table(rows), r"@{}p{4cm}p{3.1cm}p{3.2cm}rrl@{}")
+        for family, rows in claims.groupby("family", sort=False)
+    }
+    (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name, (table, columns) in tables.items():
+        (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
+    for figure in figures:
+        shutil.copy(figure, folder)
+
+
+def main(argv=None):
+    """Write the LaTeX bundle from the command line: the hand-written text beside what is generated."""
+    parser = runtime.parser(__doc__)
+    for table in ("text", "claims", "sensitivity", "training", "images"):
+        parser.add_argument(f"--{table}", required=True, help="file to read")
+    parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
+    parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
+    parser.add_argument("--generated", required=True, help="folder to write")
+    parser.add_argument("--report", required=True, help="file to write (.tex)")
+    options = parser.parse_args(argv)
+    claims, sensitivity, training = (
+        artefacts.read_table(path) for path in (options.claims, options.sensitivity, options.training)
+    )
+    texts = ["flips_under", "paper_value", "reason"]
+    claims[texts] = claims[texts].fillna("")
+    runs = training.groupby(["condition", "seed"])["diverged"].max()
+    diverged = runs[runs == 1].reset_index().to_dict("records")
+    with artefacts.atomic_folder(options.generated) as folder:
+        write(
+            folder,
+            claims=claims,
+            sensitivity=sensitivity,
+            images=json.loads(Path(options.images).read_text(encoding="utf-8")),
+            study=options.settings | {"diverged": diverged},
+            benchmarks=options.benchmarks,
+            figures=options.figures,
+        )
+    artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)
+
+
+if __name__ == "__main__":
+    runtime.run(main)
