@@ -4,6 +4,9 @@
 configfile: "config.yaml"
 
 
+report: "workflow/report/study.rst"
+
+
 include: "workflow/common.smk"
 include: "workflow/data.smk"
 include: "workflow/train.smk"

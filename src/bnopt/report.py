@@ -214,14 +214,14 @@ def write(folder, *, claims, sensitivity, images, study, benchmarks, figures):
     definitions = numbers(claims, study, images)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     tables = {
-        "verdicts": (verdict_table(claims), r"@{}p{6cm}p{2.6cm}p{4.6cm}l@{}"),
-        "sensitivity": (sensitivity_table(sensitivity, claims), r"@{}p{6cm}lp{4.6cm}l@{}"),
-        "sizes": (sizes_table(study), r"@{}lp{9cm}@{}"),
+        "verdicts": (verdict_table(claims), r"@{}L{6cm}L{2.6cm}L{4.6cm}l@{}"),
+        "sensitivity": (sensitivity_table(sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
+        "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
         "conditions": (conditions_table(study), r"@{}lllrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
         "software": (software_table(), r"@{}ll@{}"),
     } | {
-        f"family_{family}": (family_table(rows), r"@{}p{4cm}p{3.1cm}p{3.2cm}rrl@{}")
+        f"family_{family}": (family_table(rows), r"@{}L{4cm}L{3.1cm}L{3.2cm}rrl@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,28 @@
+# `make reproduce` and `make test` set up everything they need, from nothing but Python and make.
+PYTHON ?= python3
+SCALE ?= $(shell sed -n 's/^scale: *\([^ ]*\).*/\1/p' config.yaml)
+SHELL := /bin/sh
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help reproduce test lint
+
+help:
+	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE))"
+	@echo "make test        install, then run the tests"
+	@echo "make lint        install, then check style: ruff, snakefmt, snakemake --lint"
+
+reproduce: .venv/installed
+	@snakemake --cores all --config scale=$(SCALE)
+	@echo "Results: results/$(SCALE)/report.html in a browser, results/$(SCALE)/report/ for the report."
+
+test: .venv/installed
+	@pytest
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+	snakefmt --check .
+	snakemake --lint
+
+.venv/installed: requirements.txt
+	@$(PYTHON) tools/install.py
