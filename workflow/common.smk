@@ -71,6 +71,12 @@ def probe_code(wildcards):
     return provenance.code_hash("bnopt.probe", probe, *run_modules(wildcards))
 
 
+def task_data(wildcards):
+    """Return the prepared data of a task; deep_linear draws its own from the seed."""
+    task = config["conditions"][wildcards.condition]["task"]
+    return {"vgg": "results/{scale}/data/images.npz", "deep_linear": []}[task]
+
+
 def run_modules(wildcards):
     condition = config["conditions"][wildcards.condition]
     return f"bnopt.tasks.{condition['task']}", f"bnopt.norms.{condition['norm']}"

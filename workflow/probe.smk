@@ -1,6 +1,6 @@
 """Probes: what is measured on the snapshots of a run. They never touch the run.
 
-INPUTS    results/{scale}/data/images.npz
+INPUTS    results/{scale}/data/images.npz, for the task vgg
           results/{scale}/runs/{condition}/seed{seed}/snapshots/
 OUTPUTS   results/{scale}/probes/{probe}/{condition}/seed{seed}.csv
 """
@@ -9,7 +9,7 @@ OUTPUTS   results/{scale}/probes/{probe}/{condition}/seed{seed}.csv
 rule probe:
     """Measure one probe on all snapshots of one run."""
     input:
-        data="results/{scale}/data/images.npz",
+        data=task_data,
         snapshots="results/{scale}/runs/{condition}/seed{seed}/snapshots",
     output:
         table="results/{scale}/probes/{probe}/{condition}/seed{seed}.csv",

@@ -1,6 +1,6 @@
 """Training: one run is a condition at a seed.
 
-INPUTS    results/{scale}/data/images.npz
+INPUTS    results/{scale}/data/images.npz, for the task vgg
 OUTPUTS   results/{scale}/runs/{condition}/seed{seed}/training.csv    loss and accuracy per step
           results/{scale}/runs/{condition}/seed{seed}/snapshots/      weights at the steps to be probed
 """
@@ -9,7 +9,7 @@ OUTPUTS   results/{scale}/runs/{condition}/seed{seed}/training.csv    loss and a
 rule train:
     """Train one run; keep its curve and its snapshots."""
     input:
-        data="results/{scale}/data/images.npz",
+        data=task_data,
     output:
         curve="results/{scale}/runs/{condition}/seed{seed}/training.csv",
         snapshots=directory("results/{scale}/runs/{condition}/seed{seed}/snapshots"),

@@ -23,7 +23,7 @@ def probe(data, folder, *, task, norm, net, batch_size, lr, seed, probe, setting
 def main(argv=None):
     """Measure a probe from the command line."""
     parser = runtime.parser(__doc__)
-    parser.add_argument("--data", required=True, help="prepared data")
+    parser.add_argument("--data", nargs="?", help="prepared data, if the task has any")
     parser.add_argument("--snapshots", required=True, help="folder of the run's snapshots")
     parser.add_argument("--condition", required=True)
     parser.add_argument("--seed", type=int, required=True)

@@ -6,12 +6,12 @@ from bnopt import plugins
 class Run:
     """The net, the batches and the loss of a run.
 
-    data: path of the prepared data; net: the task's keyword arguments of `build`.
+    data: path of the prepared data, if the task has any; net: keyword arguments of the task's `build`.
     """
 
     def __init__(self, data, *, task, norm, net, batch_size, seed, device):
         self.task = plugins.load("tasks", task)
-        self.data = self.task.read(data, device)
+        self.data = self.task.read(data, seed=seed, batch_size=batch_size, device=device)
         norm = plugins.load("norms", norm)
         self.model = self.task.build(norm, self.data, **net, seed=seed).to(device).train()
         self.batch_size = batch_size

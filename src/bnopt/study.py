@@ -239,15 +239,20 @@ def _check_scales(config):
         for task in sorted(tasks):
             if task not in sizes:
                 raise StudyError(f"config.yaml: scales.{name}: expected the key {task}, found none")
-            net = sizes[task]["net"]
-            count = sum(size != "M" for size in net["convolutions"]) + len(net["hidden"]) + 1
+            count = _count_layers(task, sizes[task]["net"])
             for layer, number in sizes[task]["layers"].items():
-                # The last layer, the logits, has no norm and no non-linearity.
+                # The last layer has no norm and no non-linearity.
                 if number >= count:
                     raise StudyError(
                         f"config.yaml: scales.{name}.{task}.layers.{layer}: expected a layer below "
-                        f"the logits of this net, 1 to {count - 1}; found {number}"
+                        f"the last of this net, 1 to {count - 1}; found {number}"
                     )
+
+
+def _count_layers(task, net):
+    if task == "deep_linear":
+        return net["depth"]
+    return sum(size != "M" for size in net["convolutions"]) + len(net["hidden"]) + 1
 
 
 def _check_conditions(config):

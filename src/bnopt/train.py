@@ -21,7 +21,8 @@ def train(data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_
     run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
     # Recorded on the device: reading a value at every step would make the device wait for Python.
-    losses, accuracies, tests = torch.full((3, steps + 1), torch.nan, device=place)
+    dtype = next(run.model.parameters()).dtype
+    losses, accuracies, tests = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=place)
 
     progress = tqdm(range(steps), desc=f"{task} {norm} lr {lr:g} seed {seed}", mininterval=1)
     for step in progress:
@@ -34,7 +35,7 @@ def train(data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_
         if test_due:
             tests[step] = run.task.test(run.model, run.data)
             if step:
-                progress.set_postfix(loss=f"{losses[step - 1]:.3g}", accuracy=f"{tests[step]:.3f}")
+                progress.set_postfix(loss=f"{losses[step - 1]:.3g}", accuracy=f"{accuracies[step - 1]:.3f}")
 
         inputs, targets = run.batch(step)
         run.set_noise(step)
@@ -82,7 +83,7 @@ def _mark_divergence(curve, folder):
 def main(argv=None):
     """Train one run from the command line."""
     parser = runtime.parser(__doc__)
-    parser.add_argument("--data", required=True, help="prepared data")
+    parser.add_argument("--data", nargs="?", help="prepared data, if the task has any")
     parser.add_argument("--condition", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--curve", required=True, help="table to write (.csv)")

@@ -109,17 +109,16 @@ def draw(shape, stream, dtype=torch.float64):
 
 
 def algorithm_1(shape, random):
-    """Algorithm 1 on inputs of 1, by loops; return m and s of every value, and μ and σ of every unit."""
+    """Algorithm 1's draws by loops; return m and s of every value."""
     samples, units, positions = shape[0], shape[1], math.prod(shape[2:])
     m, s = np.empty((2, samples, units, positions))
-    mu, sigma = np.empty((2, units))
     for j in range(units):
-        mu[j], sigma[j] = random.uniform(-0.5, 0.5), random.uniform(1, 1.25)
+        mu, sigma = random.uniform(-0.5, 0.5), random.uniform(1, 1.25)
         for i in range(samples):
             for k in range(positions):
-                m[i, j, k] = random.uniform(mu[j] - 0.1, mu[j] + 0.1)
-                s[i, j, k] = random.normal(sigma[j], 0.1)
-    return m.reshape(shape), s.reshape(shape), mu, sigma
+                m[i, j, k] = random.uniform(mu - 0.1, mu + 0.1)
+                s[i, j, k] = random.normal(sigma, 0.1)
+    return m.reshape(shape), s.reshape(shape)
 
 
 def by_unit(values):
@@ -158,29 +157,19 @@ def test_means_and_scales_of_units_are_uniform_over_the_papers_ranges_and_indepe
 @pytest.mark.parametrize("shape", [(12, 40), (4, 40, 2, 2)])
 def test_noise_is_distributed_as_algorithm_1_written_as_loops(shape):
     random = np.random.default_rng(0)
-    ours, theirs = {}, {}
-    for step in range(30):
-        m, s = (v.numpy() for v in draw(shape, stream=(0, step, 1)))
-        reference_m, reference_s, _, _ = algorithm_1(shape, random)
-        for name, store, a, b in (("ours", ours, m, s), ("theirs", theirs, reference_m, reference_s)):
-            del name
-            store.setdefault("m", []).append(a.ravel())
-            store.setdefault("s", []).append(b.ravel())
-            # of s·a + m at a = 2
-            store.setdefault("output", []).append((2 * b + a).ravel())
-            # within units: what a mean and a scale shared by a unit leave
-            store.setdefault("spread of m", []).append(by_unit(a).std(1))
-            store.setdefault("spread of s", []).append(by_unit(b).std(1))
-            store.setdefault("mean of m", []).append(by_unit(a).mean(1))
-            store.setdefault("mean of s", []).append(by_unit(b).mean(1))
-    for what in ours:
-        a, b = (np.concatenate(store[what]) for store in (ours, theirs))
-        if what in ("m", "s", "output"):
-            # Values of a unit hang together, which a test of independent values would mistake.
-            assert a.mean() == pytest.approx(b.mean(), abs=0.06), what
-            assert a.std() == pytest.approx(b.std(), rel=0.05), what
-        else:
-            assert stats.ks_2samp(a, b).pvalue > 1e-3, what
+    ours = [draw(shape, stream=(0, step, 1)) for step in range(30)]
+    theirs = [algorithm_1(shape, random) for _ in range(30)]
+    for moment in (np.mean, np.std):  # of the m and of the s of a unit
+        for which in (0, 1):
+            a, b = (
+                np.concatenate([moment(by_unit(drawn[which]), axis=1) for drawn in draws])
+                for draws in (ours, theirs)
+            )
+            assert stats.ks_2samp(a, b).pvalue > 1e-3, (moment.__name__, "ms"[which])
+    for at in (-1, 0, 2):  # s·a + m; values of a unit hang together, so no test of independent ones
+        a, b = (np.concatenate([by_unit(s) * at + by_unit(m) for m, s in draws]) for draws in (ours, theirs))
+        assert a.mean() == pytest.approx(b.mean(), abs=0.06), at
+        assert a.std() == pytest.approx(b.std(), rel=0.05), at
 
 
 def test_every_value_has_its_own_draw():

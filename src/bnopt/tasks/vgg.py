@@ -7,17 +7,25 @@ from torch import nn
 from torch.nn import functional
 
 from bnopt import images, streams
+from bnopt.runtime import StudyError
 
 # Where a layer's activations are recorded: the name in tables -> the module within the layer.
 PLACES = {"before_relu": "norm", "after_relu": "relu"}
 
 
-def read(path, device):
+def read(data, *, seed, batch_size, device):
     """Read prepared images onto the device.
 
     Pixels stay uint8 there (a quarter of the bytes) and are standardised batch by batch.
+    Raises StudyError if there are too few of them for a batch.
     """
-    prepared = images.read(path)
+    del seed
+    prepared = images.read(data)
+    if batch_size > len(prepared.train_labels):
+        raise StudyError(
+            f"batch_size: expected at most the number of training images, {len(prepared.train_labels)}; "
+            f"found {batch_size}"
+        )
     data = {
         name: torch.from_numpy(getattr(prepared, name)).to(device)
         for name in ("train_images", "train_labels", "test_images", "test_labels")

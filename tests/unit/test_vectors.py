@@ -1,0 +1,51 @@
+"""Lists of tensors as one vector."""
+
+import math
+
+import pytest
+import torch
+
+from bnopt import vectors
+
+
+def tensors(seed, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=dtype) for shape in ((3, 4), (5,), (2, 1, 2), ())]
+
+
+def flat(values):
+    return [v for t in values for v in t.double().flatten().tolist()]
+
+
+def test_norm_is_euclidean_over_all_entries():
+    a = tensors(0, torch.float64)
+    assert vectors.norm(a).item() == pytest.approx(math.sqrt(math.fsum(v * v for v in flat(a))), rel=1e-14)
+
+
+def test_difference_is_entry_by_entry():
+    a, b = tensors(0), tensors(1)
+    found = vectors.difference(a, b)
+    assert flat(found) == pytest.approx([x - y for x, y in zip(flat(a), flat(b), strict=True)], rel=1e-6)
+    assert [t.shape for t in found] == [t.shape for t in a]
+    with pytest.raises(ValueError, match="zip"):
+        vectors.difference(a, b[:-1])
+
+
+def test_descend_is_an_update_of_sgd_to_the_bit():
+    parameters = [t.requires_grad_() for t in tensors(0)]
+    gradient = tensors(1)
+    before = [p.detach().clone() for p in parameters]
+    found = vectors.descend(before, gradient, 0.1)
+    for parameter, g in zip(parameters, gradient, strict=True):
+        parameter.grad = g
+    torch.optim.SGD(parameters, lr=0.1).step()
+    assert all(torch.equal(a, b) for a, b in zip(found, parameters, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(found, before, strict=True))
+
+
+def test_value_and_gradient_are_those_of_a_polynomial_and_detached():
+    at = [torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)]
+    value, gradient = vectors.value_and_gradient(lambda p: (p[0] ** 2).sum() * p[1], at)
+    assert value.item() == 15
+    assert flat(gradient) == [6, 12, 5]
+    assert not any(t.requires_grad for t in (value, *gradient, *at))
