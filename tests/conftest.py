@@ -14,7 +14,6 @@ import yaml
 os.environ["BNOPT_DEVICE"] = "cpu"
 
 ROOT = Path(__file__).parents[1]
-NORMS = ("none", "batch", "noisy_batch", "noise")
 TRAIN_SAMPLES, TEST_SAMPLES = 200, 60
 
 
@@ -59,6 +58,14 @@ def sizes(small_config):
     """The keyword arguments of a small run on the digits: task, net, batch_size."""
     of_task = small_config["scales"]["digits"]["vgg"]
     return {"task": "vgg", "net": of_task["net"], "batch_size": of_task["batch_size"]}
+
+
+@pytest.fixture(scope="session")
+def probe_settings(small_config):
+    """Function: probe -> the keyword arguments that the small study gives its `measure`."""
+    from bnopt import study
+
+    return lambda probe: study.probe_settings(small_config, "digits", "vgg_batch", probe)["settings"]
 
 
 @pytest.fixture(scope="session")

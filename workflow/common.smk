@@ -27,7 +27,7 @@ from bnopt.runtime import StudyError
 try:
     study.check(config)
 except StudyError as error:
-    raise WorkflowError(error)
+    sys.exit(f"error: {error}")
 
 
 wildcard_constraints:

@@ -12,6 +12,7 @@ COLUMNS = [
     "flips_under", "paper_value", "family", "compare", "p_floor", "reason",
 ]  # fmt: skip
 CHANCE = "chance"
+WHOLE_RUN = "whole_run"
 
 
 def judge(tables, *, claims, quantities):
@@ -19,10 +20,13 @@ def judge(tables, *, claims, quantities):
 
     tables: name -> table with a value per quantity, run and step; `training` is always among them.
     claims: id -> place, family, statement, quantity, layers, condition_a, condition_b, expected,
-    margin, paper_value. quantities: name -> table, column, summary, compare, floor, sensitivity.
+    margin, paper_value. quantities: name -> table, column, summary, compare, floor, until_accuracy,
+    sensitivity.
 
     With a, b the numbers of the conditions at one seed, an effect is a − b or, for positive
     quantities, log(max(a, floor) / max(b, floor)); the margin of a log ratio is given as a factor.
+    condition_b may be `chance` or a number instead of a condition. With `until_accuracy` only those
+    steps count before either run passes that training accuracy.
     """
     rows, sensitivity, numbers = [], [], []
     for name, claim in claims.items():
@@ -77,39 +81,46 @@ def judge(tables, *, claims, quantities):
 
 
 def _pairs(tables, claim, quantity):
-    """Return, for each seed both conditions were run with, their values and training losses by step."""
-    table, training = tables[quantity["table"]], tables["training"]
+    """Return, for each seed both conditions were run with, their values and training curves by step."""
+    table = tables[quantity["table"]]
     if claim["layers"]:
         table = table[table["layer"].isin(claim["layers"])]
     by_run = dict(list(table.groupby(["condition", "seed"])))
-    curves = dict(list(training.groupby(["condition", "seed"])))
+    curves = dict(list(tables["training"].groupby(["condition", "seed"])))
     a, b = claim["condition_a"], claim["condition_b"]
+    alone = b == CHANCE or not isinstance(b, str)
     pairs = []
-    for seed in sorted({seed for _, seed in by_run}):
-        of_chance = b == CHANCE
-        runs = [(a, seed)] if of_chance else [(a, seed), (b, seed)]
+    for seed in sorted({seed for condition, seed in by_run if condition == a}):
+        runs = [(a, seed)] if alone else [(a, seed), (b, seed)]
         if not all(run in by_run for run in runs):
             continue
-        columns = [quantity["column"], CHANCE if of_chance else quantity["column"]]
-        values = [
-            _by_step(by_run[run], column) for run, column in zip([(a, seed), runs[-1]], columns, strict=True)
-        ]
-        diverged = [bool(curves[run]["diverged"].any()) for run in runs]
-        losses = [_by_step(curves[run], "loss") for run in (runs[0], runs[-1])]
+        values = [_by_step(by_run[run], quantity["column"]) for run in runs]
+        if alone:
+            values.append(_reference(by_run[runs[0]], b, values[0]))
         pairs.append(
             {
                 "seed": seed,
                 "values": values,
-                "losses": losses,
-                "diverged": diverged,
+                "curves": [curves[run].set_index("step") for run in runs],
+                "diverged": [bool(curves[run]["diverged"].any()) for run in runs],
             }
         )
     return pairs
 
 
 def _by_step(rows, column):
-    """Return a column by step: the mean over layers where there are several; steps without it dropped."""
-    return rows.groupby("step")[column].mean().dropna()
+    """Return the columns of a quantity by step, means over layers where there are several.
+
+    A name ending in * stands for all columns that begin so. Steps without a value are dropped.
+    """
+    columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
+    return rows.groupby("step")[columns].mean().dropna()
+
+
+def _reference(rows, reference, like):
+    """Return what a condition is compared with where that is no condition: chance, or a constant."""
+    constant = rows[CHANCE].iloc[0] if reference == CHANCE else reference
+    return like * 0 + constant
 
 
 def _assess(pairs, claim, quantity, summary, *, finite_only=False):
@@ -126,16 +137,33 @@ def _assess(pairs, claim, quantity, summary, *, finite_only=False):
 
 
 def _effect(pair, quantity, summary):
+    """Return the effect at one seed: of the column of a quantity, the largest where it has several."""
+    a, b = pair["values"]
+    if quantity["until_accuracy"] and summary != WHOLE_RUN:
+        a, b = (values[values.index <= _converged(pair, quantity)] for values in (a, b))
+    summary = "mean" if summary == WHOLE_RUN else summary
+    return max(_effect_of_column(pair, a[c], b[c], quantity, summary) for c in a)
+
+
+def _effect_of_column(pair, a, b, quantity, summary):
     if summary == "equal_loss":
-        a, b = summaries.equal_loss(*pair["values"], *pair["losses"])
-        return _compare(a, b, quantity).mean() if len(a) else np.nan
-    numbers = [summaries.OF_ONE_RUN[summary](values) for values in pair["values"]]
+        means = summaries.equal_loss(a, b, *(pair["curves"][i]["loss"] for i in (0, -1)))
+        return _compare(*means, quantity).mean() if len(means[0]) else np.nan
+    numbers = [summaries.OF_ONE_RUN[summary](values) for values in (a, b)]
     if quantity["compare"] == "log_ratio":
         # Of a diverged run nothing is recorded any more; such a quantity then counts as infinite.
-        numbers = [
-            np.inf if diverged else number for number, diverged in zip(numbers, pair["diverged"], strict=True)
-        ]
+        for i, diverged in enumerate(pair["diverged"]):
+            numbers[i] = np.inf if diverged else numbers[i]
     return _compare(*numbers, quantity)
+
+
+def _converged(pair, quantity):
+    """Return the first step at which either run passes the accuracy the quantity names, if any does."""
+    steps = [
+        summaries.smooth(curve["accuracy"]).ge(quantity["until_accuracy"]).pipe(lambda s: s[s]).index.min()
+        for curve in pair["curves"]
+    ]
+    return np.nanmin([*steps, np.inf])
 
 
 def _compare(a, b, quantity):

@@ -1,6 +1,7 @@
 """What the figures share: colours, curves with their bands, ridges."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart by colour-blind readers; line styles tell them apart in print.
 STYLES = {
@@ -8,12 +9,18 @@ STYLES = {
     "batch": {"color": "#0072B2", "linestyle": (0, (5, 1.5))},
     "noisy_batch": {"color": "#009E73", "linestyle": (0, (4, 1.5, 1, 1.5))},
     "noise": {"color": "#777777", "linestyle": (0, (1, 1))},
+    "l1": {"color": "#E69F00", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    "l2": {"color": "#56B4E9", "linestyle": (0, (6, 1, 1, 1))},
+    "linf": {"color": "#CC79A7", "linestyle": (0, (2, 1))},
 }
 LABELS = {
     "none": "Standard",
     "batch": "Standard + BatchNorm",
     "noisy_batch": "Standard + “Noisy” BatchNorm",
     "noise": "Standard + noise",
+    "l1": "Standard + L₁",
+    "l2": "Standard + L₂",
+    "linf": "Standard + L∞",
 }
 CURVE_POINTS = 100
 RIDGES = 14
@@ -115,7 +122,25 @@ def layer_title(layers, name):
     return f"Layer {name}" if name == f"#{number}" else f"Layer {name}\n(here {number})"
 
 
-def at_entry(activations, condition, layer):
-    """Return a run's rows of a layer at the first of the task's places: entering the non-linearity."""
+def first_place(activations, condition, layer):
+    """Return a run's rows of a layer at the first of its task's places."""
     rows = activations[(activations["condition"] == condition) & (activations["layer"] == layer)]
     return rows[rows["place"] == rows["place"].iloc[0]]
+
+
+def ridge_grid(activations, conditions, layers):
+    """Return a figure of ridges, a row per layer and a column per condition."""
+    figure = Figure(figsize=(1.9 * len(conditions) + 0.6, 1.5 * len(layers) + 0.5))
+    axes = figure.subplots(len(layers), len(conditions), squeeze=False)
+    ridge_panels(axes, activations, conditions, layers)
+    return figure
+
+
+def ridge_panels(axes, activations, conditions, layers):
+    """Draw ridges into a grid of axes, a row per layer and a column per condition."""
+    for row, layer in zip(axes, layers, strict=True):
+        for ax, (name, condition) in zip(row, conditions.items(), strict=True):
+            ridges(ax, first_place(activations, name, layer), **style(condition))
+        row[0].set_ylabel(layer_title(layers, layer))
+    for ax, condition in zip(axes[0], conditions.values(), strict=True):
+        ax.set_title(label(condition), fontsize="small")

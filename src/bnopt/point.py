@@ -23,6 +23,25 @@ class Point:
         inputs, targets = self.run.batch(self.step)
         return self.run.task.loss(self._forward(parameters, inputs, self.step), targets)
 
+    def inputs(self):
+        """Return the inputs of batch t."""
+        return self.run.batch(self.step)[0]
+
+    def layer(self, number, parameters, activations):
+        """Return the output of one layer of the net, counted from 1, for its inputs."""
+        self.run.set_noise(self.step)
+        prefix = f"{number}."
+        tensors = dict(zip(self.names, parameters, strict=True)) | self._copied_buffers()
+        own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        return functional_call(self.run.model.get_submodule(str(number)), own, (activations,))
+
+    def loss_from(self, number, parameters, activations):
+        """Return the loss of batch t where `activations` are the inputs of layer `number`."""
+        _, targets = self.run.batch(self.step)
+        for later in range(number, len(self.run.model) + 1):
+            activations = self.layer(later, parameters, activations)
+        return self.run.task.loss(activations, targets)
+
     def outputs(self, parameters, modules, *, step):
         """Return the outputs of the named modules (such as "3.norm") on the batch of `step`."""
         outputs = {}
@@ -39,6 +58,8 @@ class Point:
 
     def _forward(self, parameters, inputs, step):
         self.run.set_noise(step)
-        buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        tensors = dict(zip(self.names, parameters, strict=True)) | buffers
+        tensors = dict(zip(self.names, parameters, strict=True)) | self._copied_buffers()
         return functional_call(self.run.model, tensors, (inputs,))
+
+    def _copied_buffers(self):
+        return {name: buffer.clone() for name, buffer in self.buffers.items()}

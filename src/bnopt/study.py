@@ -86,16 +86,19 @@ def figure_settings(config, scale, figure):
         "conditions": {name: config["conditions"][name] for name in shown},
     }
     if "layers" in entry:
-        tasks = {config["conditions"][name]["task"] for name in shown}
-        numbers = scale_of(config, scale)[tasks.pop()]["layers"]
-        settings["layers"] = {name: numbers[name] for name in entry["layers"]}
+        sizes = scale_of(config, scale)
+        settings["layers"] = {
+            task: {name: sizes[task]["layers"][name] for name in names}
+            for task, names in entry["layers"].items()
+        }
     return settings
 
 
 def claims_settings(config):
     """Return the settings of the judging job: its tables, all claims, and all quantities with defaults."""
     quantities = {
-        name: {"floor": 0.0, "sensitivity": []} | quantity for name, quantity in config["quantities"].items()
+        name: {"floor": 0.0, "until_accuracy": None, "sensitivity": []} | quantity
+        for name, quantity in config["quantities"].items()
     }
     return {"tables": list(tables(config)), "claims": claims(config), "quantities": quantities}
 
@@ -146,7 +149,7 @@ def tables(config):
     for claim in claims(config).values():
         table = config["quantities"][claim["quantity"]]["table"]
         pair = (claim["condition_a"], claim["condition_b"])
-        needed.setdefault(table, []).extend(c for c in pair if c != CHANCE)
+        needed.setdefault(table, []).extend(c for c in pair if c in config["conditions"])
     order = list(config["conditions"])
     return {table: sorted(set(names), key=order.index) for table, names in needed.items()}
 
@@ -285,8 +288,9 @@ def _check_claims(config):
         quantity = config["quantities"][claim["quantity"]]
         a, b = claim["condition_a"], claim["condition_b"]
         _expect_known(f"{place}.condition_a", a, config["conditions"])
-        _expect_known(f"{place}.condition_b", b, [*config["conditions"], CHANCE])
-        if b != CHANCE and config["conditions"][a]["task"] != config["conditions"][b]["task"]:
+        if isinstance(b, str):
+            _expect_known(f"{place}.condition_b", b, [*config["conditions"], CHANCE, "a number"])
+        if b in config["conditions"] and config["conditions"][a]["task"] != config["conditions"][b]["task"]:
             raise StudyError(
                 f"config.yaml: {place}: expected two conditions of one task, found {a} "
                 f"({config['conditions'][a]['task']}) and {b} ({config['conditions'][b]['task']})"
@@ -297,7 +301,9 @@ def _check_claims(config):
                 f"config.yaml: {place}.margin: expected a {kind} of at least {least} for the "
                 f"quantity {claim['quantity']}, found {claim['margin']}"
             )
-        _check_table(config, place, quantity["table"], [c for c in (a, b) if c != CHANCE], claim)
+        _check_table(
+            config, place, quantity["table"], [c for c in (a, b) if c in config["conditions"]], claim
+        )
 
 
 def _check_figures(config):
@@ -308,7 +314,9 @@ def _check_figures(config):
             _expect_known(place, table, [TRAINING, *config["probes"]])
             for condition in conditions:
                 _expect_known(place, condition, config["conditions"])
-            _check_table(config, f"figures.{name}", table, conditions, figure)
+            for task, layers in figure.get("layers", {}).items():
+                shown = [c for c in conditions if config["conditions"][c]["task"] == task]
+                _check_table(config, f"figures.{name}", table, shown, {"layers": layers})
 
 
 def _check_table(config, place, table, conditions, entry):

@@ -48,7 +48,7 @@ def equal_loss(values_a, values_b, loss_a, loss_b):
     a bin counts if the other run visits it too. Returns a pair of arrays, a value per common bin.
     """
     runs = [
-        pd.DataFrame({"value": values, "loss": _smooth(loss).reindex(values.index)}).dropna()
+        pd.DataFrame({"value": values, "loss": smooth(loss).reindex(values.index)}).dropna()
         for values, loss in ((values_a, loss_a), (values_b, loss_b))
     ]
     low = max(run["loss"].min() for run in runs)
@@ -65,6 +65,7 @@ def equal_loss(values_a, values_b, loss_a, loss_b):
     return means[0][common].to_numpy(), means[1][common].to_numpy()
 
 
-def _smooth(loss):
-    window = max(1, round(SMOOTHING_FRACTION * len(loss)))
-    return loss.rolling(window, center=True, min_periods=1).mean()
+def smooth(curve):
+    """Return a curve's running mean over a centred window of 5 % of the run."""
+    window = max(1, round(SMOOTHING_FRACTION * len(curve)))
+    return curve.rolling(window, center=True, min_periods=1).mean()

@@ -23,3 +23,9 @@ def value_and_gradient(loss, parameters):
     leaves = [p.detach().requires_grad_() for p in parameters]
     value = loss(leaves)
     return value.detach(), torch.autograd.grad(value, leaves)
+
+
+def cosine(a, b):
+    """Return the cosine of the angle between two vectors; NaN if one of them is zero."""
+    product = torch.stack([torch.sum(x * y) for x, y in zip(a, b, strict=True)]).sum()
+    return product / (norm(a) * norm(b))

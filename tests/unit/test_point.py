@@ -12,18 +12,8 @@ from bnopt import plugins, probe, snapshots, study
 from bnopt.point import Point
 from bnopt.run import Run
 
-NORMS = ["none", "batch", "noisy_batch", "noise"]
+NORMS = plugins.names("norms")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="session")
-def settings(small_config):
-    """Function: probe -> the keyword arguments that the configuration gives it for the small net."""
-    return lambda name: study.probe_settings(small_config, "digits", "vgg_batch", name)["settings"]
-
-
-def condition_of(norm):
-    return {"none": "vgg_none", "batch": "vgg_batch"}.get(norm, f"vgg_{norm}")
 
 
 # -- what a point is ------------------------------------------------------------------------------
@@ -132,20 +122,20 @@ def assert_same(before, after):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", plugins.names("probes"))
-def test_a_probe_changes_nothing_and_finds_the_same_twice(prepared, sizes, run_of, settings, name, norm):
+def test_a_probe_changes_nothing_and_finds_the_same_twice(prepared, sizes, run_of, probe_settings, name, norm):
     state = snapshots.read(run_of(norm).folder, 6, "cpu")
     run = Run(prepared, **sizes, norm=norm, seed=0, device=CPU)
     point = Point(run, state, step=6, lr=0.1)
     measure = plugins.load("probes", name).measure
     before = everything(point, state)
-    first = measure(point, **settings(name))
+    first = measure(point, **probe_settings(name))
     assert_same(before, everything(point, state))
-    assert measure(point, **settings(name)) == first
+    assert measure(point, **probe_settings(name)) == first
 
 
 @pytest.mark.parametrize("name", plugins.names("probes"))
 def test_a_probe_finds_the_same_on_a_net_that_has_been_used_otherwise(
-    prepared, sizes, run_of, settings, name
+    prepared, sizes, run_of, probe_settings, name
 ):
     """The net's own weights, running statistics and mode do not matter: a point brings the snapshot's."""
     rows = []
@@ -156,12 +146,12 @@ def test_a_probe_finds_the_same_on_a_net_that_has_been_used_otherwise(
             run.set_noise(3)
             run.model(run.batch(8)[0])
         point = Point(run, snapshots.read(run_of("noisy_batch").folder, 6, "cpu"), step=6, lr=0.1)
-        rows.append(plugins.load("probes", name).measure(point, **settings(name)))
+        rows.append(plugins.load("probes", name).measure(point, **probe_settings(name)))
     assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("name", plugins.names("probes"))
-def test_a_probe_leaves_the_snapshot_files_alone(prepared, run_of, settings, small_config, name):
+def test_a_probe_leaves_the_snapshot_files_alone(prepared, run_of, probe_settings, small_config, name):
     folder = run_of("batch").folder
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     arguments = study.probe_settings(small_config, "digits", "vgg_batch", name)
@@ -172,13 +162,13 @@ def test_a_probe_leaves_the_snapshot_files_alone(prepared, run_of, settings, sma
 
 @pytest.mark.parametrize("name", plugins.names("probes"))
 def test_a_table_is_the_rows_of_every_snapshot_with_their_step(
-    prepared, run_of, point_of, settings, small_config, name
+    prepared, run_of, point_of, probe_settings, small_config, name
 ):
     arguments = study.probe_settings(small_config, "digits", "vgg_noisy_batch", name)
     table = probe.probe(prepared, run_of("noisy_batch").folder, **arguments, seed=0)
     measure = plugins.load("probes", name).measure
     for step in (0, 7, 11):
-        rows = [{"step": step} | row for row in measure(point_of("noisy_batch", step), **settings(name))]
+        rows = [{"step": step} | row for row in measure(point_of("noisy_batch", step), **probe_settings(name))]
         assert table[table["step"] == step].to_dict("records") == rows
 
 

@@ -1,4 +1,11 @@
-"""The files of weights a run leaves behind."""
+"""The snapshots of a run: read back bit for bit, refused when damaged, and never a way to run code."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,40 +13,156 @@ import torch
 from bnopt import snapshots
 from bnopt.runtime import StudyError
 
-
-def test_what_is_written_is_read_bit_for_bit(tmp_path):
-    state = {"1.weight": torch.randn(3, 4), "running": torch.tensor([1.0, float("inf")])}
-    snapshots.write(state, tmp_path, 7)
-    found = snapshots.read(tmp_path, 7, "cpu")
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], state[name]) for name in state)
+SOURCE = str(Path(snapshots.__file__).parents[1])
 
 
-def test_steps_are_listed_in_order_whatever_their_number_of_digits(tmp_path):
-    written = [1_000_000, 20, 3, 999_999, 0, 100]
-    for step in written:
-        snapshots.write({"a": torch.zeros(1)}, tmp_path, step)
-    assert snapshots.steps(tmp_path) == sorted(written)
-    snapshots.remove(tmp_path, 20)
-    snapshots.remove(tmp_path, 21)
-    assert snapshots.steps(tmp_path) == [0, 3, 100, 999_999, 1_000_000]
+@pytest.fixture
+def state():
+    generator = torch.Generator().manual_seed(0)
+    return OrderedDict(
+        {
+            "1.linear.weight": torch.randn(4, 3, generator=generator),
+            "1.linear.bias": torch.tensor([0.0, -0.0, torch.inf, torch.nan]),
+            "1.norm.running_var": torch.rand(5, dtype=torch.float64, generator=generator),
+            "1.norm.count": torch.tensor(7),
+        }
+    )
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
-def test_a_damaged_file_is_reported_with_its_name_and_what_to_do(tmp_path, damage):
-    snapshots.write({"a": torch.zeros(1000)}, tmp_path, 4)
-    (file,) = tmp_path.iterdir()
+def assert_refused(folder, step):
+    with pytest.raises(StudyError) as caught:
+        snapshots.read(folder, step, "cpu")
+    message = str(caught.value)
+    assert str(next(Path(folder).glob(f"step*{step}.pt"))) in message
+    assert "expected the weights of a run, found a damaged file" in message
+    assert f"delete the folder {folder} and call snakemake again" in message
+    assert "\n" not in message
+
+
+def test_what_is_read_is_what_was_written(tmp_path, state):
+    snapshots.write(state, tmp_path, 30)
+    found = snapshots.read(tmp_path, 30, "cpu")
+    assert list(found) == list(state)
+    for name, tensor in state.items():
+        assert found[name].dtype == tensor.dtype
+        assert found[name].shape == tensor.shape
+        assert found[name].numpy().tobytes() == tensor.numpy().tobytes()
+
+
+def test_a_snapshot_is_a_copy_that_later_updates_do_not_reach(tmp_path):
+    weight = torch.zeros(3)
+    snapshots.write({"weight": weight}, tmp_path, 0)
+    weight += 1
+    assert snapshots.read(tmp_path, 0, "cpu")["weight"].tolist() == [0, 0, 0]
+
+
+def test_steps_are_in_order_of_their_numbers(tmp_path, state):
+    assert snapshots.steps(tmp_path) == []
+    steps = [0, 5, 10, 999_999, 1_000_000, 10_000_000]
+    for step in reversed(steps):
+        snapshots.write(state, tmp_path, step)
+    (tmp_path / "notes.txt").touch()
+    assert snapshots.steps(tmp_path) == snapshots.steps(str(tmp_path)) == steps
+
+
+def test_removing_a_step_leaves_the_others(tmp_path, state):
+    for step in (0, 3):
+        snapshots.write(state, tmp_path, step)
+    snapshots.remove(tmp_path, 3)
+    snapshots.remove(tmp_path, 4)
+    assert snapshots.steps(tmp_path) == [0]
+
+
+def test_a_truncated_snapshot_is_refused(tmp_path, state):
+    snapshots.write(state, tmp_path, 0)
+    file = next(tmp_path.iterdir())
     content = file.read_bytes()
-    file.write_bytes({"truncated": content[:500], "empty": b"", "text": b"no weights"}[damage])
-    with pytest.raises(StudyError, match=f"{file.name}.*delete"):
-        snapshots.read(tmp_path, 4, "cpu")
+    for length in [*range(0, len(content), 61), len(content) - 1]:
+        file.write_bytes(content[:length])
+        assert_refused(tmp_path, 0)
 
 
-def test_reading_runs_no_code_from_the_file(tmp_path):
-    class Payload:
-        def __reduce__(self):
-            return print, ("ran",)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"text\n" * 50, b"\x80\x02", b"\x80\x04\x95", b"PK\x03\x04" + bytes(200), bytes(1000)],
+)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "step000000.pt").write_bytes(content)
+    assert_refused(tmp_path, 0)
 
-    torch.save({"a": Payload()}, tmp_path / "step000001.pt")
-    with pytest.raises(StudyError):
-        snapshots.read(tmp_path, 1, "cpu")
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_flipped_byte_never_ends_in_a_traceback(tmp_path):
+    """Wherever it is, the file is refused with a sentence or still holds tensors."""
+    snapshots.write({"w": torch.zeros(2)}, tmp_path, 0)
+    file = next(tmp_path.iterdir())
+    content, refused, others = file.read_bytes(), 0, {}
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        file.write_bytes(damaged)
+        try:
+            snapshots.read(tmp_path, 0, "cpu")
+        except StudyError:
+            refused += 1
+        except Exception as error:
+            others.setdefault(type(error).__name__, position)
+    assert refused > 100
+    assert others == {}, f"error -> first position of a flipped byte: {others}"
+
+
+class Bomb:
+    """When unpickled, it leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda bomb, path: path.write_bytes(pickle.dumps(bomb, 2))])
+def test_code_in_a_snapshot_is_not_executed(tmp_path, save):
+    trace = tmp_path / "executed"
+    save({"weight": Bomb(trace)}, tmp_path / "step000000.pt")
+    assert_refused(tmp_path, 0)
+    assert not trace.exists()
+    # The bomb is a real one.
+    pickle.loads(pickle.dumps(Bomb(trace))).close()
+    assert trace.exists()
+
+
+def test_a_missing_snapshot_is_not_called_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        snapshots.read(tmp_path, 0, "cpu")
+
+
+FULL_DISK = """
+import resource, sys
+import torch
+from bnopt import artefacts, runtime, snapshots
+
+def main():
+    with artefacts.atomic_folder(sys.argv[1]) as folder:
+        # No file may grow beyond 4 KiB: the kernel itself refuses to write more.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        snapshots.write({"weight": torch.zeros(100_000)}, folder, 0)
+
+runtime.run(main)
+"""
+
+
+def test_on_a_full_disk_no_snapshot_is_left_and_the_error_is_a_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "snapshots")],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "could not be written" in done.stderr

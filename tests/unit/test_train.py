@@ -72,7 +72,7 @@ def naive_run(prepared, sizes, norm, *, lr, steps, seed):
     return losses, accuracies, tests, states
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "noisy_batch", "noise"])
+@pytest.mark.parametrize("norm", plugins.names("norms"))
 def test_training_is_plain_sgd_bit_for_bit(prepared, sizes, trained, norm):
     curve, folder = trained(norm, snapshot_every=1, test_every=5)
     losses, accuracies, tests, states = naive_run(prepared, sizes, norm, lr=0.1, steps=STEPS, seed=0)
@@ -143,7 +143,7 @@ def test_snapshots_are_kept_at_multiples_of_their_interval(trained):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "noisy_batch", "noise"])
+@pytest.mark.parametrize("norm", plugins.names("norms"))
 def test_the_snapshot_of_a_step_gives_back_the_loss_recorded_at_that_step(prepared, sizes, trained, norm):
     curve, folder = trained(norm, snapshot_every=3)
     for step in snapshots.steps(folder):

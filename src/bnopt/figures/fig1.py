@@ -9,9 +9,8 @@ RATES = ("#D55E00", "#009E73")
 
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return (a) training and (b) test accuracy in %, (c) activations of some layers over training."""
-    norms = ("none", "batch")
     figure = Figure(figsize=(9, 3.1))
-    grid = figure.add_gridspec(len(layers), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
+    grid = figure.add_gridspec(len(layers["vgg"]), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
     colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), RATES, strict=False))
     for column, (title, quantity) in enumerate(
         [("(a) Training accuracy (%)", "accuracy"), ("(b) Test accuracy (%)", "test_accuracy")]
@@ -32,14 +31,11 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=len(conditions))
 
     activations = first_seed["activations"]
-    shown = [name for name in conditions if name in set(activations["condition"])]
-    shown.sort(key=lambda name: norms.index(conditions[name]["norm"]))
-    for row, layer in enumerate(layers):
-        for column, name in enumerate(shown):
-            ax = figure.add_subplot(grid[row, 2 + column])
-            drawing.ridges(ax, drawing.at_entry(activations, name, layer), **drawing.style(conditions[name]))
-            if row == 0:
-                ax.set_title(("(c) " if column == 0 else "") + drawing.label(conditions[name]))
-            if column == 0:
-                ax.set_ylabel(drawing.layer_title(layers, layer))
+    shown = {n: c for n, c in conditions.items() if n in set(activations["condition"])}
+    axes = [
+        [figure.add_subplot(grid[row, 2 + column]) for column in range(len(shown))]
+        for row in range(len(layers["vgg"]))
+    ]
+    drawing.ridge_panels(axes, activations, shown, layers["vgg"])
+    axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
     return figure

@@ -15,6 +15,7 @@ PANELS = {
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return a row per layer, a column per quantity: means over units and seeds."""
     del first_seed
+    layers = layers["vgg"]
     figure = Figure(figsize=(9, 1.6 * len(layers) + 0.6))
     axes = figure.subplots(len(layers), len(PANELS), sharex=True, squeeze=False)
     for row, layer in zip(axes, layers, strict=True):

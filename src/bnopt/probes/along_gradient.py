@@ -19,18 +19,23 @@ def measure(point, *, step_sizes):
     backward passes.
     """
     _, gradient = value_and_gradient(point.loss, point.parameters)
-    gradient_norm = norm(gradient)
+    return landscape(point, gradient, gradient, step_sizes=step_sizes)
+
+
+def landscape(point, gradient, direction, *, step_sizes):
+    """Return the rows described above for steps down `direction`, a list of tensors like the parameters."""
+    gradient_norm = norm(gradient).item()
     rows = []
     for size in step_sizes:
         eta = size * point.lr
-        loss, moved = value_and_gradient(point.loss, descend(point.parameters, gradient, eta))
+        loss, moved = value_and_gradient(point.loss, descend(point.parameters, direction, eta))
         rows.append(
             {
                 "lr": point.lr,
                 "eta": eta,
                 "loss": loss.item(),
                 "gradient_change": norm(difference(moved, gradient)).item(),
-                "gradient_norm": gradient_norm.item(),
+                "gradient_norm": gradient_norm,
             }
         )
     return rows

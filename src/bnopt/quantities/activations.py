@@ -14,6 +14,8 @@ def per_step(table):
     mean_change, variance_change     |Δμ|, |Δσ²|                      (Figure 8a)
     mean_shift, variance_shift       |Δμ|/σ, |Δσ²|/σ²                 (the claims)
     mean_drift, variance_drift       μ_t − μ_0, σ²_t − σ²_0           (Figure 8b)
+    sigma                            σ, its median over the units     (Section 4.2, Figure 9)
+    sigma_min, sigma_max             its extremes over the units
     The suffix _same_batch: Δ is the change to batch t at θ_{t+1}. Any further place gives the same
     quantities with its name as suffix. A unit that does not vary over the batch has no shift.
     """
@@ -38,4 +40,8 @@ def _at_place(rows, suffix):
             values[f"{moment}_change{kind}{suffix}"] = change
             values[f"{moment}_shift{kind}{suffix}"] = change / varying
         values[f"{moment}_drift{suffix}"] = rows[moment] - units[moment].transform("first")
-    return values.groupby(KEYS).mean()
+    means = values.groupby(KEYS).mean()
+    sigma = spread["mean"].groupby([rows[key] for key in KEYS])
+    for name, value in (("", sigma.median()), ("_min", sigma.min()), ("_max", sigma.max())):
+        means[f"sigma{name}{suffix}"] = value
+    return means

@@ -1,0 +1,44 @@
+"""Figure 11: the change of the gradient as a function of the step size, from early to late in training."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from bnopt import drawing
+
+PREFIX = "gradient_change_at_"
+TITLES = {"vgg": "(a) VGG", "deep_linear": "(b) Deep linear network"}
+LINES = 25
+
+
+def draw(over_seeds, first_seed, *, conditions):
+    """Return ‖g(θ − ηg) − g‖₂ over η, a panel per condition, a line per probed step; linear axes in (a)."""
+    del first_seed
+    table = over_seeds["along_gradient"]
+    figure = Figure(figsize=(10, 2.9))
+    axes = figure.subplots(1, len(conditions))
+    shared = {}
+    for ax, (name, condition) in zip(np.atleast_1d(axes), conditions.items(), strict=True):
+        task = condition["task"]
+        if task in shared:
+            ax.sharey(shared[task])
+        shared.setdefault(task, ax)
+        _lines(figure, ax, table[table["condition"] == name], lr=condition["lr"])
+        ax.set(title=f"{TITLES[task]}\n{drawing.label(condition)}", xlabel="η")
+        if task == "deep_linear":
+            ax.set(xscale="log", yscale="log")
+    return figure
+
+
+def _lines(figure, ax, rows, *, lr):
+    """Draw a line per step, dark for early and light for late ones."""
+    rows = rows[rows["quantity"].str.startswith(PREFIX)]
+    eta = rows["quantity"].str.removeprefix(PREFIX).astype(float) * lr
+    curves = rows.assign(eta=eta).pivot(index="step", columns="eta", values="mean")
+    curves = curves.replace([np.inf], np.nan)
+    chosen = np.unique(np.linspace(0, len(curves) - 1, LINES).round().astype(int))
+    colours = matplotlib.colormaps["viridis"]
+    for step, curve in curves.iloc[chosen].iterrows():
+        ax.plot(curve.index, curve, color=colours(step / max(curves.index.max(), 1)), linewidth=0.7)
+    limits = matplotlib.colors.Normalize(0, max(curves.index.max(), 1))
+    figure.colorbar(matplotlib.cm.ScalarMappable(limits, colours), ax=ax, label="Step", pad=0.02)

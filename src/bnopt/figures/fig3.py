@@ -1,0 +1,59 @@
+"""Figure 3: internal covariate shift beside training."""
+
+from matplotlib.figure import Figure
+
+from bnopt import drawing, panels
+
+TASKS = {
+    "vgg": ("(a) VGG", "accuracy", "Training accuracy (%)", 100, "linear"),
+    "deep_linear": ("(b) Deep linear network", "loss", "Training loss", 1, "log"),
+}
+
+
+def draw(over_seeds, first_seed, *, conditions, layers):
+    """Return a row per task and learning rate: training, then for each layer ‖G − G′‖₂ above the cosine."""
+    del first_seed
+    rows = [
+        (task, lr)
+        for task in TASKS
+        for lr in sorted({c["lr"] for c in conditions.values() if c["task"] == task}, reverse=True)
+    ]
+    figure = Figure(figsize=(9, 2.3 * len(rows)))
+    grid = figure.add_gridspec(2 * len(rows), 3)
+    for row, (task, lr) in enumerate(rows):
+        shown = {n: c for n, c in conditions.items() if c["task"] == task and c["lr"] == lr}
+        ax = figure.add_subplot(grid[2 * row : 2 * row + 2, 0])
+        _training(ax, over_seeds["training"], shown, task, lr)
+        for column, layer in enumerate(layers[task], start=1):
+            cells = [figure.add_subplot(grid[2 * row + half, column]) for half in range(2)]
+            _shift(cells, over_seeds["covariate_shift"], shown, layer)
+            cells[0].set_title(drawing.layer_title(layers[task], layer).replace("\n", " "))
+            cells[1].set_ylim(-0.1 if task == "vgg" else -1.1, 1.1)
+        if row == len(rows) - 1:
+            figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _training(ax, table, shown, task, lr):
+    name, quantity, label, factor, scale = TASKS[task]
+    for condition, settings in shown.items():
+        drawing.curve(
+            ax, table, condition, quantity, factor=factor,
+            label=drawing.label(settings), **drawing.style(settings),
+        )  # fmt: skip
+    ax.set(title=f"{name}, learning rate {lr:g}", ylabel=label, xlabel="Steps")
+    panels.set_scale(ax, scale)
+
+
+def _shift(cells, table, shown, layer):
+    """Draw ‖G − G′‖₂ and the cosine of one layer; dashed: gradients that do not change."""
+    difference, cosine = cells
+    for condition, settings in shown.items():
+        line = drawing.style(settings)
+        drawing.curve(difference, table, condition, "difference", layer=layer, **line)
+        drawing.curve(cosine, table, condition, "cosine", layer=layer, **line)
+    panels.set_scale(difference, "log")
+    difference.tick_params(labelbottom=False)
+    difference.set_ylabel("‖G − G′‖₂")
+    cosine.axhline(1, color="black", linestyle="--", linewidth=0.6)
+    cosine.set_ylabel("cosine")

@@ -1,0 +1,19 @@
+"""Figure 9: the distributions of the outputs of layers of the deep linear network."""
+
+from matplotlib.figure import Figure
+
+from bnopt import drawing
+
+
+def draw(over_seeds, first_seed, *, conditions, layers):
+    """Return a row per condition, a column per layer: the layer's own output y over training."""
+    del over_seeds
+    figure = Figure(figsize=(7.5, 1.9 * len(conditions)))
+    axes = figure.subplots(len(conditions), len(layers["deep_linear"]), squeeze=False)
+    for row, (name, condition) in zip(axes, conditions.items(), strict=True):
+        for ax, layer in zip(row, layers["deep_linear"], strict=True):
+            rows = drawing.first_place(first_seed["activations"], name, layer)
+            drawing.ridges(ax, rows, **drawing.style(condition))
+            ax.set_title(drawing.layer_title(layers["deep_linear"], layer))
+        row[0].set_ylabel(drawing.label(condition))
+    return figure

@@ -1,0 +1,61 @@
+"""Groups of panels that several figures show, for one task or the other."""
+
+from matplotlib.figure import Figure
+
+from bnopt import drawing
+
+
+def landscape(table, conditions, *, scales):
+    """Return a figure of (a) the loss band, (b) that of gradient predictiveness, (c) the effective β.
+
+    scales: the scale of the vertical axis of each panel, linear or log.
+    """
+    figure = Figure(figsize=(9, 2.8))
+    axes = figure.subplots(1, 3)
+    titles = ("(a) Loss along the gradient", "(b) Gradient predictiveness", "(c) Effective β-smoothness")
+    for name, condition in conditions.items():
+        line = drawing.style(condition) | {"label": drawing.label(condition)}
+        drawing.band(axes[0], table, name, "loss_min", "loss_max", **line)
+        drawing.band(axes[1], table, name, "predictiveness_min", "predictiveness", **line)
+        drawing.curve(axes[2], table, name, "beta", **line)
+    for ax, title, scale in zip(axes, titles, scales, strict=True):
+        ax.set(title=title, xlabel="Steps")
+        set_scale(ax, scale)
+    axes[0].legend(fontsize="x-small")
+    return figure
+
+
+def norms(training, along_gradient, conditions, *, quantity, title, factor, scales):
+    """Return a figure with a curve per norm: training, and the landscape along the gradient.
+
+    quantity, title, factor: what of training is shown in panel (a); scales: as in `landscape`.
+    """
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots(2, 2).flat
+    panels = (
+        (training, quantity, title, factor),
+        (along_gradient, "predictiveness", "(b) Gradient predictiveness", 1),
+        (along_gradient, "loss_variation", "(c) Loss variation", 1),
+        (along_gradient, "beta", "(d) Effective β-smoothness", 1),
+    )
+    for ax, (table, column, heading, scaling), scale in zip(axes, panels, scales, strict=True):
+        for name, condition in conditions.items():
+            drawing.curve(
+                ax, table, name, column, factor=scaling, label=drawing.label(condition),
+                **drawing.style(condition),
+            )  # fmt: skip
+        ax.set(title=heading, xlabel="Steps")
+        set_scale(ax, scale)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
+    return figure
+
+
+def set_scale(ax, scale):
+    """Set a vertical axis: from 0 up, or logarithmic over what the lines, not their intervals, reach."""
+    if scale == "linear":
+        ax.set_ylim(bottom=0)
+        return
+    values = [v for line in ax.lines for v in line.get_ydata() if 0 < v < float("inf")]
+    if values:
+        ax.set_ylim(min(values) / 2, max(values) * 2)
+    ax.set_yscale("log")

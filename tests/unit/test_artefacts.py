@@ -1,0 +1,265 @@
+"""Files between the stages are whole or not there at all, and tables come back exactly."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnopt import artefacts
+from bnopt.runtime import StudyError
+
+SOURCE = str(Path(artefacts.__file__).parents[1])
+
+
+def content(folder):
+    """Return relative path -> bytes of all files in a folder, hidden ones too."""
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+class Interrupted(BaseException):
+    """Neither an error of a known kind nor even an Exception, as is KeyboardInterrupt."""
+
+
+# -- atomic ---------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_only_when_its_block_is_done(tmp_path):
+    path = tmp_path / "new" / "folder" / "table.csv"
+    with artefacts.atomic(path) as partial:
+        partial.write_text("half")
+        assert not path.exists()
+        partial.write_text("whole")
+    assert content(tmp_path) == {"new/folder/table.csv": b"whole"}
+
+
+def test_a_partial_file_is_beside_its_target_and_has_its_suffix(tmp_path):
+    # Beside: a rename is atomic on one file system only. Suffix: numpy and matplotlib go by it.
+    with artefacts.atomic(tmp_path / "images.npz") as partial:
+        assert partial.parent == tmp_path
+        assert partial.suffix == ".npz"
+        partial.touch()
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, Interrupted])
+def test_nothing_is_left_when_writing_a_new_file_fails(tmp_path, error):
+    with pytest.raises(error), artefacts.atomic(tmp_path / "table.csv") as partial:  # noqa: PT012
+        partial.write_text("half")
+        raise error
+    assert content(tmp_path) == {}
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, Interrupted])
+def test_the_old_file_is_kept_when_writing_a_new_one_fails(tmp_path, error):
+    (tmp_path / "table.csv").write_text("old")
+    with pytest.raises(error), artefacts.atomic(tmp_path / "table.csv") as partial:  # noqa: PT012
+        partial.write_text("half")
+        raise error
+    assert content(tmp_path) == {"table.csv": b"old"}
+
+
+def test_a_new_file_replaces_the_old_one_whole(tmp_path):
+    (tmp_path / "table.csv").write_text("old and longer")
+    with artefacts.atomic(tmp_path / "table.csv") as partial:
+        partial.write_text("new")
+    assert content(tmp_path) == {"table.csv": b"new"}
+
+
+def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path):
+    (tmp_path / "table.csv").write_text("old")
+    with pytest.raises(FileNotFoundError), artefacts.atomic(tmp_path / "table.csv"):
+        pass
+    assert content(tmp_path) == {"table.csv": b"old"}
+
+
+# -- atomic_folder --------------------------------------------------------------------------------
+
+
+def test_a_folder_appears_only_when_its_block_is_done(tmp_path):
+    path = tmp_path / "new" / "snapshots"
+    with artefacts.atomic_folder(path) as partial:
+        (partial / "a").write_text("a")
+        assert not path.exists()
+        (partial / "b").write_text("b")
+    assert content(tmp_path) == {"new/snapshots/a": b"a", "new/snapshots/b": b"b"}
+
+
+def test_an_empty_folder_is_a_result_too(tmp_path):
+    with artefacts.atomic_folder(tmp_path / "snapshots"):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["snapshots"]
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, Interrupted])
+@pytest.mark.parametrize("old", [{}, {"snapshots/old": b"old"}], ids=["new", "replaced"])
+def test_what_was_there_is_kept_when_filling_a_folder_fails(tmp_path, error, old):
+    for name, text in old.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(error), artefacts.atomic_folder(tmp_path / "snapshots") as partial:  # noqa: PT012
+        (partial / "half").write_text("half")
+        raise error
+    assert content(tmp_path) == old
+    assert [entry.name for entry in tmp_path.iterdir()] == ["snapshots"] * len(old)
+
+
+def test_a_new_folder_replaces_the_old_one_with_nothing_of_it_left(tmp_path):
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "old").write_text("old")
+    with artefacts.atomic_folder(tmp_path / "snapshots") as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "new").write_text("new")
+    assert content(tmp_path) == {"snapshots/new": b"new"}
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path):
+    # In a container the same process number comes again with every start.
+    with artefacts.atomic_folder(tmp_path / "snapshots") as partial:
+        pass
+    partial.mkdir()
+    (partial / "half").write_text("half")
+    with artefacts.atomic_folder(tmp_path / "snapshots") as again:
+        assert again == partial
+        (again / "new").write_text("new")
+    assert content(tmp_path) == {"snapshots/new": b"new"}
+
+
+# -- a disk without room --------------------------------------------------------------------------
+
+FULL_DISK = """
+import resource, sys
+import numpy as np, pandas as pd
+from bnopt import artefacts, images
+
+def text(path): artefacts.write_text("x" * 100_000, path)
+def table(path): artefacts.write_table(pd.DataFrame({"x": np.arange(100_000.0)}), path)
+def archive(path):
+    few = np.zeros(3, np.uint8)
+    images.write(images.Images(np.zeros(100_000, np.uint8), few, few, few, few, few, few, few), path)
+def folder(path):
+    with artefacts.atomic_folder(path) as partial:
+        (partial / "first").write_bytes(b"fits")
+        (partial / "second").write_bytes(bytes(100_000))
+
+# No file may grow beyond 4 KiB from here on: the kernel itself refuses to write more.
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    {"text": text, "table": table, "archive": archive, "folder": folder}[sys.argv[1]](sys.argv[2])
+except OSError as error:
+    print("refused:", error.strerror)
+"""
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "archive", "folder"])
+@pytest.mark.parametrize("old", [False, True], ids=["new", "replaced"])
+def test_on_a_full_disk_the_old_is_kept_and_nothing_half_written_is_left(tmp_path, kind, old):
+    target = tmp_path / ("folder" if kind == "folder" else "file.npz")
+    if old and kind == "folder":
+        target.mkdir()
+        (target / "first").write_bytes(b"old")
+    elif old:
+        target.write_bytes(b"old")
+    before = content(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, kind, str(target)],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("refused:"), done.stderr
+    assert content(tmp_path) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [target.name] * old
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
+def test_in_a_read_only_folder_the_error_names_the_place(tmp_path):
+    (tmp_path / "table.csv").write_text("old")
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(PermissionError) as caught:
+            artefacts.write_text("new", tmp_path / "table.csv")
+    finally:
+        tmp_path.chmod(0o700)
+    assert str(tmp_path) in str(caught.value.filename)
+    assert content(tmp_path) == {"table.csv": b"old"}
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def test_floats_come_back_bit_for_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**64, 10_000, dtype=np.uint64).view(np.float64)
+    special = [0.0, -0.0, np.inf, -np.inf, 5e-324, np.finfo(float).max, 0.1, 1 / 3, 1e22, 2**53 + 1.0]
+    values = np.concatenate([bits[~np.isnan(bits)], special])
+    artefacts.write_table(pd.DataFrame({"x": values}), tmp_path / "table.csv")
+    found = artefacts.read_table(tmp_path / "table.csv")["x"].to_numpy()
+    np.testing.assert_array_equal(found.view(np.uint64), values.view(np.uint64))
+
+
+def test_single_precision_comes_back_as_the_same_numbers(tmp_path):
+    values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    artefacts.write_table(pd.DataFrame({"x": values}), tmp_path / "table.csv")
+    found = artefacts.read_table(tmp_path / "table.csv")["x"].to_numpy()
+    np.testing.assert_array_equal(found.astype(np.float32), values)
+
+
+def test_missing_values_infinities_whole_numbers_and_text_come_back_as_such(tmp_path):
+    table = pd.DataFrame(
+        {
+            "condition": ["vgg_none", "a,b", 'say "ü"'],
+            "seed": [0, 1, 2**40],
+            "loss": [np.inf, np.nan, -np.inf],
+        }
+    )
+    artefacts.write_table(table, tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(artefacts.read_table(tmp_path / "table.csv"), table)
+
+
+@pytest.mark.parametrize("layers", [["", "", ""], ["#2", "", "#13"], ["1", "2", ""]])
+def test_a_missing_layer_is_empty_text(tmp_path, layers):
+    artefacts.write_table(pd.DataFrame({"layer": layers, "x": [1, 2, 3]}), tmp_path / "table.csv")
+    assert artefacts.read_table(tmp_path / "table.csv")["layer"].tolist() == layers
+
+
+def test_names_that_look_like_missing_or_true_values_stay_names(tmp_path):
+    # All of them are names that the configuration allows for a condition.
+    for names in (["null", "NA", "nan", "None"], ["true", "True"], ["inf", "Infinity"]):
+        artefacts.write_table(pd.DataFrame({"condition": names}), tmp_path / "table.csv")
+        assert artefacts.read_table(tmp_path / "table.csv")["condition"].tolist() == names
+
+
+def test_equal_tables_are_equal_bytes_whatever_their_index(tmp_path):
+    table = pd.DataFrame({"step": [0, 1], "x": [0.1, np.inf]})
+    artefacts.write_table(table, tmp_path / "a.csv")
+    artefacts.write_table(table.set_axis([7, 3]), tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.csv").read_bytes() == b"step,x\n0,0.1\n1,inf\n"
+
+
+WHOLE = b"condition,seed,step,loss\nvgg_none,0,0,2.5\nvgg_none,0,1,2.25\n"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"\n", b"\xff\xfe\x00" * 40, b'a,b\n1,"2\n3', WHOLE + b"vgg_none,0,2,2.0,7\n", WHOLE[:-8]],
+    ids=["empty", "blank", "binary", "open quote", "a field too many", "cut off within a row"],
+)
+def test_a_damaged_table_is_refused_with_its_place(tmp_path, damaged):
+    path = tmp_path / "table.csv"
+    path.write_bytes(damaged)
+    with pytest.raises(StudyError) as caught:
+        artefacts.read_table(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: expected a table (CSV), found")
+    assert "call snakemake again" in message
+    assert "\n" not in message
+
+
+def test_text_is_written_as_utf8_on_every_machine(tmp_path):
+    artefacts.write_text("θ − ü\n", tmp_path / "text.txt")
+    assert (tmp_path / "text.txt").read_bytes() == "θ − ü\n".encode()

@@ -1,0 +1,323 @@
+"""From the tables of runs to quantities per step, against loops over hand-made rows."""
+
+import math
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnopt.quantities import activations, along_gradient, training
+
+INF, NAN = math.inf, math.nan
+
+
+def same(found, expected):
+    """Whether two numbers agree; both empty counts as agreement."""
+    if expected is None or math.isnan(expected):
+        return math.isnan(found)
+    return found == expected or found == pytest.approx(expected, rel=1e-12)
+
+
+# -- along the gradient ---------------------------------------------------------------------------
+
+
+def landscape(grids, lr=0.1, sizes=(0.5, 1, 2)):
+    """A table from (condition, seed, step) -> (gradient norm, losses, changes)."""
+    return pd.DataFrame(
+        [
+            {
+                "condition": condition,
+                "seed": seed,
+                "step": step,
+                "lr": lr,
+                "eta": size * lr,
+                "loss": loss,
+                "gradient_change": change,
+                "gradient_norm": norm,
+            }
+            for (condition, seed, step), (norm, losses, changes) in grids.items()
+            for size, loss, change in zip(sizes, losses, changes, strict=True)
+        ]
+    )
+
+
+def landscape_by_loop(norm, losses, changes, lr=0.1, sizes=(0.5, 1, 2)):
+    losses = [v if math.isfinite(v) else INF for v in losses]
+    changes = [v if math.isfinite(v) else INF for v in changes]
+    betas = [c / (s * lr * norm) if norm else NAN for c, s in zip(changes, sizes, strict=True)]
+    return {
+        "loss_min": min(losses),
+        "loss_max": max(losses),
+        "loss_variation": max(losses) - min(losses) if max(losses) < INF else INF,
+        "predictiveness_min": min(changes),
+        "predictiveness": max(changes),
+        "beta": max(betas),
+        "beta_at_lr": betas[list(sizes).index(1)],
+        "gradient_norm": norm,
+        **{f"gradient_change_at_{size:g}": change for size, change in zip(sizes, changes, strict=True)},
+    }
+
+
+GRIDS = {
+    ("a", 0, 0): (2.0, [1.0, 0.5, 0.8], [0.1, 0.3, 0.2]),
+    ("a", 0, 10): (4.0, [3.0, 2.0, 5.0], [2.0, 1.0, 0.5]),
+    ("a", 1, 0): (0.5, [0.1, 0.2, 0.3], [1.0, 5.0, 2.0]),
+    ("b", 0, 0): (1.0, [-1.0, -3.0, 2.0], [0.0, 0.0, 4.0]),
+}
+BROKEN = {
+    "loss infinite at the largest step": (1.0, [1.0, 2.0, INF], [1.0, 2.0, 3.0]),
+    "loss not a number in the middle": (1.0, [1.0, NAN, 3.0], [1.0, 2.0, 3.0]),
+    "gradient infinite at the largest step": (1.0, [1.0, 2.0, 3.0], [1.0, 2.0, INF]),
+    "gradient not a number at the largest step": (1.0, [1.0, 2.0, 3.0], [1.0, 2.0, NAN]),
+    "gradient infinite at the learning rate": (1.0, [1.0, 2.0, 3.0], [1.0, INF, 3.0]),
+    "gradient not a number at the learning rate": (1.0, [1.0, 2.0, 3.0], [1.0, NAN, 3.0]),
+    "nothing finite": (1.0, [INF, NAN, NAN], [NAN, NAN, NAN]),
+}
+
+
+def test_extrema_along_the_gradient_are_those_of_a_loop():
+    found = along_gradient.per_step(landscape(GRIDS))
+    assert len(found) == len(GRIDS)
+    for row in found.to_dict("records"):
+        expected = landscape_by_loop(*GRIDS[row["condition"], row["seed"], row["step"]])
+        assert set(row) == {"condition", "seed", "step", *expected}
+        for name, value in expected.items():
+            assert same(row[name], value), (row, name)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_not_finite_along_the_gradient_counts_as_infinite(case):
+    found = along_gradient.per_step(landscape(GRIDS | {("c", 0, 0): BROKEN[case]}))
+    (row,) = found[found["condition"] == "c"].to_dict("records")
+    for name, value in landscape_by_loop(*BROKEN[case]).items():
+        assert same(row[name], value), name
+    others = found[found["condition"] != "c"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, along_gradient.per_step(landscape(GRIDS)))
+
+
+def test_a_gradient_of_zero_has_no_beta():
+    (row,) = along_gradient.per_step(landscape({("a", 0, 0): (0.0, [1.0] * 3, [0.0] * 3)})).to_dict("records")
+    assert math.isnan(row["beta"])
+    assert math.isnan(row["beta_at_lr"])
+    assert row["predictiveness"] == row["loss_variation"] == 0
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.5, 1e-6, 1e-7, 1e-9])
+def test_beta_at_the_learning_rate_is_found_at_any_rate(lr):
+    sizes = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 1.5, 3, 10)
+    grid = (2.0, [1.0] * 9, [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 30.0, 2.0, 1.0])
+    (row,) = along_gradient.per_step(landscape({("a", 0, 0): grid}, lr, sizes)).to_dict("records")
+    assert row["beta_at_lr"] == pytest.approx(4.0 / (lr * 2.0))
+    assert row["beta"] == pytest.approx(9.0 / (0.01 * lr * 2.0))
+
+
+# -- activations ----------------------------------------------------------------------------------
+
+
+def moments_table(seed=0, places=("before_relu", "after_relu")):
+    random = np.random.default_rng(seed)
+    rows = []
+    for condition in ("a", "b"):
+        for run in (0, 1):
+            for step in (0, 5, 10):
+                for layer in ("#2", "#10"):
+                    for place in places:
+                        for unit in (7, 3, 5):
+                            means, variances = random.normal(size=3), random.uniform(0.1, 2, size=3)
+                            rows.append(
+                                {
+                                    "condition": condition,
+                                    "seed": run,
+                                    "step": step,
+                                    "layer": layer,
+                                    "place": place,
+                                    "unit": unit,
+                                    **dict(zip(("mean", "mean_next", "mean_same_batch"), means, strict=True)),
+                                    **dict(
+                                        zip(
+                                            ("variance", "variance_next", "variance_same_batch"),
+                                            variances,
+                                            strict=True,
+                                        )
+                                    ),
+                                    "low": -1.0,
+                                    "high": 1.0,
+                                    "bin_0": 3,
+                                    "bin_1": 4,
+                                }
+                            )
+    return pd.DataFrame(rows)
+
+
+def mean_of(values):
+    """The mean of the numbers there are."""
+    values = [v for v in values if not math.isnan(v)]
+    return math.fsum(values) / len(values) if values else NAN
+
+
+def activations_by_loop(table):
+    """Return (condition, seed, layer, step) -> quantities."""
+    records = table.to_dict("records")
+    found, sigmas = {}, {}
+    for row in records:
+        key = (row["condition"], row["seed"], row["layer"], row["step"])
+        suffix = "" if row["place"] == "before_relu" else "_after_relu"
+        (first,) = [
+            r
+            for r in records
+            if all(r[k] == row[k] for k in ("condition", "seed", "layer", "place", "unit")) and r["step"] == 0
+        ]
+        for moment in ("mean", "variance"):
+            scale = math.sqrt(row["variance"]) if moment == "mean" else row["variance"]
+            for kind, column in (("", "next"), ("_same_batch", "same_batch")):
+                change = abs(row[f"{moment}_{column}"] - row[moment])
+                for name, value in (("change", change), ("shift", change / scale if scale > 0 else NAN)):
+                    at = found.setdefault(key, {}).setdefault(f"{moment}_{name}{kind}{suffix}", [])
+                    at.append(value)
+            found[key].setdefault(f"{moment}_drift{suffix}", []).append(row[moment] - first[moment])
+        sigmas.setdefault((key, suffix), []).append(math.sqrt(row["variance"]))
+    quantities = {key: {name: mean_of(values) for name, values in of.items()} for key, of in found.items()}
+    for (key, suffix), values in sigmas.items():
+        quantities[key] |= {
+            f"sigma{suffix}": statistics.median(values),
+            f"sigma_min{suffix}": min(values),
+            f"sigma_max{suffix}": max(values),
+        }
+    return quantities
+
+
+def assert_activations(table):
+    found = activations.per_step(table)
+    expected = activations_by_loop(table)
+    assert len(found) == len(expected)
+    for row in found.to_dict("records"):
+        quantities = expected[row["condition"], row["seed"], row["layer"], row["step"]]
+        assert set(row) == {"condition", "seed", "layer", "step", *quantities}
+        for name, value in quantities.items():
+            assert same(row[name], value), (row, name)
+
+
+def test_shifts_of_activations_are_those_of_a_loop():
+    assert_activations(moments_table())
+
+
+def test_the_order_of_rows_does_not_matter():
+    table = moments_table()
+    order = np.random.default_rng(1).permutation(len(table))
+    first_place = (table["place"] == "after_relu").to_numpy()[order]
+    order = np.concatenate([order[~first_place], order[first_place]])
+    pd.testing.assert_frame_equal(
+        activations.per_step(table.iloc[order]), activations.per_step(table), rtol=1e-12
+    )
+
+
+def test_steps_are_ordered_as_numbers_and_drift_is_from_the_first():
+    table = moments_table()
+    table["step"] = table["step"].replace({5: 9, 10: 100})
+    assert_activations(table)
+    found = activations.per_step(table)
+    assert (found.loc[found["step"] == 0, ["mean_drift", "variance_drift_after_relu"]] == 0).all(axis=None)
+    assert found["step"].unique().tolist() == [0, 9, 100]
+
+
+def test_a_unit_that_does_not_vary_has_no_shift_but_a_change():
+    table = moments_table()
+    table.loc[(table["unit"] == 3) & (table["step"] == 5), "variance"] = 0.0
+    assert_activations(table)
+    table.loc[(table["layer"] == "#2") & (table["step"] == 5), "variance"] = 0.0
+    assert_activations(table)
+    found = activations.per_step(table)
+    dead = found[(found["layer"] == "#2") & (found["step"] == 5)]
+    assert dead[["mean_shift", "variance_shift"]].isna().all(axis=None)
+    assert dead[["mean_change", "variance_change"]].notna().all(axis=None)
+
+
+def test_moments_that_are_not_finite_stay_where_they_are():
+    table = moments_table()
+    at = (table["condition"] == "b") & (table["step"] == 10) & (table["layer"] == "#10")
+    table.loc[at & (table["unit"] == 7), ["mean_next", "variance_next"]] = INF
+    assert_activations(table)
+    found = activations.per_step(table)
+    infinite = np.isinf(found["mean_shift"])
+    assert infinite.equals(
+        (found["condition"] == "b") & (found["step"] == 10) & (found["layer"] == "#10")
+    )
+
+
+def test_the_first_place_alone_gives_names_without_a_suffix():
+    table = moments_table(places=("before_relu",))
+    assert_activations(table)
+    assert not any("relu" in column for column in activations.per_step(table))
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+def curve(condition, seed, *, diverged_at=None, steps=6, test_every=2, chance=0.25):
+    """A curve as training records it, its accuracies telling where they are from."""
+    rows = []
+    for step in range(steps + 1):
+        gone = diverged_at is not None and step >= diverged_at
+        tested = step % test_every == 0 or step == steps
+        rows.append(
+            {
+                "condition": condition,
+                "seed": seed,
+                "step": step,
+                "loss": INF if gone else NAN if step == steps else 2.0 - 0.1 * step,
+                "accuracy": NAN if gone or step == steps else 0.5 + 0.01 * step,
+                "test_accuracy": 0.4 + 0.01 * step if tested and not gone else NAN,
+                "chance": chance,
+                "diverged": int(gone),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def test_curves_of_runs_that_went_well_pass_unchanged():
+    table = pd.concat([curve("a", 0), curve("b", 0)], ignore_index=True)
+    pd.testing.assert_frame_equal(training.per_step(table), table)
+
+
+@pytest.mark.parametrize("diverged_at", [0, 1, 3, 4, 5])
+def test_after_divergence_accuracy_is_chance_and_test_accuracy_too_where_runs_are_tested(diverged_at):
+    table = pd.concat([curve("a", 0), curve("a", 1, diverged_at=diverged_at)], ignore_index=True)
+    found = training.per_step(table)
+    for row, given in zip(found.to_dict("records"), table.to_dict("records"), strict=True):
+        for name in ("condition", "seed", "step", "loss", "chance", "diverged"):
+            assert same(row[name], given[name]) if name == "loss" else row[name] == given[name]
+        if given["diverged"] and row["step"] < 6:
+            assert row["accuracy"] == 0.25
+        elif not given["diverged"]:
+            assert same(row["accuracy"], given["accuracy"])
+        tested = row["step"] in (0, 2, 4, 6)
+        assert same(row["test_accuracy"], 0.25 if given["diverged"] and tested else given["test_accuracy"])
+
+
+def test_every_run_diverged_is_still_tested_after_the_last_step():
+    found = training.per_step(curve("a", 0, diverged_at=0))
+    assert same(found["test_accuracy"].iloc[-1], 0.25)
+    assert found["test_accuracy"].iloc[:-1].isna().all()
+    assert (found["accuracy"].iloc[:-1] == 0.25).all()
+
+
+def test_a_diverged_run_has_a_training_accuracy_at_the_same_steps_as_any_other():
+    """The last row, after the last update, sees no batch: a mean over seeds there would be of the lost."""
+    table = pd.concat([curve("a", 0), curve("a", 1, diverged_at=3)], ignore_index=True)
+    found = training.per_step(table)
+    steps = [run.loc[run["accuracy"].notna(), "step"].tolist() for _, run in found.groupby("seed")]
+    assert steps[0] == list(range(6))
+    assert steps[1] == steps[0]
+
+
+def test_the_given_table_is_left_alone():
+    tables = {
+        training: pd.concat([curve("a", 0), curve("a", 1, diverged_at=1)], ignore_index=True),
+        along_gradient: landscape(GRIDS | {("c", 0, 0): BROKEN["nothing finite"]}),
+        activations: moments_table(),
+    }
+    for module, table in tables.items():
+        before = table.copy(deep=True)
+        module.per_step(table)
+        pd.testing.assert_frame_equal(table, before)

@@ -1,0 +1,122 @@
+"""How a stage is called and how it fails: a sentence for what a user can mend, a traceback for a bug."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnopt import runtime
+from bnopt.runtime import StudyError
+
+SOURCE = str(Path(runtime.__file__).parents[1])
+
+
+def run_in_a_process(body, *arguments):
+    """Run a `main` with this body the way a stage is run."""
+    program = f"import sys\nfrom bnopt import runtime\ndef main():\n    {body}\nruntime.run(main)"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_users_error_is_one_line_and_exit_status_1():
+    done = run_in_a_process("raise runtime.StudyError('config.yaml: lr: expected a number, found ü')")
+    assert done.returncode == 1
+    assert done.stderr == "error: config.yaml: lr: expected a number, found ü\n"
+    assert done.stdout == ""
+
+
+def test_the_cause_of_a_users_error_is_not_shown():
+    body = "\n    ".join(
+        ["try: int('x')", "except ValueError as error: raise runtime.StudyError('a sentence') from error"]
+    )
+    assert run_in_a_process(body).stderr == "error: a sentence\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "last"),
+    [
+        ("raise ValueError('a bug')", "ValueError: a bug"),
+        ("raise RuntimeError('a bug')", "RuntimeError: a bug"),
+        ("{}['key']", "KeyError: 'key'"),
+        ("open('no such file')", "FileNotFoundError: [Errno 2] No such file or directory: 'no such file'"),
+    ],
+)
+def test_any_other_error_keeps_its_traceback(body, last):
+    done = run_in_a_process(body)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.splitlines()[-1] == last
+
+
+def test_success_is_silent_and_exit_status_0():
+    done = run_in_a_process("pass")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device without room")
+def test_a_full_disk_is_one_sentence():
+    done = run_in_a_process("open('/dev/full', 'wb', buffering=0).write(b'x')")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: an output file: could not be written (No space left on device); "
+        "make room or grant access, then call snakemake again\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
+def test_a_read_only_folder_is_one_sentence(tmp_path):
+    tmp_path.chmod(0o500)
+    done = run_in_a_process(f"open({str(tmp_path / 'table.csv')!r}, 'w')")
+    tmp_path.chmod(0o700)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'table.csv'}: could not be written")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG])
+def test_every_way_of_not_being_able_to_write_names_the_file_and_what_to_do(number):
+    def main():
+        raise OSError(number, os.strerror(number), "results/table.csv")
+
+    with pytest.raises(SystemExit) as caught:
+        runtime.run(main)
+    message = caught.value.code
+    assert message.startswith("error: results/table.csv: could not be written")
+    assert os.strerror(number) in message
+    assert "make room or grant access, then call snakemake again" in message
+
+
+def test_an_interruption_is_passed_on():
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runtime.run(main)
+
+
+def test_the_command_line_gives_settings_as_an_object():
+    options = runtime.parser("About").parse_args(
+        ["--settings", '{"lr": 0.1, "norm": "ü", "net": {"a": [1]}}']
+    )
+    assert options.settings == {"lr": 0.1, "norm": "ü", "net": {"a": [1]}}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--settings", "{not json"], ["--settings"]])
+def test_a_command_line_without_good_settings_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        runtime.parser("About").parse_args(arguments)
+    assert caught.value.code == 2
+    assert "--settings" in capsys.readouterr().err
+
+
+def test_a_users_error_is_an_error_of_its_own():
+    # A bug must never be taken for one: it is no subclass of what code raises by itself.
+    assert StudyError.__mro__[1] is Exception
