@@ -10,11 +10,16 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-# Bitwise promises hold on one device; the tests compare on the CPU, whatever the machine has.
+# Bitwise promises hold on one device and one thread: here the CPU, whatever the machine has.
 os.environ["BNOPT_DEVICE"] = "cpu"
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parents[1]
+SCALE = "digits"
 TRAIN_SAMPLES, TEST_SAMPLES = 200, 60
+RATES = {"vgg": 0.1, "deep_linear": 1e-6}
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+MEASURED = [(probe, task) for probe, tasks in CONFIG["probes"].items() for task in tasks]
 
 
 @pytest.fixture(scope="session")
@@ -38,47 +43,81 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def config():
     """The study itself, as config.yaml has it."""
-    return yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    return copy.deepcopy(CONFIG)
+
+
+@pytest.fixture(params=MEASURED, ids="-".join)
+def measured(request):
+    """Every probe with every task it is configured for: (probe, task)."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
 def small_config(config):
     """The study with the sizes of its digits scale shrunk to what a test can afford."""
     small = copy.deepcopy(config)
-    sizes = small["scales"]["digits"]["vgg"]
-    sizes["net"] = {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]}
-    sizes["layers"] = {name: 1 + i % 5 for i, name in enumerate(sizes["layers"])}
-    sizes |= {"steps": 12, "batch_size": 32, "test_every": 5, "snapshot_every": 3}
-    small["scales"]["digits"]["seeds"] = [0, 1]
+    scale = small["scales"][SCALE]
+    few_steps = {"steps": 12, "test_every": 5, "snapshot_every": 3}
+    scale["seeds"] = [0, 1]
+    scale["vgg"] |= few_steps | {
+        "net": {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]},
+        # Five layers below the logits: names that a probe measures together differ in their layer.
+        "layers": {"#1": 1, "#2": 1, "#3": 2, "#5": 3, "#9": 3, "#10": 5, "#11": 4, "#13": 5},
+        "batch_size": 32,
+    }
+    scale["deep_linear"] |= few_steps | {
+        "net": {"depth": 6},
+        "layers": {name: number for number, name in enumerate(scale["deep_linear"]["layers"], start=1)},
+        "batch_size": 40,
+    }
+    for of_task in small["probes"].values():
+        for settings in of_task.values():
+            fewer = {"units": 3, "bins": 8, "directions": 1, "every": 1, "samples": 8}
+            settings |= {key: value for key, value in fewer.items() if key in settings}
+            if "step_sizes" in settings:
+                settings["step_sizes"] = sorted({settings["step_sizes"][0], 1, settings["step_sizes"][-1]})
     return small
 
 
 @pytest.fixture(scope="session")
-def sizes(small_config):
-    """The keyword arguments of a small run on the digits: task, net, batch_size."""
-    of_task = small_config["scales"]["digits"]["vgg"]
-    return {"task": "vgg", "net": of_task["net"], "batch_size": of_task["batch_size"]}
+def sizes_of(small_config):
+    """Function: task -> what a small run of it is given: task, net, batch_size."""
+
+    def sizes_of(task="vgg"):
+        of_task = small_config["scales"][SCALE][task]
+        return {"task": task, "net": of_task["net"], "batch_size": of_task["batch_size"]}
+
+    return sizes_of
+
+
+@pytest.fixture(scope="session")
+def sizes(sizes_of):
+    """The same for the task vgg."""
+    return sizes_of("vgg")
 
 
 @pytest.fixture(scope="session")
 def probe_settings(small_config):
-    """Function: probe -> the keyword arguments that the small study gives its `measure`."""
+    """Function: probe, task -> the keyword arguments that the small study gives its `measure`."""
     from bnopt import study
 
-    return lambda probe: study.probe_settings(small_config, "digits", "vgg_batch", probe)["settings"]
+    def probe_settings(probe, task="vgg"):
+        return study.probe_settings(small_config, SCALE, f"{task}_batch", probe)["settings"]
+
+    return probe_settings
 
 
 @pytest.fixture(scope="session")
-def run_of(prepared, sizes, tmp_path_factory):
-    """Function: norm, seed, lr -> curve and snapshot folder of a short run with a snapshot at every step."""
+def run_of(prepared, sizes_of, tmp_path_factory):
+    """Function: norm, seed, lr, task -> curve and snapshots, one a step, of a short run."""
     from bnopt.train import train
 
     @functools.cache
-    def run_of(norm, seed=0, lr=0.1):
+    def trained(norm, seed, lr, task):
         folder = tmp_path_factory.mktemp("snapshots")
         curve = train(
             prepared,
-            **sizes,
+            **sizes_of(task),
             norm=norm,
             lr=lr,
             steps=12,
@@ -87,23 +126,26 @@ def run_of(prepared, sizes, tmp_path_factory):
             seed=seed,
             folder=folder,
         )
-        return SimpleNamespace(curve=curve, folder=folder, norm=norm, seed=seed, lr=lr)
+        return SimpleNamespace(curve=curve, folder=folder)
+
+    def run_of(norm, seed=0, lr=None, task="vgg"):
+        return trained(norm, seed, lr or RATES[task], task)
 
     return run_of
 
 
 @pytest.fixture(scope="session")
-def point_of(prepared, sizes, run_of):
-    """Function: norm, step, seed -> a fresh Point of such a run at that step."""
+def point_of(prepared, sizes_of, run_of):
+    """Function: norm, step, seed, task -> a fresh Point of such a run at that step."""
     import torch
 
     from bnopt import snapshots
     from bnopt.point import Point
     from bnopt.run import Run
 
-    def point_of(norm, step, seed=0):
-        folder = run_of(norm, seed).folder
-        run = Run(prepared, **sizes, norm=norm, seed=seed, device=torch.device("cpu"))
-        return Point(run, snapshots.read(folder, step, "cpu"), step=step, lr=0.1)
+    def point_of(norm, step, seed=0, task="vgg"):
+        folder = run_of(norm, seed, task=task).folder
+        run = Run(prepared, **sizes_of(task), norm=norm, seed=seed, device=torch.device("cpu"))
+        return Point(run, snapshots.read(folder, step, "cpu"), step=step, lr=RATES[task])
 
     return point_of

@@ -35,6 +35,7 @@ wildcard_constraints:
     condition="|".join(map(re.escape, config["conditions"])),
     seed=r"\d+",
     probe="|".join(config["probes"]),
+    spread="|".join(config["rate_spread"]),
     table="|".join(study.tables(config)),
     figure="|".join(config["figures"]),
 
@@ -99,6 +100,12 @@ def run_tables(wildcards):
         study.tables(config)[wildcards.table],
         config["scales"][wildcards.scale]["seeds"],
     )
+
+
+def spread_curves(wildcards):
+    """Return the training tables of the runs, at one seed, that a spread is taken over."""
+    conditions = config["rate_spread"][wildcards.spread]
+    return run_files(wildcards.scale, study.TRAINING, conditions, [wildcards.seed])
 
 
 def statistics_settings(wildcards):

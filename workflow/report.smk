@@ -11,6 +11,7 @@ OUTPUTS   results/{scale}/report/report.tex and generated/, ready for LaTeX
 rule bundle:
     """Gather text, numbers, tables and figures, ready for LaTeX."""
     input:
+        alternatives="results/{scale}/statistics/alternatives.csv",
         claims="results/{scale}/statistics/claims.csv",
         figures=figure_files,
         images="results/{scale}/data/images.json",
@@ -35,6 +36,7 @@ rule bundle:
             --text {input.text:q} \
             --claims {input.claims:q} \
             --sensitivity {input.sensitivity:q} \
+            --alternatives {input.alternatives:q} \
             --training {input.training:q} \
             --images {input.images:q} \
             --figures {input.figures:q} \

@@ -6,7 +6,36 @@ OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per se
           results/{scale}/statistics/claims.csv                verdicts
           results/{scale}/statistics/claims_sensitivity.csv    the same under other summaries
           results/{scale}/statistics/claims_per_seed.csv       the effect of each seed
+          results/{scale}/statistics/alternatives*.csv         claims under other definitions
 """
+
+
+rule spread_rates:
+    """Take the spread of the loss over runs at several learning rates, as others do."""
+    input:
+        curves=spread_curves,
+    output:
+        table="results/{scale}/probes/rate_spread/{spread}/seed{seed}.csv",
+    log:
+        "logs/{scale}/rate_spread/{spread}/seed{seed}.log",
+    benchmark:
+        "benchmarks/{scale}/rate_spread/{spread}/seed{seed}.tsv"
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        code=provenance.code_hash("bnopt.rate_spread"),
+        settings="{}",
+    shell:
+        r"""
+        python -m bnopt.rate_spread \
+            --settings {params.settings:q} \
+            --curves {input.curves:q} \
+            --condition {wildcards.spread:q} \
+            --seed {wildcards.seed} \
+            --table {output.table:q} \
+            >{log:q} 2>&1
+        """
 
 
 rule summarise:
@@ -62,7 +91,7 @@ rule judge:
         "../environment.yml"
     params:
         code=provenance.code_hash("bnopt.claims"),
-        settings=study.as_json(study.claims_settings(config), ordered=True),
+        settings=study.as_json(study.claims_settings(config, "claims"), ordered=True),
     shell:
         r"""
         python -m bnopt.claims \
@@ -73,3 +102,17 @@ rule judge:
             --numbers {output.numbers:q} \
             >{log:q} 2>&1
         """
+
+
+use rule judge as judge_alternatives with:
+    output:
+        claims="results/{scale}/statistics/alternatives.csv",
+        numbers="results/{scale}/statistics/alternatives_per_seed.csv",
+        sensitivity="results/{scale}/statistics/alternatives_sensitivity.csv",
+    log:
+        "logs/{scale}/judge_alternatives.log",
+    benchmark:
+        "benchmarks/{scale}/judge_alternatives.tsv"
+    params:
+        code=provenance.code_hash("bnopt.claims"),
+        settings=study.as_json(study.claims_settings(config, "alternatives"), ordered=True),

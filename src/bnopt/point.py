@@ -18,22 +18,35 @@ class Point:
         self.parameters = [state[name] for name in self.names]
         self.buffers = {name: state[name] for name, _ in run.model.named_buffers()}
 
-    def loss(self, parameters):
-        """Return the loss of batch t, a scalar tensor."""
-        inputs, targets = self.run.batch(self.step)
-        return self.run.task.loss(self._forward(parameters, inputs, self.step), targets)
+    def loss(self, parameters, *, step=None, training=True):
+        """Return the loss of batch t, or of that of another step, a scalar tensor."""
+        step = self.step if step is None else step
+        inputs, targets = self.run.batch(step)
+        self.run.model.train(training)
+        try:
+            return self.run.task.loss(self._forward(parameters, inputs, step), targets)
+        finally:
+            self.run.model.train()
 
     def inputs(self):
         """Return the inputs of batch t."""
         return self.run.batch(self.step)[0]
 
+    def own(self, number):
+        """Return the places, among the parameters, of those of a layer with its norm."""
+        return [i for i, name in enumerate(self.names) if name.startswith(f"{number}.")]
+
     def layer(self, number, parameters, activations):
         """Return the output of one layer of the net, counted from 1, for its inputs."""
         self.run.set_noise(self.step)
         prefix = f"{number}."
-        tensors = dict(zip(self.names, parameters, strict=True)) | self._copied_buffers()
-        own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        return functional_call(self.run.model.get_submodule(str(number)), own, (activations,))
+        tensors = {self.names[i].removeprefix(prefix): parameters[i] for i in self.own(number)}
+        tensors |= {
+            name.removeprefix(prefix): buffer.clone()
+            for name, buffer in self.buffers.items()
+            if name.startswith(prefix)
+        }
+        return functional_call(self.run.model.get_submodule(str(number)), tensors, (activations,))
 
     def loss_from(self, number, parameters, activations):
         """Return the loss of batch t where `activations` are the inputs of layer `number`."""
@@ -58,8 +71,6 @@ class Point:
 
     def _forward(self, parameters, inputs, step):
         self.run.set_noise(step)
-        tensors = dict(zip(self.names, parameters, strict=True)) | self._copied_buffers()
+        buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        tensors = dict(zip(self.names, parameters, strict=True)) | buffers
         return functional_call(self.run.model, tensors, (inputs,))
-
-    def _copied_buffers(self):
-        return {name: buffer.clone() for name, buffer in self.buffers.items()}

@@ -94,6 +94,22 @@ def sensitivity_table(sensitivity, claims):
     )
 
 
+def alternatives_table(alternatives, claims):
+    """Return what other readings and definitions give, beside the verdict of the claim they vary."""
+    original = claims.set_index("claim")
+    rows = alternatives.to_dict("records")
+    return pd.DataFrame(
+        {
+            "Claim": [identifier(row["place"]) for row in rows],
+            "Other reading": [escape(row["statement"]) for row in rows],
+            "Effect": [estimate(row) for row in rows],
+            "Verdict": [row["verdict"] for row in rows],
+            "As specified": [estimate(original.loc[row["place"]].to_dict()) for row in rows],
+            "Verdict as specified": [original.loc[row["place"], "verdict"] for row in rows],
+        }
+    )
+
+
 def sizes_table(study):
     """Return the sizes of the scale, a row each."""
     rows = [("images", study["images"]), ("seeds", ", ".join(map(str, study["seeds"])))]
@@ -208,7 +224,7 @@ def as_latex(table, columns):
     return style.to_latex(hrules=True, column_format=columns, environment="longtable")
 
 
-def write(folder, *, claims, sensitivity, images, study, benchmarks, figures):
+def write(folder, *, claims, sensitivity, alternatives, images, study, benchmarks, figures):
     """Write numbers.tex, the tables and the figures into a folder."""
     folder = Path(folder)
     definitions = numbers(claims, study, images)
@@ -216,6 +232,10 @@ def write(folder, *, claims, sensitivity, images, study, benchmarks, figures):
     tables = {
         "verdicts": (verdict_table(claims), r"@{}L{6cm}L{2.6cm}L{4.6cm}l@{}"),
         "sensitivity": (sensitivity_table(sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
+        "alternatives": (
+            alternatives_table(alternatives, claims),
+            r"@{}L{3cm}L{3.2cm}L{2.6cm}L{1.9cm}L{2.6cm}L{1.9cm}@{}",
+        ),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
         "conditions": (conditions_table(study), r"@{}lllrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
@@ -234,15 +254,16 @@ def write(folder, *, claims, sensitivity, images, study, benchmarks, figures):
 def main(argv=None):
     """Write the LaTeX bundle from the command line: the hand-written text beside what is generated."""
     parser = runtime.parser(__doc__)
-    for table in ("text", "claims", "sensitivity", "training", "images"):
+    for table in ("text", "claims", "sensitivity", "alternatives", "training", "images"):
         parser.add_argument(f"--{table}", required=True, help="file to read")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
-    claims, sensitivity, training = (
-        artefacts.read_table(path) for path in (options.claims, options.sensitivity, options.training)
+    claims, sensitivity, alternatives, training = (
+        artefacts.read_table(path)
+        for path in (options.claims, options.sensitivity, options.alternatives, options.training)
     )
     texts = ["flips_under", "paper_value", "reason"]
     claims[texts] = claims[texts].fillna("")
@@ -253,6 +274,7 @@ def main(argv=None):
             folder,
             claims=claims,
             sensitivity=sensitivity,
+            alternatives=alternatives,
             images=json.loads(Path(options.images).read_text(encoding="utf-8")),
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,

@@ -14,6 +14,12 @@ class Run:
         self.data = self.task.read(data, seed=seed, batch_size=batch_size, device=device)
         norm = plugins.load("norms", norm)
         self.model = self.task.build(norm, self.data, **net, seed=seed).to(device).train()
+        self.noisy = [
+            (int(number), module)
+            for number, layer in self.model.named_children()
+            for module in layer.modules()
+            if hasattr(module, "stream")
+        ]
         self.batch_size = batch_size
         self.seed = seed
 
@@ -23,7 +29,5 @@ class Run:
 
     def set_noise(self, step):
         """Let every norm that draws noise draw that of `step`."""
-        for number, layer in self.model.named_children():
-            for module in layer.modules():
-                if hasattr(module, "stream"):
-                    module.stream = (self.seed, step, int(number))
+        for number, module in self.noisy:
+            module.stream = (self.seed, step, number)

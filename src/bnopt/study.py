@@ -18,6 +18,7 @@ from bnopt.runtime import StudyError
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "config.schema.yaml"
 TRAINING = "training"
+SPREAD = "rate_spread"
 CHANCE = "chance"
 
 
@@ -59,7 +60,7 @@ def net_settings(config, scale, condition):
 def train_settings(config, scale, condition):
     """Return the settings of a training job; it keeps snapshots only if some table needs them."""
     sizes = scale_of(config, scale)[config["conditions"][condition]["task"]]
-    probed = any(condition in needs for t, needs in tables(config).items() if t != TRAINING)
+    probed = any(condition in needs for t, needs in tables(config).items() if t in config["probes"])
     return net_settings(config, scale, condition) | {
         "steps": sizes["steps"],
         "test_every": sizes["test_every"],
@@ -94,13 +95,13 @@ def figure_settings(config, scale, figure):
     return settings
 
 
-def claims_settings(config):
-    """Return the settings of the judging job: its tables, all claims, and all quantities with defaults."""
+def claims_settings(config, section):
+    """Return the settings of a judging job: tables, all claims of a section, all quantities with defaults."""
     quantities = {
         name: {"floor": 0.0, "until_accuracy": None, "sensitivity": []} | quantity
         for name, quantity in config["quantities"].items()
     }
-    return {"tables": list(tables(config)), "claims": claims(config), "quantities": quantities}
+    return {"tables": list(tables(config)), "claims": claims(config, section), "quantities": quantities}
 
 
 def report_settings(config, scale):
@@ -116,10 +117,13 @@ def report_settings(config, scale):
     }
 
 
-def claims(config):
-    """Return all claims by name; an entry with `for` stands for one claim per combination of values."""
+def claims(config, section):
+    """Return the entries of `claims` or `alternatives` by name.
+
+    An entry with `for` stands for one claim per combination of values.
+    """
     rows = {}
-    for name, entry in config["claims"].items():
+    for name, entry in config[section].items():
         choices = entry.get("for", {})
         body = {key: value for key, value in entry.items() if key != "for"}
         for values in itertools.product(*choices.values()):
@@ -146,7 +150,7 @@ def tables(config):
     for figure in config["figures"].values():
         for table, conditions in figure["tables"].items():
             needed.setdefault(table, []).extend(conditions)
-    for claim in claims(config).values():
+    for claim in [*claims(config, "claims").values(), *claims(config, "alternatives").values()]:
         table = config["quantities"][claim["quantity"]]["table"]
         pair = (claim["condition_a"], claim["condition_b"])
         needed.setdefault(table, []).extend(c for c in pair if c in config["conditions"])
@@ -171,7 +175,9 @@ def check(config):
     _check_conditions(config)
     _check_scales(config)
     _check_probes(config)
-    _check_claims(config)
+    _check_quantities(config)
+    for section in ("claims", "alternatives"):
+        _check_claims(config, section)
     _check_figures(config)
 
 
@@ -278,12 +284,18 @@ def _check_probes(config):
                 )
 
 
-def _check_claims(config):
-    known = list(config["probes"])
+def _check_quantities(config):
     for name, quantity in config["quantities"].items():
-        _expect_known(f"quantities.{name}.table", quantity["table"], [TRAINING, *known])
-    for name, claim in claims(config).items():
-        place = f"claims.{name}"
+        known = [TRAINING, SPREAD, *config["probes"]]
+        _expect_known(f"quantities.{name}.table", quantity["table"], known)
+    for name, conditions in config["rate_spread"].items():
+        for condition in (name, *conditions):
+            _expect_known(f"rate_spread.{name}", condition, config["conditions"])
+
+
+def _check_claims(config, section):
+    for name, claim in claims(config, section).items():
+        place = f"{section}.{name}"
         _expect_known(f"{place}.quantity", claim["quantity"], config["quantities"])
         quantity = config["quantities"][claim["quantity"]]
         a, b = claim["condition_a"], claim["condition_b"]
@@ -322,6 +334,10 @@ def _check_figures(config):
 def _check_table(config, place, table, conditions, entry):
     """Check that a table can be measured for the conditions, with the layers the entry names."""
     if table == TRAINING:
+        return
+    if table == SPREAD:
+        for condition in conditions:
+            _expect_known(place, condition, config["rate_spread"])
         return
     for task in {config["conditions"][condition]["task"] for condition in conditions}:
         if task not in config["probes"][table]:

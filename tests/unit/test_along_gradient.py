@@ -245,7 +245,9 @@ def test_the_mistakes_are_variations_of_the_right_thing(point_of, step):
     point = point_of("batch", step)
     bench = Bench(point)
     found = per_step(along_gradient.measure(point, step_sizes=SIZES))
-    assert max(the_right_one(bench, s * LR) for s in SIZES) == pytest.approx(found["predictiveness"], rel=1e-4)
+    assert max(the_right_one(bench, s * LR) for s in SIZES) == pytest.approx(
+        found["predictiveness"], rel=1e-4
+    )
     assert the_right_one(bench, LR) / (LR * found["gradient_norm"]) == pytest.approx(
         found["beta_at_lr"], rel=1e-4
     )

@@ -120,55 +120,57 @@ def assert_same(before, after):
         assert before == after
 
 
+def raw_point(prepared, sizes_of, run_of, norm, task, step=6):
+    """Return a point and the state dict it was made of."""
+    state = snapshots.read(run_of(norm, task=task).folder, step, "cpu")
+    run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=CPU)
+    return Point(run, state, step=step, lr=0.1 if task == "vgg" else 1e-6), state
+
+
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", plugins.names("probes"))
-def test_a_probe_changes_nothing_and_finds_the_same_twice(prepared, sizes, run_of, probe_settings, name, norm):
-    state = snapshots.read(run_of(norm).folder, 6, "cpu")
-    run = Run(prepared, **sizes, norm=norm, seed=0, device=CPU)
-    point = Point(run, state, step=6, lr=0.1)
+def test_a_probe_changes_nothing_and_finds_the_same_twice(
+    prepared, sizes_of, run_of, probe_settings, measured, norm
+):
+    name, task = measured
+    point, state = raw_point(prepared, sizes_of, run_of, norm, task)
     measure = plugins.load("probes", name).measure
     before = everything(point, state)
-    first = measure(point, **probe_settings(name))
+    first = measure(point, **probe_settings(name, task))
     assert_same(before, everything(point, state))
-    assert measure(point, **probe_settings(name)) == first
+    assert measure(point, **probe_settings(name, task)) == first
 
 
-@pytest.mark.parametrize("name", plugins.names("probes"))
 def test_a_probe_finds_the_same_on_a_net_that_has_been_used_otherwise(
-    prepared, sizes, run_of, probe_settings, name
+    point_of, run_of, probe_settings, measured
 ):
-    """The net's own weights, running statistics and mode do not matter: a point brings the snapshot's."""
+    """The net's own weights, running statistics and noise do not matter: a point brings the snapshot's."""
+    name, task = measured
     rows = []
     for used in (False, True):
-        run = Run(prepared, **sizes, norm="noisy_batch", seed=0, device=CPU)
+        point = point_of("noisy_batch", 6, task=task)
         if used:
-            run.model.load_state_dict(snapshots.read(run_of("noisy_batch").folder, 11, "cpu"))
-            run.set_noise(3)
-            run.model(run.batch(8)[0])
-        point = Point(run, snapshots.read(run_of("noisy_batch").folder, 6, "cpu"), step=6, lr=0.1)
-        rows.append(plugins.load("probes", name).measure(point, **probe_settings(name)))
+            other = snapshots.read(run_of("noisy_batch", task=task).folder, 11, "cpu")
+            point.run.model.load_state_dict(other)
+            point.run.set_noise(3)
+            point.run.model(point.run.batch(8)[0])
+        rows.append(plugins.load("probes", name).measure(point, **probe_settings(name, task)))
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("name", plugins.names("probes"))
-def test_a_probe_leaves_the_snapshot_files_alone(prepared, run_of, probe_settings, small_config, name):
-    folder = run_of("batch").folder
+def test_a_table_is_the_rows_of_every_snapshot_with_their_step_and_snapshots_stay(
+    prepared, run_of, point_of, probe_settings, small_config, measured
+):
+    name, task = measured
+    folder = run_of("batch", task=task).folder
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    arguments = study.probe_settings(small_config, "digits", "vgg_batch", name)
+    arguments = study.probe_settings(small_config, "digits", f"{task}_batch", name)
     table = probe.probe(prepared, folder, **arguments, seed=0)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert table["step"].unique().tolist() == list(range(12))
-
-
-@pytest.mark.parametrize("name", plugins.names("probes"))
-def test_a_table_is_the_rows_of_every_snapshot_with_their_step(
-    prepared, run_of, point_of, probe_settings, small_config, name
-):
-    arguments = study.probe_settings(small_config, "digits", "vgg_noisy_batch", name)
-    table = probe.probe(prepared, run_of("noisy_batch").folder, **arguments, seed=0)
     measure = plugins.load("probes", name).measure
     for step in (0, 7, 11):
-        rows = [{"step": step} | row for row in measure(point_of("noisy_batch", step), **probe_settings(name))]
+        point = point_of("batch", step, task=task)
+        rows = [{"step": step} | row for row in measure(point, **probe_settings(name, task))]
         assert table[table["step"] == step].to_dict("records") == rows
 
 

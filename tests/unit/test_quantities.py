@@ -240,9 +240,7 @@ def test_moments_that_are_not_finite_stay_where_they_are():
     assert_activations(table)
     found = activations.per_step(table)
     infinite = np.isinf(found["mean_shift"])
-    assert infinite.equals(
-        (found["condition"] == "b") & (found["step"] == 10) & (found["layer"] == "#10")
-    )
+    assert infinite.equals((found["condition"] == "b") & (found["step"] == 10) & (found["layer"] == "#10"))
 
 
 def test_the_first_place_alone_gives_names_without_a_suffix():

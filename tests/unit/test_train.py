@@ -159,9 +159,7 @@ def test_the_snapshot_of_a_step_gives_back_the_loss_recorded_at_that_step(prepar
 def test_noise_of_a_step_is_that_of_seed_step_and_layer(prepared, sizes):
     run = Run(prepared, **sizes, norm="noisy_batch", seed=4, device=CPU)
     run.set_noise(9)
-    found = {
-        name: module.stream for name, module in run.model.named_modules() if hasattr(module, "stream")
-    }
+    found = {name: module.stream for name, module in run.model.named_modules() if hasattr(module, "stream")}
     assert found == {f"{layer}.norm.1": (4, 9, layer) for layer in range(1, 6)}
 
 

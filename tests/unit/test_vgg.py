@@ -255,10 +255,8 @@ def test_test_is_the_accuracy_one_sample_at_a_time_in_evaluation_mode(moved, pre
         assert vgg.test(model, data, batch_size=batch_size).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_test_leaves_mode_weights_and_running_statistics_alone(moved, training):
+def test_test_leaves_weights_and_running_statistics_alone(moved):
     data, model = moved
-    model.train(training)
     before = copy.deepcopy(model.state_dict())
     gradients = [p.grad.clone() for p in model.parameters()]
     random = torch.get_rng_state()
@@ -266,4 +264,12 @@ def test_test_leaves_mode_weights_and_running_statistics_alone(moved, training):
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(torch.equal(g, p.grad) for g, p in zip(gradients, model.parameters(), strict=True))
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_test_restores_the_mode_it_found(prepared, training):
+    data = vgg.read(prepared, seed=0, batch_size=32, device=CPU)
+    model = vgg.build(plugins.load("norms", "batch"), data, convolutions=[4], hidden=[], seed=0)
+    model.train(training)
+    vgg.test(model, data)
     assert all(module.training == training for module in model.modules())

@@ -31,7 +31,7 @@ def measure(point, *, layers):
     activations = point.inputs()
     for number in range(1, max(names) + 1):
         if number in names:
-            own = [i for i, name in enumerate(point.names) if name.startswith(f"{number}.")]
+            own = point.own(number)
             shifted = _own_gradient(point, number, own, activations)
             before = [gradient[i] for i in own]
             change = norm(difference(before, shifted)).item()

@@ -1,0 +1,71 @@
+"""Internal covariate shift of all layers: prefixes carried along against whole passes per layer.
+
+    PYTHONPATH=src python bench/covariate_shift.py
+
+Times, in turn and in one process, (a) one full forward and backward pass of the net, (b) the probe
+on all k layers, and (c) Definition 2.1 taken literally, a full pass per layer; prints b and c over
+k times a, medians over rounds. About half, and a bit more than 1, are to be expected.
+"""
+
+import statistics
+import time
+
+import torch
+
+from bnopt.point import Point
+from bnopt.probes import covariate_shift
+from bnopt.run import Run
+from bnopt.vectors import descend, value_and_gradient
+
+ROUNDS = 15
+
+
+def literal(point, layers):
+    _, gradient = value_and_gradient(point.loss, point.parameters)
+    updated = descend(point.parameters, gradient, point.lr)
+    for layer in layers:
+        mixed = [
+            new if int(name.split(".")[0]) < layer else old
+            for name, old, new in zip(point.names, point.parameters, updated, strict=True)
+        ]
+        value_and_gradient(point.loss, mixed)
+
+
+def seconds(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def main():
+    torch.set_num_threads(1)
+    print("net                         layers   probe / k passes   literal / k passes")
+    for depth in (10, 25, 50):
+        run = Run(
+            None,
+            task="deep_linear",
+            norm="batch",
+            net={"depth": depth},
+            batch_size=1000,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+        point = Point(run, run.model.state_dict(), step=0, lr=1e-6)
+        layers = {f"#{number}": number for number in range(1, depth + 1)}
+        times = [
+            (
+                seconds(lambda: value_and_gradient(point.loss, point.parameters)),
+                seconds(lambda: covariate_shift.measure(point, layers=layers)),
+                seconds(lambda: literal(point, layers.values())),
+            )
+            for _ in range(ROUNDS)
+        ]
+        whole, probe, naive = (statistics.median(column) for column in zip(*times, strict=True))
+        print(
+            f"deep_linear, batch norm     {depth:6}   {probe / depth / whole:16.2f}"
+            f"   {naive / depth / whole:18.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

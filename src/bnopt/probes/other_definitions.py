@@ -1,0 +1,40 @@
+"""What others measure under the paper's names, to show how much the definition matters."""
+
+import torch
+
+from bnopt.vectors import descend, difference, norm, value_and_gradient
+
+
+def measure(point, *, step_sizes):
+    """Return one row.
+
+    predictiveness_evaluation   max over η of ‖g(θ_t − η g_t) − g_t‖₂, all gradients in evaluation mode
+    beta_evaluation             the same over η ‖g_t‖₂
+    consecutive_change          ‖∇L_{t+1}(θ_{t+1}) − ∇L_t(θ_t)‖₂ over consecutive, different batches
+
+    η = s · lr, s in `step_sizes`. k of them cost k + 3 forward and backward passes.
+    """
+
+    def in_evaluation(parameters):
+        return point.loss(parameters, training=False)
+
+    def of_next_batch(parameters):
+        return point.loss(parameters, step=point.step + 1)
+
+    _, gradient = value_and_gradient(in_evaluation, point.parameters)
+    changes, betas = [], []
+    for size in step_sizes:
+        eta = size * point.lr
+        _, moved = value_and_gradient(in_evaluation, descend(point.parameters, gradient, eta))
+        changes.append(norm(difference(moved, gradient)))
+        betas.append(changes[-1] / (eta * norm(gradient)))
+
+    _, own = value_and_gradient(point.loss, point.parameters)
+    _, following = value_and_gradient(of_next_batch, descend(point.parameters, own, point.lr))
+    return [
+        {
+            "predictiveness_evaluation": torch.stack(changes).max().item(),
+            "beta_evaluation": torch.stack(betas).max().item(),
+            "consecutive_change": norm(difference(following, own)).item(),
+        }
+    ]

@@ -1,0 +1,204 @@
+"""Side stage: the theorems of Section 4 and Appendix C on random linear layers, one unit each."""
+
+import pandas as pd
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from bnopt import artefacts, device, runtime, streams, theory
+
+EPSILONS = (0.0, 1.0e-5)
+LARGEST_BATCH = 24
+
+
+def random_layers(*, draws, seed):
+    """Return a row per theorem and draw, and per ε for those that are stated with one.
+
+    A draw is a layer of n ≥ m standard Gaussian inputs with Gaussian weights over a batch of 4 to 24,
+    γ of either sign, β, a bound λ between 0.1 and 10, and, in turn, one of LOSSES.
+
+    theorem, draw, loss    thm4.1, thm4.2, thm4.4, thmC.1, obs4.3 or lem4.5; which; one of LOSSES
+    values, gamma, bound, eps                   m, γ, λ, ε
+    left, right, error, ...                     what `bnopt.theory` returns for the theorem
+    min_eigenvalue, max_eigenvalue,             thm4.2, thmC.1: of H at ε = 0, from all of H
+    semidefinite
+    attained_error                              thm4.4, thmC.1: the maxima, or forms, against those that
+                                                automatic differentiation in the weights gives for
+                                                random inputs with XXᵀ = λ²I
+    excess, output_excess                       thmC.1: by how much the largest form over ‖X‖ ≤ λ exceeds
+                                                that at XXᵀ = λ²I, relative to the larger, for the net
+                                                without BN (of H, along g) and with it (of A, along d)
+    invariance_error                            lem4.5: the change of the loss with BN from W* to kW*
+    """
+    return pd.DataFrame([row for draw in tqdm(range(draws)) for row in _draw(seed, draw)])
+
+
+def _draw(seed, draw):
+    generator = streams.generator(seed, "random layer", draw)
+
+    def normal(*size):
+        return torch.randn(size, generator=generator, dtype=torch.float64)
+
+    m = int(torch.randint(4, LARGEST_BATCH + 1, (), generator=generator))
+    n = m + int(torch.randint(0, 8, (), generator=generator))
+    x, weights = normal(m, n), normal(n)
+    loss, make = list(LOSSES.items())[draw % len(LOSSES)]
+    rest = make(m, normal)
+    gamma, beta = (normal().exp() * normal().sign()).item(), normal().item()
+    bound = 10 ** (2 * torch.rand((), generator=generator).item() - 1)
+    orthonormal = torch.linalg.qr(normal(n, m)).Q.T
+    about = {"draw": draw, "loss": loss, "values": m, "gamma": gamma, "bound": bound}
+
+    y = x @ weights + normal()
+    rows = []
+    for eps in EPSILONS:
+        unit = theory.evaluate(y, rest, gamma=gamma, beta=beta, eps=eps)
+        rows += [
+            {"theorem": "thm4.1", "eps": eps} | theory.theorem_4_1(unit),
+            {"theorem": "thm4.2", "eps": eps} | theory.theorem_4_2(unit),
+            {"theorem": "obs4.3", "eps": eps} | theory.observation_4_3(y, eps=eps),
+        ]
+    unit = theory.evaluate(y, rest, gamma=gamma, beta=beta)
+    rows += [
+        {"theorem": "thm4.4"} | _worst_gradient(unit, y, rest, beta, bound * orthonormal),
+        {"theorem": "thmC.1"} | _worst_curvature(unit, y, rest, beta, bound * orthonormal),
+        {"theorem": "lem4.5"} | _nearest_optimum(x, weights, normal(n), rest, gamma, beta),
+    ]
+    definite = _definiteness(unit)
+    for row in rows:
+        if row["theorem"] in ("thm4.2", "thmC.1") and not row.get("eps"):
+            row |= definite
+    return [{"theorem": row["theorem"], **about, "eps": 0.0} | row for row in rows]
+
+
+# -- the rest of the net --------------------------------------------------------------------------
+
+
+def _convex(m, normal):
+    """A logistic loss plus a positive semi-definite quadratic of half the rank."""
+    slopes, offsets, factor = normal(m), normal(m), normal(m // 2, m)
+    return lambda z: functional.softplus(slopes * z + offsets).sum() + (factor @ z).square().sum() / m
+
+
+def _nonconvex(m, normal):
+    """An indefinite quadratic with a wave."""
+    matrix, slopes, phases = normal(m, m), normal(m), normal(m)
+    return lambda z: z @ matrix @ z / m + (slopes * z + phases).sin().sum()
+
+
+def _relu_net(m, normal):
+    """A net without BN, piecewise linear: the unit among other fixed ones -> 6 ReLUs -> cross-entropy."""
+    return _net(m, normal, norm=lambda hidden: hidden)
+
+
+def _bn_net(m, normal):
+    """The same with BN before its non-linearity, which couples the values of the batch."""
+    return _net(m, normal, norm=lambda hidden: functional.batch_norm(hidden, None, None, training=True))
+
+
+def _net(m, normal, *, norm):
+    others, first, second = normal(m, 3), normal(4, 6), normal(6, 3)
+    labels = normal(m, 3).argmax(1)
+
+    def rest(z):
+        hidden = norm(torch.cat([z[:, None], others], dim=1) @ first)
+        return functional.cross_entropy(functional.relu(hidden) @ second, labels)
+
+    return rest
+
+
+LOSSES = {"convex": _convex, "nonconvex": _nonconvex, "relu_net": _relu_net, "bn_net": _bn_net}
+
+
+# -- theorems on actual inputs --------------------------------------------------------------------
+
+
+def _hessian(product, m):
+    """Return the matrix of v -> Hv, (m, m), symmetric but for rounding."""
+    matrix = torch.stack([product(v) for v in torch.eye(m, dtype=torch.float64)])
+    return (matrix + matrix.T) / 2
+
+
+def _definiteness(unit):
+    """Return the extreme eigenvalues of H and whether it is positive semi-definite."""
+    values = torch.linalg.eigvalsh(_hessian(unit.hessian_product, len(unit.gradient)))
+    low, high = values[0].item(), values[-1].item()
+    return {
+        "min_eigenvalue": low,
+        "max_eigenvalue": high,
+        "semidefinite": float(low >= -theory.ROUNDING * max(-low, high)),
+    }
+
+
+def _in_weights(rest, inputs, outputs):
+    """Return gradient and Hessian, in the weights that give `outputs` from `inputs`, of the loss.
+
+    inputs: X (m, n) with XXᵀ = λ²I, so that W = Xᵀy / λ² gives y.
+    """
+    square = inputs[0] @ inputs[0]
+    return theory.differentiate(lambda w: rest(inputs @ w), inputs.T @ outputs / square)
+
+
+def _both_in_weights(unit, y, rest, beta, inputs):
+    """Return gradient and Hessian in the weights without BN, at the values z, and with it, at y."""
+    settings = {"gamma": unit.gamma, "beta": beta}
+    return (
+        _in_weights(rest, inputs, theory.batch_norm(y, **settings)),
+        _in_weights(lambda y: rest(theory.batch_norm(y, **settings)), inputs, y),
+    )
+
+
+def _worst_gradient(unit, y, rest, beta, inputs):
+    bound = inputs[0].norm().item()
+    theorem = theory.theorem_4_4(unit, bound)
+    (plain, _), (normalised, _) = _both_in_weights(unit, y, rest, beta, inputs)
+    errors = [
+        theory.compare(bound**2 * unit.gradient.square().sum().item(), plain.square().sum().item()),
+        theory.compare(theorem["left"], normalised.square().sum().item()),
+    ]
+    return theorem | {"attained_error": max(e["error"] for e in errors)}
+
+
+def _worst_curvature(unit, y, rest, beta, inputs):
+    bound = inputs[0].norm().item()
+    theorem = theory.theorem_c_1(unit, bound)
+    (plain, plain_hessian), (normalised, hessian) = _both_in_weights(unit, y, rest, beta, inputs)
+    errors = [
+        theory.compare(bound**4 * unit.gradient_form, (plain @ plain_hessian(plain)).item()),
+        theory.compare(theorem["left"], (normalised @ hessian(normalised)).item()),
+    ]
+    m = len(y)
+    full = _hessian(unit.hessian_product, m)
+    _, product = theory.differentiate(
+        lambda y: rest(theory.batch_norm(y, gamma=unit.gamma, beta=beta)), y.detach()
+    )
+    largest = theory.largest_form(full, unit.gradient, bound)
+    largest_output = theory.largest_form(_hessian(product, m), unit.output_gradient, bound)
+    return theorem | {
+        "attained_error": max(e["error"] for e in errors),
+        "excess": largest["excess"],
+        "output_excess": largest_output["excess"],
+    }
+
+
+def _nearest_optimum(x, start, optimum, rest, gamma, beta):
+    lemma = theory.lemma_4_5(start, optimum)
+
+    def loss(weights):
+        return rest(theory.batch_norm(x @ weights, gamma=gamma, beta=beta)).item()
+
+    change = theory.compare(loss(optimum), loss(lemma["scale"] * optimum))
+    return lemma | {"invariance_error": change["error"]}
+
+
+def main(argv=None):
+    """Evaluate the theorems on random layers from the command line."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("--table", required=True, help="table to write (.csv)")
+    options = parser.parse_args(argv)
+    device.choose()
+    artefacts.write_table(random_layers(**options.settings), options.table)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,34 @@
+"""The "landscape" of most copies of the paper: the spread of the loss over runs at several rates.
+
+Not the paper's quantity, which is the loss along the gradient at one point of one run; computed to
+show what verdict it would have given.
+"""
+
+import pandas as pd
+
+from bnopt import artefacts, runtime
+
+
+def spread(curves):
+    """Return loss_min and loss_max over several runs' training tables, per step; a missing loss is ∞."""
+    losses = pd.concat([curve.set_index("step")["loss"] for curve in curves], axis="columns")
+    losses = losses.dropna(how="all").fillna(float("inf"))
+    return pd.DataFrame({"loss_min": losses.min(axis=1), "loss_max": losses.max(axis=1)}).reset_index()
+
+
+def main(argv=None):
+    """Compute the spread from the command line."""
+    parser = runtime.parser(__doc__)
+    parser.add_argument("--curves", nargs="+", required=True, help="training tables at one seed (.csv)")
+    parser.add_argument("--condition", required=True, help="what to call them together")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--table", required=True, help="table to write (.csv)")
+    options = parser.parse_args(argv)
+    table = spread([artefacts.read_table(path) for path in options.curves])
+    table.insert(0, "condition", options.condition)
+    table.insert(1, "seed", options.seed)
+    artefacts.write_table(table, options.table)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,290 @@
+"""What every figure promises: `draw` gives a Figure from the tables of any study, also of one gone wrong."""
+
+import inspect
+import io
+import itertools
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bnopt import artefacts, claims, drawing, plugins, probe, statistics, study
+from bnopt.train import train
+
+STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
+FIGURES = [name for name in plugins.names("figures") if name != "claims"]
+figures = pytest.mark.parametrize("name", FIGURES)
+SEEDS = (0, 1)
+SCALE = "digits"
+
+
+@pytest.fixture(scope="module")
+def needed(small_config):
+    """Table -> the conditions that some figure shows of it."""
+    found = {}
+    for figure in small_config["figures"].values():
+        for table, conditions in figure["tables"].items():
+            found.setdefault(table, {}).update(dict.fromkeys(conditions))
+    return {table: list(conditions) for table, conditions in found.items()}
+
+
+@pytest.fixture(scope="module")
+def measured_tables(small_config, needed, prepared, tmp_path_factory):
+    """(table, condition, seed) -> the table of one run of the small study."""
+    found = {}
+    for condition, seed in itertools.product(dict.fromkeys(itertools.chain(*needed.values())), SEEDS):
+        folder = tmp_path_factory.mktemp("snapshots")
+        settings = study.train_settings(small_config, SCALE, condition)
+        found["training", condition, seed] = train(prepared, seed=seed, folder=folder, **settings)
+        for name in set(needed) & set(plugins.names("probes")):
+            if condition in needed[name]:
+                settings = study.probe_settings(small_config, SCALE, condition, name)
+                found[name, condition, seed] = probe.probe(prepared, folder, seed=seed, **settings)
+    for (_, condition, seed), table in found.items():
+        table.insert(0, "condition", condition)
+        table.insert(1, "seed", seed)
+    return found
+
+
+# -- what can go wrong in a study -------------------------------------------------------------------
+
+
+def as_measured(tables):
+    return tables
+
+
+def one_seed(tables):
+    return {key: table for key, table in tables.items() if key[2] == 0}
+
+
+def diverged(tables, lost, first):
+    """The runs for which `lost(condition, seed)` have no finite loss from step `first` on."""
+    found = {}
+    for (name, condition, seed), table in tables.items():
+        table = table.copy()
+        if lost(condition, seed):
+            later = table["step"] >= first
+            if name == "training":
+                table.loc[later, "loss"] = np.inf
+                table.loc[later, ["accuracy", "test_accuracy"]] = np.nan
+                table.loc[later, "diverged"] = 1
+            else:
+                table = table[~later]
+        found[name, condition, seed] = table
+    return found
+
+
+def first_seed_of_the_plain_nets_diverged(tables):
+    return diverged(tables, lambda condition, seed: "none" in condition and seed == 0, first=5)
+
+
+def plain_nets_diverged_at_once(tables):
+    return diverged(tables, lambda condition, seed: "none" in condition, first=1)
+
+
+def everything_diverged(tables):
+    return diverged(tables, lambda condition, seed: True, first=5)
+
+
+def some_values_not_finite(tables):
+    """Overflow on the last probed step: infinite and missing losses, gradients, moments and histograms."""
+    found = {}
+    for key, table in tables.items():
+        table = table.copy()
+        last = table["step"] == table["step"].max()
+        if key[0] == "activations":
+            bins = [column for column in table if column.startswith("bin_")]
+            table.loc[last, ["mean_next", "variance_next", "low", "high"]] = [np.inf, np.nan, -np.inf, np.inf]
+            table.loc[last, bins] = 0
+            # A unit that never varies: all its values are 0.
+            still = table["unit"] == table["unit"].min()
+            table.loc[still, ["mean", "variance", "low", "high", *bins]] = 0
+        elif key[0] != "training":
+            numbers = table.select_dtypes("number").columns.difference(["seed", "step", "eta", "lr"])
+            table[numbers] = table[numbers].astype(float)
+            table.loc[last, numbers] = np.inf
+            table.loc[table["step"] == 3, numbers[:1]] = np.nan
+        found[key] = table
+    return found
+
+
+def nothing_finite_in_the_plain_nets(tables):
+    """Every loss and gradient of the plain nets has overflown, at every step."""
+    found = {}
+    for key, table in tables.items():
+        if key[0] not in ("training", "activations") and "none" in key[1]:
+            numbers = table.select_dtypes("number").columns.difference(["seed", "step", "eta", "lr"])
+            table = table.assign(**dict.fromkeys(numbers, np.inf))
+        found[key] = table
+    return found
+
+
+STUDIES = [
+    as_measured,
+    one_seed,
+    first_seed_of_the_plain_nets_diverged,
+    plain_nets_diverged_at_once,
+    everything_diverged,
+    some_values_not_finite,
+    nothing_finite_in_the_plain_nets,
+]
+
+
+def through_a_file(table, folder):
+    artefacts.write_table(table, folder / "table.csv")
+    return artefacts.read_table(folder / "table.csv")
+
+
+@pytest.fixture(scope="module", params=STUDIES, ids=lambda change: change.__name__)
+def statistics_of(request, needed, measured_tables, tmp_path_factory):
+    """Function: figure's tables -> (over seeds, of the first seed), as they are read from files."""
+    folder = tmp_path_factory.mktemp("tables")
+    tables = request.param(measured_tables)
+    over_seeds = {}
+    for name in needed:
+        runs = [table for key, table in tables.items() if key[0] == name]
+        over_seeds[name] = through_a_file(
+            statistics.over_seeds(statistics.per_seed(runs, table=name)), folder
+        )
+
+    def statistics_of(shown):
+        return (
+            {name: over_seeds[name] for name in shown},
+            {name: pd.concat([tables[name, c, SEEDS[0]] for c in of]) for name, of in shown.items()},
+        )
+
+    return statistics_of
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with matplotlib.style.context(STYLE):
+        yield
+
+
+def check(figure):
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    shown = [ax for ax in figure.axes if ax.has_data()]
+    assert shown
+    for ax in shown:
+        assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+
+
+# -- the figures ------------------------------------------------------------------------------------
+
+
+@figures
+def test_the_configuration_gives_a_figure_exactly_its_keyword_arguments(config, name):
+    assert name in config["figures"]
+    signature = inspect.signature(plugins.load("figures", name).draw)
+    positional = [p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    keywords = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    assert positional == ["over_seeds", "first_seed"]
+    for scale in config["scales"]:
+        assert set(study.figure_settings(config, scale, name)) - {"tables"} == keywords
+
+
+@figures
+def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, statistics_of, name):
+    settings = study.figure_settings(small_config, SCALE, name)
+    tables = statistics_of(settings.pop("tables"))
+    before = [{key: table.copy() for key, table in part.items()} for part in tables]
+    figure = plugins.load("figures", name).draw(*tables, **settings)
+    check(figure)
+    for part, untouched in zip(tables, before, strict=True):
+        for key in part:
+            pd.testing.assert_frame_equal(part[key], untouched[key])
+
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    for condition in settings["conditions"].values():
+        assert drawing.label(condition) in words
+
+
+@figures
+def test_two_drawings_of_the_same_numbers_are_the_same_bytes(small_config, needed, measured_tables, name):
+    settings = study.figure_settings(small_config, SCALE, name)
+    shown = settings.pop("tables")
+    drawn = []
+    for _ in range(2):
+        over_seeds = {
+            table: statistics.over_seeds(
+                statistics.per_seed(
+                    [of_run for key, of_run in measured_tables.items() if key[0] == table], table=table
+                )
+            )
+            for table in shown
+        }
+        first_seed = {
+            table: pd.concat([measured_tables[table, c, SEEDS[0]] for c in of]) for table, of in shown.items()
+        }
+        figure = plugins.load("figures", name).draw(over_seeds, first_seed, **settings)
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        drawn.append(file.getvalue())
+    assert drawn[0] == drawn[1]
+
+
+# -- the claims -------------------------------------------------------------------------------------
+
+INF, NAN = np.inf, np.nan
+FATES = {
+    # compare, expected, margin, effect, ci_low, ci_high, verdict, flips_under
+    "clear": ("difference", "greater", 0.0, 0.4, 0.3, 0.5, "supported", ""),
+    "flipped": ("log_ratio", "less", 0.0, -2.0, -2.5, -1.5, "supported", "median;equal_loss"),
+    "other_way": ("difference", "equivalent", 0.05, 0.3, 0.2, 0.4, "contradicted", ""),
+    "open": ("log_ratio", "not_less", np.log(2), 0.1, -1.0, 1.2, "inconclusive", ""),
+    "unbounded": ("log_ratio", "not_greater", np.log(3), 2.0, -INF, INF, "inconclusive", "finite_only"),
+    "decided": ("log_ratio", "less", 0.0, -INF, -INF, -INF, "supported", ""),
+    "missing": ("log_ratio", "less", 0.0, NAN, NAN, NAN, "not run", ""),
+    "missing_too": ("difference", "less", 0.0, NAN, NAN, NAN, "not run", ""),
+}
+
+
+def claims_table(names, tmp_path):
+    columns = ["compare", "expected", "margin", "effect", "ci_low", "ci_high", "verdict", "flips_under"]
+    rows = [{"claim": name, **dict(zip(columns, FATES[name], strict=True))} for name in names]
+    table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
+    table["place"] = "Figure 1"
+    return through_a_file(table, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [list(FATES), ["clear"], ["flipped"], ["decided"], ["missing"], ["missing", "missing_too"]]
+)
+def test_claims_are_drawn_whatever_their_verdicts(tmp_path, names):
+    table = claims_table(names, tmp_path)
+    before = table.copy()
+    figure = plugins.load("figures", "claims").draw({"claims": table}, {})
+    figure.draw_without_rendering()
+    pd.testing.assert_frame_equal(table, before)
+    words = [text.get_text() for text in figure.findobj(Text)]
+    for name in names:
+        *_, verdict, flips = FATES[name]
+        assert f"{name} · Figure 1" in words
+        assert (f"{verdict} *" if flips else verdict) in words
+
+
+def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
+    names = ["clear", "flipped", "other_way", "open"]
+    figure = plugins.load("figures", "claims").draw({"claims": claims_table(names, tmp_path)}, {})
+    drawn = {"difference": {}, "log_ratio": {}}
+    for ax, compare in zip(figure.axes, drawn, strict=True):
+        labels = dict(zip(figure.axes[0].get_yticks(), figure.axes[0].get_yticklabels(), strict=True))
+        for line in ax.lines:
+            x, y = np.atleast_1d(line.get_xdata()), np.atleast_1d(line.get_ydata())
+            if len(set(y)) == 1 and line.get_linestyle() != ":" and y[0] in labels:
+                name = labels[y[0]].get_text().split(" · ")[0]
+                drawn[compare].setdefault(name, []).extend(map(float, x))
+    for name in names:
+        compare, _, _, effect, low, high, _, _ = FATES[name]
+        expected = [low, high, effect]
+        if compare == "log_ratio":
+            expected = np.exp(expected)
+        assert drawn[compare][name] == pytest.approx(list(expected))
+        other = "log_ratio" if compare == "difference" else "difference"
+        assert name not in drawn[other]

@@ -1,0 +1,109 @@
+"""What every probe promises: rows of plain numbers, alike in every condition, and a file of quantities."""
+
+import inspect
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnopt import artefacts, plugins, probe, statistics, study
+
+NORMS = plugins.names("norms")
+
+
+def test_every_probe_is_configured_with_exactly_its_keyword_arguments(config):
+    assert sorted(config["probes"]) == plugins.names("probes")
+    for name, tasks in config["probes"].items():
+        signature = inspect.signature(plugins.load("probes", name).measure)
+        positional = [p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        keywords = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        assert positional == ["point"]
+        assert all(signature.parameters[key].default is inspect.Parameter.empty for key in keywords)
+        assert set(tasks) <= set(plugins.names("tasks"))
+        for task, settings in tasks.items():
+            assert set(settings) == set(keywords)
+            for scale in config["scales"]:
+                found = study.probe_settings(config, scale, f"{task}_none", name)["settings"]
+                assert set(found) == set(keywords)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_rows_are_plain_finite_numbers_or_names_under_equal_keys_and_the_same_twice(
+    point_of, probe_settings, measured, norm
+):
+    name, task = measured
+    measure = plugins.load("probes", name).measure
+    rows = measure(point_of(norm, 4, task=task), **probe_settings(name, task))
+    assert rows
+    keys = list(rows[0])
+    assert not {"condition", "seed", "step"} & set(keys)
+    for row in rows:
+        assert list(row) == keys
+        for key, value in row.items():
+            assert isinstance(value, str | int | float | np.integer | np.floating)
+            assert isinstance(value, str) or math.isfinite(value), key
+    assert measure(point_of(norm, 4, task=task), **probe_settings(name, task)) == rows
+
+
+def test_steps_and_seeds_give_other_rows(point_of, probe_settings, measured):
+    name, task = measured
+    measure = plugins.load("probes", name).measure
+    settings = probe_settings(name, task)
+    rows = [measure(point_of("batch", *where, task=task), **settings) for where in ((4, 0), (5, 0), (4, 1))]
+    assert rows[0] != rows[1]
+    assert rows[0] != rows[2]
+
+
+def test_a_layer_known_by_two_names_has_its_rows_under_both(point_of, probe_settings, measured):
+    """In a net with fewer layers than the paper's, two of the paper's layers may fall on one."""
+    name, task = measured
+    settings = probe_settings(name, task)
+    if "layers" in settings:
+        settings["layers"] = {"#1": 1, "#9": 2, "#10": 2}
+        rows = plugins.load("probes", name).measure(point_of("batch", 4, task=task), **settings)
+        assert {row["layer"] for row in rows} == {"#1", "#9", "#10"}
+
+
+def test_the_quantities_of_a_probes_name_take_its_tables_through_files(
+    small_config, prepared, run_of, tmp_path, measured
+):
+    name, task = measured
+    tables = []
+    for condition, norm, seed in [("a", "none", 0), ("a", "none", 1), ("b", "batch", 0), ("b", "batch", 1)]:
+        arguments = study.probe_settings(small_config, "digits", f"{task}_{norm}", name)
+        table = probe.probe(prepared, run_of(norm, seed, task=task).folder, **arguments, seed=seed)
+        table.insert(0, "condition", condition)
+        table.insert(1, "seed", seed)
+        file = tmp_path / f"{condition}{seed}.csv"
+        artefacts.write_table(table, file)
+        tables.append(artefacts.read_table(file))
+        pd.testing.assert_frame_equal(tables[-1], table)
+
+    values = statistics.per_seed(tables, table=name)
+    keys = values[["condition", "seed", "layer", "step"]]
+    assert not keys.duplicated().any()
+    assert len(keys.drop_duplicates(["condition", "seed", "step"])) == 4 * 12
+    assert set(values["layer"]) == set(arguments["settings"].get("layers", [""]))
+    assert values.drop(columns=["condition", "layer"]).map(np.isreal).all(axis=None)
+    summary = statistics.over_seeds(values)
+    assert set(summary["n"]) <= {1, 2}
+    assert set(summary["quantity"]) == set(values) - set(keys)
+
+
+def test_every_column_that_the_configuration_asks_of_a_probe_is_among_its_quantities(
+    config, small_config, prepared, run_of
+):
+    for name, tasks in config["probes"].items():
+        found = set()
+        for task in tasks:
+            arguments = study.probe_settings(small_config, "digits", f"{task}_batch", name)
+            table = probe.probe(prepared, run_of("batch", task=task).folder, **arguments, seed=0)
+            table.insert(0, "condition", f"{task}_batch")
+            table.insert(1, "seed", 0)
+            found |= set(statistics.per_seed([table], table=name))
+        for quantity in config["quantities"].values():
+            if quantity["table"] == name:
+                column = quantity["column"]
+                several = column.endswith("*") and any(c.startswith(column[:-1]) for c in found)
+                assert several or column in found, (name, column)

@@ -1,0 +1,236 @@
+"""The shape of the code: dependencies run one way, and heavy packages stay where they are needed."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnopt import provenance
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "bnopt"
+OPEN_FOLDERS = {"tasks", "norms", "probes", "quantities", "figures"}
+
+
+def module_name(file):
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(module):
+    """Return the absolute names a module imports, anywhere in it; `from a import b` gives a and a.b."""
+    names = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import; fingerprints follow absolute ones only"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+GRAPH = {module: {name for name in imported(module) if name in FILES} - {"bnopt"} for module in FILES}
+PACKAGES = {
+    module: {name.split(".")[0] for name in imported(module)} - {"bnopt", *sys.stdlib_module_names}
+    for module in FILES
+}
+
+
+def kind(module):
+    """Return an open folder's name, stage (what a rule calls by `python -m`) or shared."""
+    parts = module.split(".")
+    if len(parts) > 2:
+        return parts[1]
+    return "stage" if 'if __name__ == "__main__":' in FILES[module].read_text(encoding="utf-8") else "shared"
+
+
+def reach(module):
+    """Return a module and all first-party modules imported from it, at any remove."""
+    found, todo = set(), [module]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo.extend(GRAPH[name])
+    return found
+
+
+def of_kind(*kinds):
+    return {module for module in FILES if kind(module) in kinds and module != "bnopt"}
+
+
+TRAINING_SIDE = {"bnopt.train", "bnopt.probe"} | of_kind("tasks", "norms", "probes")
+OTHER_SIDE = (of_kind("stage") | of_kind("quantities", "figures")) - TRAINING_SIDE
+
+
+def reach_of(modules):
+    return set().union(*map(reach, modules))
+
+
+def test_the_package_is_where_these_tests_look():
+    stages = {"data", "train", "probe", "statistics", "claims", "figure", "report"}
+    assert {f"bnopt.{stage}" for stage in stages} <= of_kind("stage")
+    assert {kind(module) for module in FILES} == {"stage", "shared", *OPEN_FOLDERS}
+
+
+def test_every_stage_is_called_by_a_rule_and_every_rule_calls_a_stage():
+    rules = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "workflow").glob("*.smk"))
+    called = set(re.findall(r"python -m (bnopt\.\w+)", rules))
+    assert called == of_kind("stage")
+
+
+def test_no_stage_is_imported():
+    stages = of_kind("stage")
+    assert {module: GRAPH[module] & stages for module in FILES if GRAPH[module] & stages} == {}
+
+
+def test_stages_load_tasks_norms_probes_quantities_and_figures_by_name_alone():
+    """An import would make a change of one of them rerun what uses any other."""
+    loaded = of_kind(*OPEN_FOLDERS)
+    wrong = {module: reach(module) & loaded for module in of_kind("stage", "shared")}
+    assert {module: names for module, names in wrong.items() if names} == {}
+
+
+def test_a_file_of_an_open_folder_imports_shared_modules_and_its_own_folder_at_most():
+    shared = of_kind("shared")
+    for module in of_kind(*OPEN_FOLDERS):
+        assert GRAPH[module] <= shared | of_kind(kind(module)), module
+
+
+def test_no_module_imports_itself_by_a_detour():
+    for module in FILES:
+        for name in GRAPH[module]:
+            assert module not in reach(name), f"{module} and {name} import each other"
+
+
+def test_modules_are_loaded_by_name_in_one_place_only():
+    dynamic = re.compile(r"importlib\.import_module|__import__\(|import_module\(|runpy|exec\(")
+    found = {module for module, file in FILES.items() if dynamic.search(file.read_text(encoding="utf-8"))}
+    assert found == {"bnopt.plugins"}
+
+
+def test_matplotlib_is_for_figures():
+    users = {module for module, packages in PACKAGES.items() if "matplotlib" in packages}
+    drawing = {"bnopt.figure"} | of_kind("figures")
+    assert users
+    assert users <= reach_of(drawing)
+    assert users & reach_of(set(FILES) - drawing - users) == set()
+
+
+def test_torch_is_for_training_and_probing():
+    users = {module for module, packages in PACKAGES.items() if "torch" in packages}
+    assert {"bnopt.train", "bnopt.device", "bnopt.snapshots", "bnopt.streams"} <= users
+    assert users <= reach_of(TRAINING_SIDE)
+    assert users & reach_of(OTHER_SIDE) == set()
+
+
+def test_preparing_images_alone_needs_torchvision_scikit_learn_and_pillow():
+    for package in ("torchvision", "sklearn", "PIL"):
+        assert {module for module, packages in PACKAGES.items() if package in packages} == {"bnopt.data"}
+    # Only what is used is imported: torchvision takes seconds, and most images need none of it.
+    top = ast.parse(FILES["bnopt.data"].read_text(encoding="utf-8")).body
+    names = {ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)}
+    assert not any(package in name for name in names for package in ("torchvision", "sklearn", "PIL"))
+
+
+@pytest.mark.parametrize("module", ["study", "provenance", "plugins", "runtime"])
+def test_what_plans_the_jobs_is_light(module):
+    for name in reach(f"bnopt.{module}"):
+        assert PACKAGES[name] <= {"jsonschema", "yaml"}, name
+
+
+def test_provenance_needs_nothing_of_the_package():
+    assert reach("bnopt.provenance") == {"bnopt.provenance"}
+
+
+TRAINING_REACHES = [
+    "bnopt",
+    "bnopt.artefacts",
+    "bnopt.device",
+    "bnopt.plugins",
+    "bnopt.run",
+    "bnopt.runtime",
+    "bnopt.snapshots",
+    "bnopt.train",
+]
+
+
+def test_what_training_reaches_changes_only_on_purpose():
+    assert list(provenance.reached("bnopt.train")) == TRAINING_REACHES, (
+        "Every module that bnopt.train reaches is a vote to retrain: any change in its code reruns all runs, "
+        "days at the paper's scale. Import less, or, if training really needs it, add it to this list."
+    )
+
+
+def test_a_runs_fingerprint_covers_its_task_its_norm_and_what_they_import():
+    reached = provenance.reached("bnopt.train", "bnopt.tasks.vgg", "bnopt.norms.noisy_batch")
+    more = {"bnopt.images", "bnopt.streams", "bnopt.tasks.vgg"}
+    more |= {f"bnopt.norms.{name}" for name in ("batch", "noise", "noisy_batch")}
+    packages = {"bnopt.tasks", "bnopt.norms"} & set(reached)
+    assert set(reached) == {*TRAINING_REACHES, *more, *packages}
+
+
+@pytest.mark.parametrize("module", [m for m in FILES if m != "bnopt"])
+def test_fingerprints_reach_what_imports_reach(module):
+    assert set(provenance.reached(module)) & set(FILES) - {"bnopt"} == reach(module)
+
+
+# -- what people wrote ----------------------------------------------------------------------------
+
+WRITTEN = ("src", "workflow", "tests", "profiles", "paper", "docs", "bench", ".ci", ".github")
+SUFFIXES = (
+    *(".py", ".smk", ".yaml", ".yml", ".toml", ".txt", ".md", ".rst", ".tex", ".bib", ".sh", ".cff"),
+    *(".json", ".mplstyle", ".cfg", ".ini", ""),
+)
+
+
+def written_files():
+    """Yield the files of the repository that a person wrote, results and caches left out."""
+    folders = [ROOT / name for name in WRITTEN if (ROOT / name).is_dir()]
+    for file in [*ROOT.iterdir(), *(f for folder in folders for f in folder.rglob("*"))]:
+        if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts:
+            yield file
+
+
+def lines_with(pattern):
+    found = []
+    for file in written_files():
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if pattern.search(line):
+                found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()}")
+    return found
+
+
+def test_the_files_that_people_wrote_are_found():
+    found = {str(file.relative_to(ROOT)) for file in written_files()}
+    assert {
+        "Snakefile",
+        "config.yaml",
+        "requirements.txt",
+        "src/bnopt/train.py",
+        "workflow/train.smk",
+    } <= found
+
+
+def test_no_file_names_a_folder_of_one_machine():
+    homes = "home|root|work|Users|mnt|opt|scratch|data|srv"
+    assert lines_with(re.compile(rf"(?<![\w.~}}\])*>-])/(?:{homes})/\w|[A-Z]:\\\\")) == []
+
+
+def test_no_file_names_a_package_registry_or_a_mirror():
+    """A lock file that names one ties everybody to where it was written."""
+    hosts = [
+        *("pypi.org", "pythonhosted.org", "anaconda.org", "anaconda.com", "npmjs.org", "ghcr.io"),
+        *("artifactory", "nexus.", "devpi", "index-url", "find-links", "trusted-host", "localhost:"),
+    ]
+    pattern = (
+        "|".join(map(re.escape, hosts))
+        + r"|(?<![=.\d])(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d+){2,3}\b"
+    )
+    own = f"{Path(__file__).relative_to(ROOT)}:"
+    assert [line for line in lines_with(re.compile(pattern)) if not line.startswith(own)] == []

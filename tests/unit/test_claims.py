@@ -1,0 +1,544 @@
+"""Claims judged end to end on small tables, against the definitions written out in loops."""
+
+import itertools
+import math
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bnopt import claims
+
+INF, NAN = math.inf, math.nan
+STEPS = range(0, 12)
+PROBED = range(0, 12, 3)
+CHANCE = 0.1
+CONDITIONS = ["a", "b", "c"]
+SEEDS = [0, 1, 2, 10]
+
+
+# -- tables made by hand ----------------------------------------------------------------------------
+
+
+def training_table(*, diverged=(), seed=0, runs=None):
+    """Accuracies and losses of all runs; (condition, seed) in `diverged` are lost from step 4 on."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for condition, run in runs or itertools.product(CONDITIONS, SEEDS):
+        level = random.uniform(0.3, 0.6)
+        for step in [*STEPS, len(STEPS)]:
+            gone, end = (condition, run) in diverged and step >= 4, step == len(STEPS)
+            accuracy, loss = level + 0.02 * step + random.normal(0, 0.02), 2 * 0.8 ** (step + random.normal(0, 0.3))
+            rows.append(
+                {
+                    "condition": condition,
+                    "seed": run,
+                    "layer": "",
+                    "step": step,
+                    "loss": INF if gone else NAN if end else loss,
+                    "accuracy": NAN if end else CHANCE if gone else accuracy,
+                    "test_accuracy": NAN if step % 6 else CHANCE if gone else accuracy - 0.1,
+                    "chance": CHANCE,
+                    "diverged": int(gone),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def probe_table(*, diverged=(), layers=("#3", "#11", "#13"), seed=1, scale=None, runs=None):
+    """Positive values per layer and probed step; of a diverged run only those before step 4."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for condition, run in runs or itertools.product(CONDITIONS, SEEDS):
+        for layer, step in itertools.product(layers, PROBED):
+            row = {
+                "condition": condition,
+                "seed": run,
+                "layer": layer,
+                "step": step,
+                "shift": (scale or {}).get(condition, 1) * random.lognormal(0, 0.3) * (1 + step),
+                "other": random.uniform(),
+            }
+            if step < 4 or (condition, run) not in diverged:
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def claim(**changes):
+    return {
+        "place": "Figure 1",
+        "family": "fig1",
+        "statement": "A is larger.",
+        "quantity": "shift",
+        "layers": [],
+        "condition_a": "a",
+        "condition_b": "b",
+        "expected": "greater",
+        "margin": 1,
+        "paper_value": "drawn",
+    } | changes
+
+
+def quantity(**changes):
+    return {
+        "table": "probed",
+        "column": "shift",
+        "summary": "mean",
+        "compare": "log_ratio",
+        "floor": 1e-12,
+        "until_accuracy": None,
+        "sensitivity": [],
+    } | changes
+
+
+def accuracy(**changes):
+    return quantity(table="training", column="accuracy", compare="difference", floor=0.0) | changes
+
+
+def judge(tables, the_claims, quantities):
+    """Return claims by name, sensitivity by (claim, summary), effects by (claim, seed)."""
+    rows, sensitivity, numbers = claims.judge(tables, claims=the_claims, quantities=quantities)
+    assert rows["claim"].tolist() == list(the_claims)
+    effects = {}
+    if len(numbers):
+        effects = {(r.claim, r.seed): r.effect for r in numbers.itertuples()}
+    return (
+        {row["claim"]: row for row in rows.to_dict("records")},
+        {(row["claim"], row["summary"]): row for row in sensitivity.to_dict("records")},
+        effects,
+    )
+
+
+# -- the same by loops --------------------------------------------------------------------------------
+
+
+def steps_of(table, condition, seed, column, layers=()):
+    """Return step -> mean over layers of the values there are."""
+    found = {}
+    for row in table.to_dict("records"):
+        of_run = row["condition"] == condition and row["seed"] == seed
+        if of_run and (not layers or row["layer"] in layers) and not math.isnan(row[column]):
+            found.setdefault(row["step"], []).append(row[column])
+    return {step: math.fsum(values) / len(values) for step, values in sorted(found.items())}
+
+
+def summarise(values, summary):
+    values = list(values.values())
+    if summary == "mean":
+        return math.fsum(values) / len(values)
+    if summary == "geometric_mean":
+        return math.exp(math.fsum(map(math.log, values)) / len(values))
+    if summary == "median":
+        return statistics.median(values)
+    return values[-1]  # last; and final, of a run this short
+
+
+def effects_by_loop(table, the_claim, the_quantity, summary=None):
+    summary = summary or the_quantity["summary"]
+    found = {}
+    for seed in sorted(set(table["seed"])):
+        sides = [
+            steps_of(table, the_claim[side], seed, the_quantity["column"], the_claim["layers"])
+            for side in ("condition_a", "condition_b")
+        ]
+        if all(sides):
+            a, b = (summarise(values, summary) for values in sides)
+            if the_quantity["compare"] == "log_ratio":
+                floor = the_quantity["floor"]
+                found[seed] = math.log(max(a, floor) / max(b, floor))
+            else:
+                found[seed] = a - b
+    return found
+
+
+def t_interval(effects, confidence=0.95):
+    effects = list(effects)
+    return stats.t.interval(confidence, len(effects) - 1, loc=np.mean(effects), scale=stats.sem(effects))
+
+
+def assert_row(row, effects):
+    assert row["n"] == len(effects)
+    assert row["effect"] == pytest.approx(math.fsum(effects.values()) / len(effects))
+    confidence = 0.90 if row["expected"] == "equivalent" else 0.95
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(t_interval(effects.values(), confidence))
+    assert row["p_floor"] == 0.5 ** len(effects)
+
+
+# -- effects ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("summary", ["mean", "last", "final", "median"])
+def test_accuracies_are_compared_as_differences_paired_by_seed(summary):
+    tables = {"training": training_table()}
+    entry = accuracy(summary=summary)
+    the_claim = claim(quantity="q", margin=0)
+    rows, _, effects = judge(tables, {"x": the_claim}, {"q": entry})
+    expected = effects_by_loop(tables["training"], the_claim, entry)
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert_row(rows["x"], expected)
+    assert rows["x"]["margin"] == 0
+    assert rows["x"]["compare"] == "difference"
+
+
+@pytest.mark.parametrize("layers", [[], ["#3"], ["#3", "#11"]])
+@pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "last"])
+def test_positive_quantities_are_compared_as_log_ratios_of_means_over_layers_then_steps(layers, summary):
+    table = probe_table()
+    # One layer misses a step: a mean over all its rows at once would weigh that step less.
+    gap = (table["layer"] == "#11") & (table["step"] == 6) & (table["condition"] == "a")
+    table.loc[gap, "shift"] = NAN
+    tables = {"training": training_table(), "probed": table}
+    the_claim = claim(layers=layers, margin=2)
+    rows, _, effects = judge(tables, {"x": the_claim}, {"shift": quantity(summary=summary)})
+    expected = effects_by_loop(table, the_claim, quantity(summary=summary))
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert_row(rows["x"], expected)
+    assert rows["x"]["margin"] == pytest.approx(math.log(2))
+
+
+def test_a_pair_is_two_runs_of_one_seed_whatever_their_order_and_others_do_not_count():
+    table, training = probe_table(), training_table()
+    table = table[~((table["condition"] == "a") & (table["seed"] == 1))]
+    table = table[~((table["condition"] == "b") & (table["seed"] == 0))]
+    entry, the_claim = quantity(), claim()
+    expected = effects_by_loop(table, the_claim, entry)
+    assert list(expected) == [2, 10]
+    shuffled = table.sample(frac=1, random_state=0)
+    for version in (table, shuffled):
+        tables = {"training": training, "probed": version}
+        rows, _, effects = judge(tables, {"x": the_claim}, {"shift": entry})
+        assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+        assert_row(rows["x"], expected)
+
+
+def test_pairs_that_move_together_have_a_narrow_interval_that_unpaired_seeds_would_not():
+    table = probe_table()
+    b = table["condition"] == "b"
+    twins = table[table["condition"] == "a"].assign(condition="b")
+    seeds = table.loc[b, "seed"].to_numpy()
+    table = pd.concat([table[~b], twins.assign(shift=twins["shift"] / (2 + 0.001 * seeds))])
+    rows, _, _ = judge({"training": training_table(), "probed": table}, {"x": claim()}, {"shift": quantity()})
+    assert rows["x"]["effect"] == pytest.approx(math.log(2), abs=0.01)
+    assert rows["x"]["ci_high"] - rows["x"]["ci_low"] < 0.02
+
+
+def test_a_floor_comes_before_the_logarithm():
+    table = probe_table()
+    table.loc[table["condition"] == "b", "shift"] = 0.0
+    table.loc[(table["condition"] == "a") & (table["seed"] == 2), "shift"] = 1e-5
+    entry = quantity(floor=1e-3)
+    rows, _, effects = judge({"training": training_table(), "probed": table}, {"x": claim()}, {"shift": entry})
+    expected = effects_by_loop(table, claim(), entry)
+    assert effects["x", 2] == expected[2] == 0
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert_row(rows["x"], expected)
+
+
+def test_chance_stands_in_for_a_condition():
+    tables = {"training": training_table()}
+    the_claim = claim(quantity="q", condition_b="chance", expected="equivalent", margin=0.05)
+    rows, _, effects = judge(tables, {"x": the_claim}, {"q": accuracy()})
+    for seed in SEEDS:
+        values = steps_of(tables["training"], "a", seed, "accuracy")
+        assert effects["x", seed] == pytest.approx(math.fsum(values.values()) / len(values) - CHANCE)
+    assert rows["x"]["n"] == len(SEEDS)
+    assert rows["x"]["verdict"] == "contradicted"
+    assert rows["x"]["condition_b"] == "chance"
+
+
+def test_a_number_stands_in_for_a_condition():
+    tables = {"training": training_table(), "probed": probe_table()}
+    rows, _, effects = judge(tables, {"x": claim(condition_b=0.5)}, {"shift": quantity()})
+    for seed in SEEDS:
+        values = steps_of(tables["probed"], "a", seed, "shift")
+        expected = math.log(math.fsum(values.values()) / len(values) / 0.5)
+        assert effects["x", seed] == pytest.approx(expected)
+    assert rows["x"]["verdict"] == "supported"
+
+
+def test_of_several_columns_the_largest_effect_counts():
+    table = probe_table()
+    table["at_1"], table["at_2"] = table["shift"], table["shift"] * (1 + table["other"])
+    tables = {"training": training_table(), "probed": table}
+    _, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(column="at_*")})
+    columns = [effects_by_loop(table, claim(), quantity(column=c)) for c in ("at_1", "at_2")]
+    for seed in SEEDS:
+        assert effects["x", seed] == pytest.approx(max(of_column[seed] for of_column in columns))
+    assert {columns[0][s] > columns[1][s] for s in SEEDS} == {True, False}
+
+
+def test_only_steps_before_either_run_has_passed_an_accuracy_count_and_the_whole_run_beside_it():
+    training, table = training_table(), probe_table()
+    passed = {("a", 0): 7, ("b", 1): 4, ("a", 2): 10, ("b", 2): 7}  # condition, seed -> step
+    for (condition, seed), step in passed.items():
+        run = (training["condition"] == condition) & (training["seed"] == seed) & (training["step"] >= step)
+        training.loc[run & training["accuracy"].notna(), "accuracy"] = 0.995
+    entry = quantity(until_accuracy=0.99, sensitivity=["whole_run"])
+    tables = {"training": training, "probed": table}
+    rows, sensitivity, effects = judge(tables, {"x": claim()}, {"shift": entry})
+    counted = {0: [0, 3, 6], 1: [0, 3], 2: [0, 3, 6], 10: [0, 3, 6, 9]}
+    expected = {}
+    for seed, steps in counted.items():
+        kept = table[(table["seed"] == seed) & table["step"].isin(steps)]
+        expected |= effects_by_loop(kept, claim(), entry)
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert_row(rows["x"], expected)
+    whole = effects_by_loop(table, claim(), entry)
+    assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(math.fsum(whole.values()) / 4)
+
+
+# -- what stands beside the verdict ---------------------------------------------------------------------
+
+
+def test_rows_carry_what_the_claim_says_in_the_published_order():
+    tables = {"training": training_table(), "probed": probe_table()}
+    table, _, _ = claims.judge(tables, claims={"x": claim()}, quantities={"shift": quantity()})
+    assert list(table) == claims.COLUMNS
+    assert list(table)[:9] == [
+        "claim",
+        "place",
+        "statement",
+        "quantity",
+        "condition_a",
+        "condition_b",
+        "expected",
+        "margin",
+        "effect",
+    ]
+    (row,) = table.to_dict("records")
+    for key, value in claim().items():
+        if key not in ("layers", "margin"):
+            assert row[key] == value
+
+
+@pytest.mark.parametrize(
+    ("expected", "times", "at_3", "at_30"),
+    [
+        ("greater", 8, "supported", "contradicted"),
+        ("less", 1 / 8, "supported", "contradicted"),
+        ("not_less", 1 / 8, "contradicted", "supported"),
+        ("not_greater", 8, "contradicted", "supported"),
+        ("equivalent", 8, "contradicted", "supported"),
+        ("equivalent", 1 / 8, "contradicted", "supported"),
+    ],
+)
+def test_a_margin_is_a_factor_for_ratios(expected, times, at_3, at_30):
+    tables = {"training": training_table(), "probed": probe_table(scale={"a": times})}
+    the_claims = {margin: claim(expected=expected, margin=margin) for margin in (3, 30)}
+    rows, _, _ = judge(tables, the_claims, {"shift": quantity()})
+    assert (rows[3]["verdict"], rows[30]["verdict"]) == (at_3, at_30)
+    assert rows[30]["margin"] == pytest.approx(math.log(30))
+
+
+def test_p_is_the_exact_sign_flip_of_the_effects():
+    tables = {"training": training_table(), "probed": probe_table()}
+    rows, _, effects = judge(tables, {"x": claim(margin=1.2)}, {"shift": quantity()})
+    shifted = [effect - math.log(1.2) for effect in effects.values()]
+    flips = [
+        math.fsum(sign * d for sign, d in zip(signs, shifted, strict=True))
+        for signs in itertools.product((1, -1), repeat=4)
+    ]
+    expected = sum(flip >= math.fsum(shifted) - 1e-12 for flip in flips) / 16
+    assert rows["x"]["p_sign_flip"] == pytest.approx(expected)
+
+
+def test_p_values_are_adjusted_within_their_family_alone():
+    tables = {"training": training_table(), "probed": probe_table(scale={"a": 3})}
+    the_claims = {
+        "one": claim(family="f"),
+        "other": claim(family="g", condition_b="c"),
+        "two": claim(family="f", condition_b="c", margin=3),
+        "three": claim(family="f", condition_a="b", condition_b="c"),
+        "missing": claim(family="f", condition_b="nowhere"),
+    }
+    rows, _, _ = judge(tables, the_claims, {"shift": quantity()})
+    p = {name: rows[name]["p_sign_flip"] for name in the_claims}
+    assert len({p["one"], p["two"], p["three"]}) == 3
+    ordered = sorted(["one", "two", "three"], key=p.get)
+    running = 0
+    for rank, name in enumerate(ordered):  # of three: a claim that was not run has no p to adjust for
+        running = max(running, min(1, (3 - rank) * p[name]))
+        assert rows[name]["p_holm"] == pytest.approx(running)
+    assert rows["other"]["p_holm"] == p["other"]
+    assert math.isnan(p["missing"])
+    assert math.isnan(rows["missing"]["p_holm"])
+
+
+def test_a_verdict_that_another_summary_would_change_is_flagged():
+    """The mean is ruled by one late spike; without it the conditions are alike, or the other way round."""
+    table = probe_table()
+    spike = (table["condition"] == "a") & (table["step"] == 9)
+    table.loc[(table["condition"] == "a"), "shift"] *= 0.5
+    table.loc[spike, "shift"] *= 100
+    tables = {"training": training_table(), "probed": table}
+    entry = quantity(sensitivity=["geometric_mean", "median", "equal_loss"])
+    rows, sensitivity, _ = judge(tables, {"x": claim()}, {"shift": entry})
+    assert rows["x"]["verdict"] == "supported"
+    verdicts = {summary: row["verdict"] for (_, summary), row in sensitivity.items()}
+    assert list(verdicts) == ["mean", "geometric_mean", "median", "equal_loss"]
+    assert verdicts["median"] == "contradicted"
+    flips = [name for name in ("geometric_mean", "median", "equal_loss") if verdicts[name] != "supported"]
+    assert rows["x"]["flips_under"] == ";".join(flips)
+    for summary in ("mean", "geometric_mean", "median"):
+        effects = effects_by_loop(table, claim(), entry, summary)
+        row = sensitivity["x", summary]
+        assert row["effect"] == pytest.approx(math.fsum(effects.values()) / 4)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(t_interval(effects.values()))
+        assert row["n"] == 4
+
+
+def test_a_verdict_that_every_summary_shares_is_not_flagged():
+    tables = {"training": training_table(), "probed": probe_table(scale={"a": 50})}
+    entry = quantity(sensitivity=["geometric_mean", "median"])
+    rows, _, _ = judge(tables, {"x": claim()}, {"shift": entry})
+    assert rows["x"]["verdict"] == "supported"
+    assert rows["x"]["flips_under"] == ""
+
+
+def test_equal_loss_is_the_mean_effect_over_bins_of_the_loss_that_both_runs_visit():
+    training, table = training_table(), probe_table()
+    # Both runs visit the same two losses and nothing else, at different steps.
+    for condition, high in (("a", [0, 1, 2]), ("b", range(0, 8))):
+        of = training["condition"] == condition
+        training.loc[of, "loss"] = training.loc[of, "step"].map(lambda step, high=high: 2.0 if step in high else 1.0)
+    entry = quantity(sensitivity=["equal_loss"])
+    tables = {"training": training, "probed": table}
+    _, sensitivity, _ = judge(tables, {"x": claim()}, {"shift": entry})
+    expected = []
+    for seed in SEEDS:
+        a, b = (steps_of(table, condition, seed, "shift") for condition in ("a", "b"))
+        at_high = math.log(a[0] / ((b[0] + b[3] + b[6]) / 3))
+        at_low = math.log(((a[3] + a[6] + a[9]) / 3) / b[9])
+        expected.append((at_high + at_low) / 2)
+    assert sensitivity["x", "equal_loss"]["effect"] == pytest.approx(math.fsum(expected) / 4)
+
+
+@pytest.mark.parametrize("seeds", [[], [2]])
+def test_a_claim_with_fewer_than_two_pairs_is_not_run_and_says_why(seeds):
+    runs = [("a", 0), ("a", 1), ("b", 7), *((c, s) for c in ("a", "b") for s in seeds)]
+    tables = {"training": training_table(runs=runs), "probed": probe_table(runs=runs)}
+    rows, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(sensitivity=["median"])})
+    row = rows["x"]
+    assert row["verdict"] == "not run"
+    assert row["n"] == len(seeds) == len(effects)
+    assert f"found {len(seeds)}" in row["reason"]
+    assert row["flips_under"] == ""
+    for column in ("effect", "ci_low", "ci_high", "p_sign_flip", "p_holm", "p_floor"):
+        assert math.isnan(row[column])
+
+
+def test_a_claim_that_was_run_has_no_reason_to_give():
+    tables = {"training": training_table(), "probed": probe_table()}
+    rows, _, _ = judge(tables, {"x": claim()}, {"shift": quantity()})
+    assert rows["x"]["reason"] == ""
+
+
+def test_a_summary_that_could_not_be_computed_is_no_flip():
+    """Losses that never agree leave nothing to compare at equal loss: no other verdict, so no flag."""
+    training = training_table()
+    training.loc[training["condition"] == "a", "loss"] *= 1e6
+    tables = {"training": training, "probed": probe_table(scale={"a": 50})}
+    rows, sensitivity, _ = judge(tables, {"x": claim()}, {"shift": quantity(sensitivity=["equal_loss"])})
+    assert sensitivity["x", "equal_loss"]["verdict"] == "not run"
+    assert rows["x"]["verdict"] == "supported"
+    assert rows["x"]["flips_under"] == ""
+
+
+# -- diverged runs ----------------------------------------------------------------------------------------
+
+
+def judged_with(diverged, the_claim, entry=None, **tables):
+    found = {
+        "training": training_table(diverged=diverged),
+        "probed": probe_table(diverged=diverged),
+    } | tables
+    return judge(found, {"x": the_claim}, {the_claim["quantity"]: entry or quantity()})
+
+
+def test_a_diverged_run_is_infinite_and_counted_and_finite_values_stand_beside():
+    rows, sensitivity, effects = judged_with([("b", 1)], claim())
+    assert effects["x", 1] == -INF
+    finite = effects_by_loop(probe_table(), claim(), quantity())
+    for seed in (0, 2, 10):
+        assert effects["x", seed] == pytest.approx(finite[seed])
+    row = rows["x"]
+    assert (row["n"], row["n_diverged"]) == (4, 1)
+    assert row["verdict"] == "inconclusive"
+    assert (row["ci_low"], row["ci_high"]) == (-INF, INF)
+    beside = sensitivity["x", "finite_only"]
+    assert beside["n"] == 3
+    kept = [finite[seed] for seed in (0, 2, 10)]
+    assert beside["effect"] == pytest.approx(math.fsum(kept) / 3)
+    assert (beside["ci_low"], beside["ci_high"]) == pytest.approx(t_interval(kept))
+
+
+def test_one_side_diverging_in_every_seed_decides():
+    diverged = [("b", seed) for seed in SEEDS]
+    rows, sensitivity, _ = judged_with(diverged, claim(expected="less", margin=2))
+    row = rows["x"]
+    assert (row["verdict"], row["effect"]) == ("supported", -INF)
+    assert (row["ci_low"], row["ci_high"]) == (-INF, -INF)
+    assert (row["n"], row["n_diverged"]) == (4, 4)
+    assert row["p_sign_flip"] == row["p_floor"] == 1 / 16
+    assert sensitivity["x", "finite_only"]["n"] == 0
+    rows, _, _ = judged_with(diverged, claim(expected="greater"))
+    assert rows["x"]["verdict"] == "contradicted"
+
+
+def test_a_decided_claim_is_not_flagged_because_nothing_finite_is_left():
+    rows, _, _ = judged_with([("b", seed) for seed in SEEDS], claim(expected="less"))
+    assert rows["x"]["verdict"] == "supported"
+    assert rows["x"]["flips_under"] == ""
+
+
+def test_where_both_diverged_neither_is_larger():
+    diverged = [(condition, seed) for condition in ("a", "b") for seed in SEEDS]
+    rows, _, effects = judged_with(diverged, claim(expected="equivalent", margin=2))
+    assert set(effects.values()) == {0}
+    assert rows["x"]["verdict"] == "supported"
+    assert rows["x"]["n_diverged"] == 8
+
+
+def test_infinite_values_of_a_run_that_went_on_count_as_they_are():
+    table = probe_table()
+    table.loc[(table["condition"] == "a") & (table["seed"] == 2) & (table["step"] == 3), "shift"] = INF
+    rows, _, effects = judged_with([], claim(), probed=table)
+    assert effects["x", 2] == INF
+    assert rows["x"]["n_diverged"] == 0
+    rows, _, effects = judged_with([], claim(), quantity(summary="median"), probed=table)
+    assert all(map(math.isfinite, effects.values()))
+
+
+def test_the_accuracy_of_a_diverged_run_is_its_mean_with_chance_and_not_infinite():
+    the_claim = claim(quantity="q", expected="less", margin=0)
+    rows, _, effects = judged_with([("a", 0), ("a", 10)], the_claim, accuracy())
+    expected = effects_by_loop(training_table(diverged=[("a", 0), ("a", 10)]), the_claim, accuracy())
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert expected[0] < -0.1
+    assert rows["x"]["n_diverged"] == 2
+
+
+def test_a_loss_of_a_diverged_run_is_infinite():
+    entry = quantity(table="training", column="loss", summary="final")
+    _, _, effects = judged_with([("a", 0)], claim(quantity="q"), entry)
+    assert effects["x", 0] == INF
+    assert sum(map(math.isinf, effects.values())) == 1
+
+
+def test_a_diverged_run_that_left_nothing_to_probe_is_infinite_too():
+    table = probe_table()
+    table = table[~((table["condition"] == "a") & (table["seed"] == 1))]
+    rows, _, effects = judged_with([("a", 1)], claim(), probed=table)
+    assert effects["x", 1] == INF
+    assert rows["x"]["n"] == 4
+    assert rows["x"]["n_diverged"] == 1
+
+
+def test_of_several_diverged_pairs_each_counts_on_its_side():
+    _, _, effects = judged_with([("a", 0), ("b", 1), ("a", 2), ("b", 2)], claim())
+    assert effects["x", 0] == INF
+    assert effects["x", 1] == -INF
+    assert effects["x", 2] == 0
+    assert math.isfinite(effects["x", 10])

@@ -1,0 +1,156 @@
+"""Mean and interval over seeds, against scipy called in a loop."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bnopt import statistics
+
+INF, NAN = math.inf, math.nan
+
+
+def values(numbers):
+    """A table per seed from (condition, layer, step) -> quantity -> the values of seeds 0, 1, ..."""
+    rows = []
+    for (condition, layer, step), quantities in numbers.items():
+        for seed in range(max(map(len, quantities.values()))):
+            rows.append(
+                {
+                    "condition": condition,
+                    "seed": seed,
+                    "layer": layer,
+                    "step": step,
+                    **{name: of[seed] if seed < len(of) else NAN for name, of in quantities.items()},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def found(table, confidence=0.95):
+    summary = statistics.over_seeds(table, confidence=confidence)
+    assert list(summary) == ["condition", "layer", "step", "quantity", "mean", "ci_low", "ci_high", "n"]
+    keys = [(r.condition, r.layer, r.step, r.quantity) for r in summary.itertuples()]
+    assert len(keys) == len(set(keys))
+    return {
+        key: (r.mean, r.ci_low, r.ci_high, r.n) for key, r in zip(keys, summary.itertuples(), strict=True)
+    }
+
+
+random = np.random.default_rng(0)
+NUMBERS = {
+    (condition, layer, step): {name: random.normal(3, 2, size=5).tolist() for name in ("loss", "beta")}
+    for condition in ("b", "a")
+    for layer in ("#2", "")
+    for step in (10, 0, 5)
+}
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_interval_is_students_t_over_seeds(confidence):
+    summary = found(values(NUMBERS), confidence)
+    assert len(summary) == 2 * len(NUMBERS)
+    for (condition, layer, step), quantities in NUMBERS.items():
+        for name, sample in quantities.items():
+            mean, low, high, n = summary[condition, layer, step, name]
+            expected = stats.t.interval(
+                confidence, len(sample) - 1, loc=np.mean(sample), scale=np.std(sample, ddof=1) / math.sqrt(5)
+            )
+            assert n == 5
+            assert mean == pytest.approx(math.fsum(sample) / 5)
+            assert (low, high) == pytest.approx(expected)
+
+
+def test_interval_by_hand():
+    (only,) = found(values({("a", "", 0): {"x": [1.0, 2.0, 6.0]}})).values()
+    # s² = (4 + 1 + 9) / 2 = 7; t of 2 degrees of freedom is 4.302653.
+    half = 4.302652729911275 * math.sqrt(7 / 3)
+    assert only == pytest.approx((3, 3 - half, 3 + half, 3))
+
+
+def test_the_default_confidence_is_95_percent():
+    assert statistics.over_seeds(values(NUMBERS)).equals(
+        statistics.over_seeds(values(NUMBERS), confidence=0.95)
+    )
+
+
+def test_one_seed_has_a_mean_and_no_interval():
+    (only,) = found(values({("a", "", 0): {"x": [1.5]}})).values()
+    assert (only[0], only[3]) == (1.5, 1)
+    assert math.isnan(only[1])
+    assert math.isnan(only[2])
+
+
+def test_missing_values_do_not_count():
+    summary = found(
+        values({("a", "", 0): {"x": [1.0, NAN, 3.0], "y": [1.0, 2.0, 3.0], "z": [NAN, NAN, NAN]}})
+    )
+    assert summary["a", "", 0, "x"][3] == 2
+    assert summary["a", "", 0, "x"][0] == 2
+    expected = stats.t.interval(0.95, 1, loc=2, scale=1)
+    assert summary["a", "", 0, "x"][1:3] == pytest.approx(expected)
+    assert summary["a", "", 0, "y"][3] == 3
+    assert ("a", "", 0, "z") not in summary
+
+
+@pytest.mark.parametrize("sample", [[1.0, INF, 2.0], [INF, INF, INF], [-INF, 1.0], [INF]])
+def test_infinite_values_make_the_mean_infinite_and_the_interval_empty(sample):
+    mean, low, high, n = found(values({("a", "", 0): {"x": sample}}))["a", "", 0, "x"]
+    assert mean == math.fsum(sample)
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert n == len(sample)
+
+
+def test_infinite_values_do_not_touch_their_neighbours():
+    table = values(NUMBERS | {("a", "", 99): {"loss": [INF, 1.0, 2.0, 3.0, 4.0], "beta": [1.0] * 5}})
+    summary = found(table)
+    assert summary["a", "", 99, "beta"] == (1, 1, 1, 5)
+    assert {k: v for k, v in summary.items() if k[2] != 99} == found(values(NUMBERS))
+
+
+# -- per seed -------------------------------------------------------------------------------------
+
+
+def curve(condition, seed, accuracy):
+    return pd.DataFrame(
+        {
+            "condition": condition,
+            "seed": seed,
+            "step": [0, 1, 2],
+            "loss": [2.0, 1.0, NAN],
+            "accuracy": [*accuracy, NAN],
+            "test_accuracy": [0.1, NAN, 0.2],
+            "chance": 0.1,
+            "diverged": 0,
+        }
+    )
+
+
+def test_per_seed_stacks_the_runs_and_gives_tables_without_layers_an_empty_one():
+    tables = [curve("b", 1, [0.3, 0.4]), curve("a", 10, [0.7, 0.8]), curve("a", 2, [0.5, 0.6])]
+    table = statistics.per_seed(tables, table="training")
+    assert list(table)[:4] == ["condition", "seed", "layer", "step"]
+    assert (table["layer"] == "").all()
+    runs = table.groupby(["condition", "seed"], sort=False)["accuracy"].apply(list)
+    assert list(runs.index) == [("a", 2), ("a", 10), ("b", 1)]
+    for key, expected in {("a", 2): [0.5, 0.6], ("a", 10): [0.7, 0.8], ("b", 1): [0.3, 0.4]}.items():
+        assert runs[key][:2] == expected
+    assert table["step"].tolist() == [0, 1, 2] * 3
+
+
+def test_per_seed_does_not_depend_on_the_order_of_the_runs():
+    tables = [curve("b", 1, [0.3, 0.4]), curve("a", 10, [0.7, 0.8]), curve("a", 2, [0.5, 0.6])]
+    first = statistics.per_seed(tables, table="training")
+    pd.testing.assert_frame_equal(statistics.per_seed(tables[::-1], table="training"), first)
+
+
+def test_from_runs_to_statistics_a_step_has_the_seeds_that_have_it():
+    tables = [curve("a", 0, [0.3, 0.4]), curve("a", 1, [0.5, 0.8])]
+    summary = found(statistics.per_seed(tables, table="training"))
+    assert summary["a", "", 1, "accuracy"][0] == pytest.approx(0.6)
+    assert ("a", "", 2, "accuracy") not in summary
+    assert ("a", "", 1, "test_accuracy") not in summary
+    assert summary["a", "", 2, "test_accuracy"][::3] == (0.2, 2)

@@ -1,0 +1,718 @@
+"""The configuration: what is wrong in it is refused in a sentence, and each job gets its own slice of it."""
+
+import copy
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bnopt import plugins, study
+from bnopt.runtime import StudyError
+
+GONE = object()
+SECTIONS = ("claims", "alternatives")
+
+
+def put(config, path, value):
+    """Set (or remove, with GONE) what is at `path`, keys joined by " > "."""
+    *parents, key = [int(key) if key.isdigit() else key for key in path.split(" > ")]
+    for parent in parents:
+        config = config[parent]
+    if value is GONE:
+        del config[key]
+    else:
+        config[key] = value
+
+
+@pytest.fixture
+def changed(config):
+    """Function: (path, value)s -> a copy of config.yaml with these changes."""
+
+    def changed(*changes):
+        result = copy.deepcopy(config)
+        for path, value in changes:
+            put(result, path, value)
+        return result
+
+    return changed
+
+
+def refusal(config):
+    with pytest.raises(StudyError) as caught:
+        study.check(config)
+    return str(caught.value)
+
+
+def assert_one_or_two_sentences(message):
+    assert "\n" not in message
+    assert "Traceback" not in message
+    assert 1 <= len(re.split(r"[.!?]\s+(?=[A-Z])", message)) <= 2, message
+
+
+def layer_of(config, task="vgg"):
+    """Return the name of a layer of a task that `covariate_shift` measures and `activations` does not."""
+    measured = config["probes"]["activations"][task]["layers"]
+    return next(n for n in config["probes"]["covariate_shift"][task]["layers"] if n not in measured)
+
+
+# -- the configuration itself ---------------------------------------------------------------------
+
+
+def test_the_study_is_in_order(config):
+    study.check(config)
+
+
+def test_the_study_is_in_order_at_every_scale(changed, config):
+    for scale in config["scales"]:
+        study.check(changed(("scale", scale)))
+
+
+def test_checking_leaves_the_configuration_as_it_was(config):
+    before = copy.deepcopy(config)
+    study.check(config)
+    settings_of_all_jobs(config)
+    assert config == before
+
+
+def properties(schema, place=""):
+    """Yield place, schema of every property a schema describes, and place, schema of every open map."""
+    if isinstance(schema, dict):
+        for name, entry in schema.get("properties", {}).items():
+            yield f"{place}.{name}", entry
+        for key, value in schema.items():
+            if key == "properties":
+                for name, entry in value.items():
+                    yield from properties(entry, f"{place}.{name}")
+            else:
+                yield from properties(value, place if key in ("items", "$defs") else f"{place}.{key}")
+    elif isinstance(schema, list):
+        for entry in schema:
+            yield from properties(entry, place)
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return yaml.safe_load(study.SCHEMA.read_text(encoding="utf-8"))
+
+
+def test_every_key_of_the_schema_is_described(schema):
+    found = dict(properties(schema))
+    assert {".scale", ".scales", ".images", ".claims"} <= set(found)
+    assert len(found) > 40
+
+    def described(entry):
+        if "$ref" in entry:
+            entry = schema["$defs"][entry["$ref"].removeprefix("#/$defs/")]
+        return len(entry.get("description", "")) > 3
+
+    assert [place for place, entry in found.items() if not described(entry)] == []
+
+
+def test_every_object_of_the_schema_is_closed_or_a_map_of_names(schema):
+    """An object that lists its keys takes no other; the settings of a probe are checked against its code."""
+
+    def open_objects(entry, place=""):
+        if isinstance(entry, dict):
+            lists_keys = "properties" in entry and entry.get("type") == "object"
+            if lists_keys and entry.get("additionalProperties") is not False:
+                yield place
+            for key, value in entry.items():
+                yield from open_objects(value, f"{place}.{key}")
+
+    assert list(open_objects(schema)) == [".properties.probes.additionalProperties.additionalProperties"]
+
+
+# -- what is refused: unknown keys ----------------------------------------------------------------
+
+CLOSED = [
+    "",
+    "scales > digits",
+    "scales > digits > vgg",
+    "scales > digits > vgg > net",
+    "scales > paper > vgg",
+    "conditions > vgg_none",
+    "probes > activations > vgg",
+    "probes > along_gradient > vgg",
+    "quantities > mean_shift",
+    "figures > fig1",
+    "claims > bn_trains_faster",
+    "claims > bn_does_not_stabilise_{moment}",
+]
+
+
+@pytest.mark.parametrize("place", CLOSED, ids=lambda place: place or "top level")
+def test_an_unknown_key_is_refused_at_every_level(changed, place):
+    message = refusal(changed((f"{place} > lerning_rate" if place else "lerning_rate", 0.1)))
+    assert message.startswith("config.yaml: ")
+    assert "expected" in message
+    assert "lerning_rate" in message.split("found")[1]
+    assert (place.replace(" > ", ".") if place else "top level") in message
+    assert_one_or_two_sentences(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "known"),
+    [
+        ("scales > digits > resnet", {}, "vgg"),
+        ("probes > hessian", {"vgg": {}}, "along_gradient"),
+        ("probes > activations > resnet", {"layers": ["#2"], "units": 5, "bins": 40}, "vgg"),
+        ("figures > fig99", {"caption": "More.", "tables": {"training": ["vgg_none"]}}, "fig1"),
+        ("figures > fig1 > tables > hessian", ["vgg_none"], "along_gradient"),
+    ],
+)
+def test_an_unknown_name_of_a_map_is_refused_with_those_that_exist(changed, path, value, known):
+    message = refusal(changed((path, value)))
+    assert path.rsplit(" > ", 1)[1] in message.split("found")[1]
+    assert known in message.split("found")[0]
+    assert_one_or_two_sentences(message)
+
+
+# -- what is refused: missing keys ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "scale",
+        "scales",
+        "conditions",
+        "claims",
+        "scales > digits > images",
+        "scales > digits > seeds",
+        "scales > digits > vgg",
+        "scales > paper > vgg",
+        "scales > digits > vgg > steps",
+        "scales > digits > vgg > net > hidden",
+        "conditions > vgg_batch > norm",
+        "quantities > mean_shift > compare",
+        "figures > fig1 > caption",
+        "claims > bn_trains_faster > margin",
+        "probes > activations > vgg > bins",
+    ],
+)
+def test_a_missing_key_is_refused_with_its_place(changed, path):
+    message = refusal(changed((path, GONE)))
+    *parents, key = path.split(" > ")
+    assert (".".join(parents) or "top level") in message
+    assert key in message.split("expected")[1].split("found")[0]
+    assert_one_or_two_sentences(message)
+
+
+# -- what is refused: values ----------------------------------------------------------------------
+
+TEXT_FOR_NUMBER = ["a value of type number", 'found the text "1e-1"', "write 1.0e-1"]
+REFUSED = [
+    # Types. YAML reads 1e-1 as text.
+    ("conditions > vgg_none > lr", "1e-1", TEXT_FOR_NUMBER),
+    ("claims > bn_trains_faster > margin", "1e-1", TEXT_FOR_NUMBER),
+    ("quantities > mean_shift > floor", "1e-12", ["type number", "1e-12", "write 1.0e-1"]),
+    ("probes > along_gradient > vgg > step_sizes > 0", "1e-1", TEXT_FOR_NUMBER),
+    ("scales > digits > vgg > steps", "500", ["type integer", '"500"']),
+    ("scales > digits > vgg > steps", 500.5, ["type integer", "500.5"]),
+    ("scales > digits > vgg > steps", 500.0, ["type integer", "500.0"]),
+    ("scales > digits > vgg > batch_size", None, ["type integer", "null"]),
+    ("scales > digits > vgg > batch_size", True, ["type integer", "true"]),
+    ("scales > digits > seeds", 5, ["type array", "5"]),
+    ("scales > digits > seeds", ["zero"], ["type integer", "zero"]),
+    ("scales > digits > seeds", [0.0], ["type integer", "0.0"]),
+    ("scales > digits > images", 10, ["type string", "10"]),
+    ("scales > digits > vgg > net > convolutions", 8, ["type array", "8"]),
+    ("conditions > vgg_none", "none", ["type object", '"none"']),
+    ("conditions", ["vgg_none"], ["type object", "vgg_none"]),
+    ("claims > bn_trains_faster > statement", 1, ["type string", "1"]),
+    ("figures > fig1 > tables > training", "vgg_none", ["type array", '"vgg_none"']),
+    # Ranges.
+    ("conditions > vgg_none > lr", 0, ["more than 0", "found 0"]),
+    ("conditions > vgg_none > lr", -0.1, ["more than 0", "found -0.1"]),
+    ("conditions > vgg_none > lr", math.inf, ["inf"]),
+    ("conditions > vgg_none > lr", math.nan, ["nan"]),
+    ("scales > digits > vgg > steps", 0, ["at least 1", "found 0"]),
+    ("scales > digits > vgg > batch_size", 1, ["at least 2", "found 1"]),
+    ("scales > digits > vgg > test_every", 0, ["at least 1", "found 0"]),
+    ("scales > digits > vgg > snapshot_every", 0, ["at least 1", "found 0"]),
+    ("scales > digits > vgg > layers > #2", 0, ["at least 1", "found 0"]),
+    ("scales > digits > seeds", [], ["1 or more items", "found []"]),
+    ("scales > digits > seeds", [-1], ["at least 0", "found -1"]),
+    ("scales > digits > seeds", [0, 1, 0], ["every item once", "[0, 1, 0]"]),
+    ("conditions", {}, ["1 or more entries", "found {}"]),
+    ("scales", {}, ["1 or more entries", "found {}"]),
+    ("probes > along_gradient > vgg > step_sizes", [0.5, 2], ["1", "[0.5, 2]"]),
+    ("probes > along_gradient > vgg > step_sizes", [0, 1], ["more than 0", "found 0"]),
+    ("probes > along_gradient > vgg > step_sizes", [1, 1], ["every item once", "[1, 1]"]),
+    ("probes > activations > vgg > bins", 1, ["at least 2", "found 1"]),
+    ("probes > activations > vgg > units", 0, ["at least 1", "found 0"]),
+    ("quantities > mean_shift > floor", 0, ["more than 0", "found 0"]),
+    ("claims > bn_trains_faster > margin", -0.1, ["at least 0", "found -0.1"]),
+    ("claims > bn_smooths_loss > margin", 0.5, ["factor of at least 1", "loss_variation", "found 0.5"]),
+    ("claims > bn_trains_faster > statement", "", ["not empty", 'found ""']),
+    # Choices.
+    ("scale", "digit", ["one of digits", "cifar10-small", "paper", "found digit"]),
+    ("conditions > vgg_none > norm", "bach", ["one of batch", "none", "found bach"]),
+    ("conditions > vgg_none > task", "vvg", ["vgg", "found vvg"]),
+    ("quantities > mean_shift > table", "activation", ["one of training", "activations", "found activation"]),
+    ("quantities > mean_shift > summary", "average", ["one of mean", "median", '"average"']),
+    ("quantities > mean_shift > sensitivity", ["mode"], ["one of mean", "median", '"mode"']),
+    ("quantities > mean_shift > compare", "ratio", ["one of difference", "log_ratio", '"ratio"']),
+    ("quantities > mean_shift > column", "mean_shit", ["mean_shit"]),
+    ("claims > bn_trains_faster > expected", "more", ["one of greater", "not_less", '"more"']),
+    ("claims > bn_trains_faster > quantity", "speed", ["one of training_accuracy", "found speed"]),
+    ("claims > bn_trains_faster > condition_a", "vgg_bach", ["one of vgg_none", "found vgg_bach"]),
+    ("claims > bn_trains_faster > condition_a", "chance", ["one of vgg_none", "found chance"]),
+    ("claims > bn_trains_faster > condition_b", "vgg_non", ["one of vgg_none", "chance", "found vgg_non"]),
+    ("figures > fig4 > tables > along_gradient > 0", "vgg_non", ["one of vgg_none", "found vgg_non"]),
+    ("figures > fig1 > tables > training > 1", "chance", ["one of vgg_none", "found chance"]),
+    ("scales > digits > vgg > net > convolutions > 1", "N", ["number of channels or M", '"N"']),
+    ("scales > digits > vgg > net > convolutions > 1", 0, ["at least 1", "found 0"]),
+    ("scales > digits > vgg > net > convolutions > 0", "M", ["integer", '"M"']),
+    # Layers.
+    ("probes > activations > vgg > layers > 0", "#99", ["one of", "#2", "found #99"]),
+    ("probes > activations > vgg > layers", [], ["1 or more items", "found []"]),
+    ("probes > activations > vgg > layers > 0", "2", ["a text like", '"2"']),
+    ("claims > bn_does_not_stabilise_{moment} > layers", ["#99"], ["one of #2", "found #99"]),
+    # A table without layers has none to choose from.
+    ("claims > bn_trains_faster > layers", ["#3"], ["#3"]),
+    ("claims > bn_smooths_loss > layers", ["#3"], ["#3"]),
+    # Images.
+    (
+        "scales > digits > images",
+        "no/such/folder",
+        ["digits, cifar10 or an existing folder", "no/such/folder"],
+    ),
+    ("images", "no/such/folder", ["digits, cifar10 or an existing folder", "found no/such/folder"]),
+    ("images", "", ["not empty", 'found ""']),
+    # Names.
+    ("conditions > 1st", {"task": "vgg", "norm": "none", "lr": 0.1}, ["1st"]),
+    ("conditions > a b", {"task": "vgg", "norm": "none", "lr": 0.1}, ["a b"]),
+    ("conditions > a/b", {"task": "vgg", "norm": "none", "lr": 0.1}, ["a/b"]),
+    ("conditions > chance", {"task": "vgg", "norm": "none", "lr": 0.1}, ["chance"]),
+    # What a figure draws.
+    ("figures > fig1 > layers", GONE, ["layers"]),
+    ("figures > fig4 > layers", {"vgg": ["#3"]}, ["layers"]),
+    # Placeholders.
+    ("claims > bn_trains_faster > statement", "It trains {much} faster.", ["{much}"]),
+    ("claims > bn_trains_faster > statement", "A brace { alone.", ["{"]),
+    ("claims > bn_does_not_stabilise_{moment} > quantity", "{momment}_shift", ["momment"]),
+    ("claims > bn_trains_faster > for", {"moment": ["mean", "variance"]}, ["moment"]),
+    ("claims > bn_does_not_stabilise_{moment} > for > moment", [], ["1 or more items", "found []"]),
+    ("claims > bn_does_not_stabilise_{moment} > for > moment", ["skew"], ["skew_shift"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    REFUSED,
+    ids=[f"{path.replace(' > ', '.')}={'GONE' if value is GONE else value}" for path, value, _ in REFUSED],
+)
+def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected_and_found(changed, path, value, words):
+    message = refusal(changed((path, value)))
+    assert message.startswith("config.yaml: ")
+    # Up to a placeholder, whose values take its place.
+    keys = path.split("{")[0].split(" > ")
+    places = [".".join(keys), ".".join(keys[:-1]) or "top level", f" {keys[-1]}:"]
+    assert any(place in message.split("expected")[0] for place in places)
+    assert "expected" in message
+    assert "found" in message
+    for word in words:
+        assert word.lower() in message.lower()
+    assert_one_or_two_sentences(message)
+    assert len(message) < 1500
+
+
+def test_a_layer_beyond_the_net_is_refused_at_every_scale(changed, config):
+    for name, scale in config["scales"].items():
+        net = scale["vgg"]["net"]
+        logits = sum(size != "M" for size in net["convolutions"]) + len(net["hidden"]) + 1
+        study.check(changed((f"scales > {name} > vgg > layers > #13", logits - 1)))
+        message = refusal(changed((f"scales > {name} > vgg > layers > #13", logits)))
+        assert f"scales.{name}.vgg.layers.#13" in message
+        assert f"1 to {logits - 1}; found {logits}" in message
+
+
+def test_a_layer_that_a_scale_does_not_have_is_refused(changed, config):
+    for name in config["scales"]:
+        message = refusal(changed((f"scales > {name} > vgg > layers > #11", GONE)))
+        assert name in message
+        assert "found #11" in message
+
+
+def test_two_names_for_one_layer_are_refused(changed, config):
+    # The probe would record it once, under the name that comes last.
+    layers = config["scales"]["digits"]["vgg"]["layers"]
+    message = refusal(changed(("scales > digits > vgg > layers > #2", layers["#3"])))
+    assert "scales.digits.vgg.layers" in message
+    assert "#2" in message
+    assert "#3" in message
+
+
+def test_a_claim_about_a_layer_that_is_not_measured_is_refused(changed, config):
+    layer = layer_of(config)
+    message = refusal(changed(("claims > bn_does_not_stabilise_{moment} > layers", ["#3", layer])))
+    assert "claims.bn_does_not_stabilise_mean.layers" in message
+    assert message.endswith(f"found {layer}")
+
+
+def test_a_figure_of_a_layer_that_is_not_measured_is_refused(changed, config):
+    layer = layer_of(config)
+    message = refusal(changed(("figures > fig2 > layers > vgg", ["#2", layer])))
+    assert "figures.fig2.layers" in message
+    assert message.endswith(f"found {layer}")
+
+
+def test_conditions_of_two_tasks_are_never_compared(changed):
+    message = refusal(changed(("claims > bn_smooths_loss > condition_a", "deep_linear_batch")))
+    assert "claims.bn_smooths_loss" in message
+    for words in ("one task", "deep_linear_batch (deep_linear)", "vgg_none (vgg)"):
+        assert words in message
+
+
+def test_a_probe_that_is_not_set_up_for_a_task_is_refused(changed):
+    message = refusal(changed(("probes > covariate_shift > deep_linear", GONE)))
+    assert "probes.covariate_shift" in message
+    assert "task deep_linear" in message
+    assert "found them for vgg" in message
+
+
+def test_an_entry_is_never_lost_to_another_of_its_name(changed):
+    claim = "bn_does_not_stabilise_mean"
+    body = {
+        "place": "here",
+        "family": "fig1",
+        "statement": "The same name as one that `for` makes.",
+        "quantity": "test_accuracy",
+        "condition_a": "vgg_batch",
+        "condition_b": "vgg_none",
+        "expected": "greater",
+        "margin": 0,
+    }
+    assert claim in refusal(changed((f"claims > {claim}", body)))
+
+
+def test_a_configuration_that_is_no_map_is_refused():
+    for nothing in ({}, None, [], "text"):
+        assert refusal(nothing).startswith("config.yaml: top level: expected")
+
+
+def test_numbers_may_be_written_whole(changed):
+    study.check(changed(("conditions > vgg_none > lr", 1), ("claims > bn_trains_faster > margin", 0)))
+
+
+def test_only_the_images_of_the_scale_that_runs_have_to_exist(changed):
+    study.check(changed(("scales > paper > images", "no/such/folder")))
+    refusal(changed(("scales > paper > images", "no/such/folder"), ("scale", "paper")))
+
+
+def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path):
+    config = changed(("scales > digits > images", "no/such/folder"), ("images", str(tmp_path)))
+    study.check(config)
+    assert study.images_settings(config, "digits") == {"images": str(tmp_path)}
+
+
+def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path, monkeypatch):
+    (tmp_path / "my images").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = changed(("images", "~/my images"))
+    study.check(config)
+    assert study.images_settings(config, "digits") == {"images": str(tmp_path / "my images")}
+
+
+# -- the settings of the jobs ---------------------------------------------------------------------
+
+
+def settings_of_all_jobs(config, scale="digits"):
+    """Return job -> its settings, as the rules pass them on."""
+    jobs = {("prepare",): study.as_json(study.images_settings(config, scale), ordered=False)}
+    for condition in config["conditions"]:
+        jobs["train", condition] = study.as_json(
+            study.train_settings(config, scale, condition), ordered=False
+        )
+    for table, conditions in study.tables(config).items():
+        for condition in conditions if table in config["probes"] else []:
+            jobs["probe", table, condition] = study.as_json(
+                study.probe_settings(config, scale, condition, table), ordered=False
+            )
+    for figure in config["figures"]:
+        jobs["draw", figure] = study.as_json(study.figure_settings(config, scale, figure), ordered=True)
+    for section in SECTIONS:
+        jobs["judge", section] = study.as_json(study.claims_settings(config, section), ordered=True)
+    return jobs
+
+
+def difference(before, after):
+    """Return the jobs whose settings changed, that came or that went."""
+    before, after = settings_of_all_jobs(before), settings_of_all_jobs(after)
+    return {job for job in before.keys() | after.keys() if before.get(job) != after.get(job)}
+
+
+def test_a_claims_margin_is_seen_by_the_judge_of_its_section_alone(config, changed):
+    for path, value in [
+        ("claims > bn_trains_faster > margin", 0.01),
+        ("claims > bn_trains_faster > statement", "Something else."),
+        ("claims > bn_trains_faster > family", "other"),
+    ]:
+        assert difference(config, changed((path, value))) == {("judge", "claims")}
+    alternative = next(iter(config["alternatives"]))
+    new = changed((f"alternatives > {alternative} > family", "other"))
+    assert difference(config, new) == {("judge", "alternatives")}
+
+
+def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, changed):
+    for path, value in [
+        ("quantities > test_accuracy > summary", "final"),
+        ("quantities > mean_shift > sensitivity", ["median"]),
+    ]:
+        found = difference(config, changed((path, value)))
+        assert ("judge", "claims") in found
+        assert found <= {("judge", section) for section in SECTIONS}
+
+
+def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that_show_it(config, changed):
+    found = difference(config, changed(("conditions > vgg_noisy_batch > lr", 0.2)))
+    tables = {table for table, names in study.tables(config).items() if "vgg_noisy_batch" in names}
+    expected = {("train", "vgg_noisy_batch")}
+    expected |= {("probe", table, "vgg_noisy_batch") for table in tables & set(config["probes"])}
+    assert {job for job in found if job[0] != "draw"} == expected
+    assert len(expected) > 1
+    shown = {
+        name
+        for name, figure in config["figures"].items()
+        if any("vgg_noisy_batch" in names for names in figure["tables"].values())
+    }
+    assert {job[1] for job in found if job[0] == "draw"} == shown
+
+
+def test_a_seed_is_seen_by_no_job_of_another_seed(config, changed):
+    assert difference(config, changed(("scales > digits > seeds", [0, 1, 2, 3, 4, 5, 6]))) == set()
+
+
+def test_a_new_condition_that_nothing_names_is_trained_and_changes_nothing_else(config, changed):
+    new = changed(("conditions > vgg_new", {"task": "vgg", "norm": "batch", "lr": 0.3}))
+    assert difference(config, new) == {("train", "vgg_new")}
+
+
+def test_another_scales_sizes_are_seen_by_none_of_this_scales_jobs(config, changed):
+    new = changed(("scales > paper > vgg > steps", 7), ("scales > paper > vgg > layers > #2", 4))
+    assert difference(config, new) == set()
+
+
+def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
+    new = changed(("figures > fig1 > caption", "Another."))
+    assert difference(config, new) == set()
+    assert study.report_settings(new, "digits") != study.report_settings(config, "digits")
+
+
+def test_a_probes_settings_are_seen_by_its_own_jobs(config, changed):
+    found = difference(config, changed(("probes > activations > vgg > bins", 41)))
+    conditions = study.tables(config)["activations"]
+    assert found == {
+        ("probe", "activations", name) for name in conditions if config["conditions"][name]["task"] == "vgg"
+    }
+
+
+def test_the_number_of_steps_is_seen_by_training_alone(config, changed):
+    of_task = [name for name, entry in config["conditions"].items() if entry["task"] == "vgg"]
+    for key in ("steps", "test_every"):
+        found = difference(config, changed((f"scales > digits > vgg > {key}", 777)))
+        assert found == {("train", name) for name in of_task}
+
+
+def test_where_a_layer_is_in_the_net_is_seen_by_those_who_look_at_it(config, changed):
+    name = "#11"
+    net = config["scales"]["digits"]["vgg"]["net"]
+    last = sum(size != "M" for size in net["convolutions"]) + len(net["hidden"])
+    free = set(range(1, last + 1)) - set(config["scales"]["digits"]["vgg"]["layers"].values())
+    new = changed((f"scales > digits > vgg > layers > {name}", min(free, default=last)))
+    found = difference(config, new)
+    looking = {p for p, tasks in config["probes"].items() if name in tasks["vgg"].get("layers", [])}
+    shown = {f for f, entry in config["figures"].items() if name in entry.get("layers", {}).get("vgg", [])}
+    assert {job[1] for job in found if job[0] == "probe"} == looking
+    assert {job[1] for job in found if job[0] == "draw"} == shown
+    assert {job[0] for job in found} == {"probe", "draw"}
+
+
+def test_only_runs_that_some_table_needs_keep_snapshots(config):
+    tables = study.tables(config)
+    probed = {name for table, names in tables.items() if table in config["probes"] for name in names}
+    kept = {
+        name
+        for name in config["conditions"]
+        if study.train_settings(config, "digits", name)["snapshot_every"] > 0
+    }
+    assert kept == probed
+    # Both kinds exist, so the comparison says something.
+    assert "vgg_batch" in kept
+    assert "vgg_noise" not in kept
+
+
+def test_a_claim_alone_is_reason_enough_to_keep_snapshots(config, changed):
+    new = changed(("claims > bn_smooths_loss > condition_a", "vgg_noise"))
+    assert study.train_settings(config, "digits", "vgg_noise")["snapshot_every"] == 0
+    assert study.train_settings(new, "digits", "vgg_noise")["snapshot_every"] > 0
+    assert "vgg_noise" in study.tables(new)["along_gradient"]
+
+
+def test_every_condition_is_trained_and_every_table_is_in_the_order_of_the_conditions(config):
+    tables = study.tables(config)
+    order = list(config["conditions"])
+    assert tables["training"] == order
+    for names in tables.values():
+        assert names == [name for name in order if name in names]
+    assert "chance" not in {name for names in tables.values() for name in names}
+
+
+def test_training_is_given_the_arguments_it_takes(config):
+    settings = study.train_settings(config, "digits", "vgg_batch")
+    sizes = config["scales"]["digits"]["vgg"]
+    assert settings == {
+        "task": "vgg",
+        "norm": "batch",
+        "lr": 0.1,
+        **{key: sizes[key] for key in ("net", "steps", "batch_size", "test_every", "snapshot_every")},
+    }
+
+
+def test_a_probe_is_given_the_layers_of_the_net(config):
+    settings = study.probe_settings(config, "digits", "vgg_batch", "activations")
+    sizes = config["scales"]["digits"]["vgg"]
+    wanted = config["probes"]["activations"]["vgg"]
+    assert settings["settings"] == wanted | {"layers": {n: sizes["layers"][n] for n in wanted["layers"]}}
+    assert settings["probe"] == "activations"
+    assert {key: settings[key] for key in ("task", "norm", "lr", "net", "batch_size")} == {
+        "task": "vgg",
+        "norm": "batch",
+        "lr": 0.1,
+        "net": sizes["net"],
+        "batch_size": sizes["batch_size"],
+    }
+
+
+def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
+    settings = study.claims_settings(config, "claims")
+    assert list(settings["tables"]) == list(study.tables(config))
+    assert settings["quantities"]["test_accuracy"]["floor"] == 0
+    assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
+    assert settings["quantities"]["mean_shift"]["floor"] == 1e-12
+    keys = {frozenset(claim) for claim in settings["claims"].values()}
+    assert len(keys) == 1
+    assert "for" not in next(iter(keys))
+
+
+# -- placeholders ---------------------------------------------------------------------------------
+
+
+def test_a_claim_with_for_is_one_claim_per_value(config):
+    claims = study.claims(config, "claims")
+    assert "bn_does_not_stabilise_{moment}" not in claims
+    for moment in ("mean", "variance"):
+        claim = claims[f"bn_does_not_stabilise_{moment}"]
+        assert claim["quantity"] == f"{moment}_shift"
+        assert claim["statement"].endswith(f"({moment}).")
+        assert claim["layers"] == ["#3", "#11"]
+    assert claims["bn_trains_faster"]["layers"] == []
+
+
+def test_for_takes_all_combinations_in_order_and_fills_in_every_text():
+    config = {
+        "claims": {
+            "{a}_{b}": {
+                "for": {"a": ["x", "y"], "b": ["1", "2"]},
+                "layers": ["#{b}"],
+                "statement": "{a}{a}, {b}",
+                "margin": 2,
+            },
+            "plain": {"statement": "as it is", "margin": 0},
+        }
+    }
+    claims = study.claims(config, "claims")
+    assert list(claims) == ["x_1", "x_2", "y_1", "y_2", "plain"]
+    assert claims["y_1"] == {"layers": ["#1"], "statement": "yy, 1", "margin": 2, "paper_value": ""}
+    assert claims["plain"] == {"layers": [], "statement": "as it is", "margin": 0, "paper_value": ""}
+
+
+# -- canonical text -------------------------------------------------------------------------------
+
+
+def test_equal_settings_are_equal_texts():
+    a = {"lr": 0.1, "net": {"hidden": [8], "convolutions": [4, "M"]}}
+    b = {"net": {"convolutions": [4, "M"], "hidden": [8]}, "lr": 0.1}
+    assert study.as_json(a, ordered=False) == study.as_json(b, ordered=False)
+    assert json.loads(study.as_json(a, ordered=False)) == a
+
+
+def test_order_is_kept_where_it_has_a_meaning():
+    a, b = {"x": 1, "y": 2}, {"y": 2, "x": 1}
+    assert study.as_json(a, ordered=True) != study.as_json(b, ordered=True)
+    for ordered in (True, False):
+        assert study.as_json([1, 2], ordered=ordered) != study.as_json([2, 1], ordered=ordered)
+
+
+def test_numbers_and_letters_pass_through_the_text_exactly():
+    settings = {"lr": 0.1, "tiny": 1e-300, "third": 1 / 3, "text": "ü θ 'quoted' \"twice\" $(x)", "n": 2**53}
+    text = study.as_json(settings, ordered=False)
+    assert json.loads(text) == settings
+    assert "ü θ" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_json_cannot_say_is_never_passed_on(number):
+    with pytest.raises(ValueError, match="JSON"):
+        study.as_json({"lr": number}, ordered=False)
+
+
+# -- folders of images ----------------------------------------------------------------------------
+
+
+def content_of(folder):
+    return study.images_content({"scales": {"s": {"images": str(folder)}}}, "s")
+
+
+def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path):
+    one = tmp_path / "one"
+    (one / "train" / "cat").mkdir(parents=True)
+    (one / "train" / "cat" / "1.png").write_bytes(b"pixels")
+    before = content_of(one)
+
+    def copy_of(name):
+        return Path(shutil.copytree(one, tmp_path / name))
+
+    assert content_of(copy_of("moved elsewhere, ü")) == before
+    changes = {
+        "more": lambda root: (root / "train" / "cat" / "2.png").write_bytes(b"pixels"),
+        "less": lambda root: (root / "train" / "cat" / "1.png").unlink(),
+        "renamed": lambda root: (root / "train" / "cat" / "1.png").rename(root / "train" / "cat" / "3.png"),
+        "moved": lambda root: (root / "train" / "cat").rename(root / "train" / "dog"),
+        "resized": lambda root: (root / "train" / "cat" / "1.png").write_bytes(b"more pixels"),
+    }
+    found = set()
+    for name, change in changes.items():
+        folder = copy_of(name)
+        change(folder)
+        found.add(content_of(folder))
+    assert before not in found
+    assert len(found) == len(changes)
+
+
+def test_images_that_come_with_a_name_have_that_name_as_their_content():
+    for name in ("digits", "cifar10"):
+        assert study.images_content({"scales": {"s": {"images": name}}}, "s") == name
+
+
+# -- files and names ------------------------------------------------------------------------------
+
+
+def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
+    """Each file of an open folder is named by the configuration: nothing lies around unused."""
+    conditions = config["conditions"].values()
+    used = {
+        "tasks": {condition["task"] for condition in conditions},
+        "norms": {condition["norm"] for condition in conditions},
+        "probes": set(config["probes"]) & set(study.tables(config)),
+        "quantities": set(study.tables(config)),
+        "figures": {*config["figures"], "claims"},
+    }
+    for kind, names in used.items():
+        assert set(plugins.names(kind)) == names

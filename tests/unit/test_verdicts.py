@@ -1,0 +1,274 @@
+"""Intervals, exact p and verdicts, against enumeration."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bnopt import verdicts
+
+INF, NAN = math.inf, math.nan
+
+
+# -- interval -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_interval_of_finite_effects_is_students_t(n, confidence):
+    effects = np.random.default_rng(n).normal(1, 2, size=n).tolist()
+    mean = math.fsum(effects) / n
+    error = math.sqrt(math.fsum((e - mean) ** 2 for e in effects) / (n - 1) / n)
+    quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
+    expected = (mean, mean - quantile * error, mean + quantile * error)
+    assert verdicts.interval(effects, confidence) == pytest.approx(expected)
+
+
+def test_interval_of_equal_effects_is_a_point():
+    assert verdicts.interval([0.25, 0.25, 0.25], 0.95) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_interval_where_one_side_diverged_in_every_seed_is_that_infinity(n, sign):
+    assert verdicts.interval([sign * INF] * n, 0.95) == (sign * INF,) * 3
+
+
+def binomial_interval(effects, confidence):
+    """The widest pair of order statistics cut so that each tail of the binomial has its share."""
+    ordered, n = sorted(effects), len(effects)
+    tail = (1 - confidence) / 2
+    # P(fewer than k of n below the median) <= tail leaves the k-th smallest as a lower bound.
+    below = [sum(math.comb(n, i) for i in range(k)) / 2**n for k in range(n + 1)]
+    k = max(k for k in range(n + 1) if below[k] <= tail)
+    if k == 0:
+        return -INF, INF
+    return ordered[k - 1], ordered[n - k]
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+@pytest.mark.parametrize(
+    "effects",
+    [
+        [INF, 1.0, 2.0],
+        [INF, INF, 1.0],
+        [-INF, 1.0, 2.0, 3.0, INF],
+        [4.0, INF, 1.0, 3.0, 2.0, 7.0],
+        [INF, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        [INF, INF, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        [-INF, INF, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        [-INF, -INF, -INF, -INF, -INF, -INF, -INF, 1.0],
+    ],
+)
+def test_interval_with_some_infinite_effects_is_that_of_the_median_by_rank(effects, confidence):
+    effect, low, high = verdicts.interval(effects, confidence)
+    assert (low, high) == binomial_interval(effects, confidence)
+    at_most, at_least = sum(e <= effect for e in effects), sum(e >= effect for e in effects)
+    assert min(at_most, at_least) >= len(effects) / 2
+    assert effect in effects
+
+
+# -- sign flips -----------------------------------------------------------------------------------
+
+
+def p_by_enumeration(differences):
+    if not all(map(math.isfinite, differences)):
+        sizes = [abs(d) for d in differences]
+        ranks = [
+            sum(other < size for other in sizes) + (1 + sum(other == size for other in sizes)) / 2
+            for size in sizes
+        ]
+        differences = [math.copysign(rank, d) if d else 0 for rank, d in zip(ranks, differences, strict=True)]
+    seen = math.fsum(differences)
+    flips = [
+        math.fsum(sign * abs(d) for sign, d in zip(signs, differences, strict=True))
+        for signs in itertools.product((-1, 1), repeat=len(differences))
+    ]
+    return sum(flip >= seen - 1e-12 for flip in flips) / len(flips)
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+@pytest.mark.parametrize("shift", [-1.0, 0.0, 0.4, 3.0])
+def test_sign_flip_p_is_the_share_of_flips_at_least_as_large(n, shift):
+    differences = (np.random.default_rng(n).normal(size=n) + shift).tolist()
+    assert verdicts.sign_flip_p(differences) == pytest.approx(p_by_enumeration(differences), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+def test_sign_flip_p_has_the_floor_one_in_two_to_the_n(n):
+    assert verdicts.sign_flip_p([1.0 + 0.1 * i for i in range(n)]) == 0.5**n
+    assert verdicts.sign_flip_p([-1.0 - 0.1 * i for i in range(n)]) == 1
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [1.0, -1.0, 2.0, -2.0], [0.125, 0.25, -0.375]],
+)
+def test_ties_count_as_at_least_as_large(differences):
+    assert verdicts.sign_flip_p(differences) == pytest.approx(p_by_enumeration(differences), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [INF, INF, INF],
+        [-INF, -INF, -INF],
+        [INF, 1.0, -2.0, 3.0],
+        [-INF, 1.0, 2.0, 3.0],
+        [INF, -INF, 1.0, 2.0, 0.5],
+        [INF, INF, -1.0, -2.0, 0.0, 3.0],
+    ],
+)
+def test_infinite_differences_enter_by_rank(differences):
+    assert verdicts.sign_flip_p(differences) == pytest.approx(p_by_enumeration(differences), abs=1e-12)
+
+
+# -- verdicts -------------------------------------------------------------------------------------
+
+NARROW = np.array([-0.01, 0.0, 0.01])  # about its centre: ± 0.0248 at 95 %
+WIDE = np.array([-1.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("expected", "margin", "supported", "contradicted", "undecided"),
+    [
+        ("greater", 0.0, 0.05, -0.05, 0.01),
+        ("greater", 0.1, 0.15, 0.05, 0.11),
+        ("less", 0.0, -0.05, 0.05, -0.01),
+        ("less", 0.1, -0.15, -0.05, -0.11),
+        ("not_less", 0.0, 0.05, -0.05, -0.01),
+        ("not_less", 0.1, -0.05, -0.15, -0.11),
+        ("not_greater", 0.0, -0.05, 0.05, 0.01),
+        ("not_greater", 0.1, 0.05, 0.15, 0.11),
+        ("equivalent", 0.1, 0.05, 0.15, 0.1),
+        ("equivalent", 0.1, -0.05, -0.15, -0.1),
+    ],
+)
+def test_each_kind_of_claim_is_supported_contradicted_or_open(
+    expected, margin, supported, contradicted, undecided
+):
+    def verdict(effects):
+        return verdicts.assess(effects, expected=expected, margin=margin)["verdict"]
+
+    assert verdict(NARROW + supported) == "supported"
+    assert verdict(NARROW + contradicted) == "contradicted"
+    assert verdict(NARROW + undecided) == "inconclusive"
+    for centre in (supported, contradicted, undecided):
+        assert verdict(WIDE + centre) == "inconclusive"
+
+
+def test_every_kind_of_claim_the_configuration_allows_is_known():
+    assert set(verdicts.EXPECTATIONS) == {"greater", "less", "not_less", "not_greater", "equivalent"}
+
+
+@pytest.mark.parametrize("expected", verdicts.EXPECTATIONS)
+def test_an_effect_a_hair_within_and_beyond_its_boundary(expected):
+    """The verdict turns exactly where the interval touches the margin."""
+    confidence = 0.90 if expected == "equivalent" else 0.95
+    half = stats.t.ppf((1 + confidence) / 2, 2) * 0.01 / math.sqrt(3)
+    margin = 0.1
+    # Centre at which the interval just lies on the supporting side, and which way that side is.
+    edge, side = {
+        "greater": (margin + half, 1),
+        "less": (-margin - half, -1),
+        "not_less": (-margin + half, 1),
+        "not_greater": (margin - half, -1),
+        "equivalent": (margin - half, -1),
+    }[expected]
+    for nudge, verdict in ((1e-6, "supported"), (-1e-6, "inconclusive")):
+        found = verdicts.assess(NARROW + edge + side * nudge, expected=expected, margin=margin)
+        assert found["verdict"] == verdict
+
+
+def test_directions_have_95_percent_intervals_and_equivalence_90():
+    effects = [0.1, 0.3, 0.2, 0.5]
+    for expected in verdicts.EXPECTATIONS:
+        found = verdicts.assess(effects, expected=expected, margin=0.7)
+        interval = stats.t.interval(
+            0.90 if expected == "equivalent" else 0.95, 3, loc=np.mean(effects), scale=stats.sem(effects)
+        )
+        assert (found["ci_low"], found["ci_high"]) == pytest.approx(interval)
+        assert found["effect"] == pytest.approx(0.275)
+
+
+def test_p_is_that_of_effects_shifted_by_the_margin():
+    effects = [0.1, 0.3, -0.2, 0.5, 0.05]
+    shifted = {
+        "greater": [[e - 0.1 for e in effects]],
+        "less": [[-0.1 - e for e in effects]],
+        "not_less": [[e + 0.1 for e in effects]],
+        "not_greater": [[0.1 - e for e in effects]],
+        "equivalent": [[e + 0.1 for e in effects], [0.1 - e for e in effects]],
+    }
+    found = {
+        expected: verdicts.assess(effects, expected=expected, margin=0.1)["p_sign_flip"]
+        for expected in verdicts.EXPECTATIONS
+    }
+    for expected, p in found.items():
+        assert p == pytest.approx(max(p_by_enumeration(d) for d in shifted[expected]), abs=1e-12)
+    assert len(set(found.values())) >= 4
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_comparison_in_which_one_side_always_diverged_is_decided(n):
+    worse, better = [INF] * n, [-INF] * n
+    for expected, margin in (("less", 0.0), ("less", 0.7), ("not_greater", 0.7)):
+        found = verdicts.assess(better, expected=expected, margin=margin)
+        assert found["verdict"] == "supported"
+        assert found["p_sign_flip"] == 0.5**n
+        assert (found["effect"], found["ci_low"], found["ci_high"]) == (-INF,) * 3
+        found = verdicts.assess(worse, expected=expected, margin=margin)
+        assert found["verdict"] == "contradicted"
+        assert found["p_sign_flip"] == 1
+    for expected in ("greater", "not_less"):
+        assert verdicts.assess(worse, expected=expected, margin=0.7)["verdict"] == "supported"
+        assert verdicts.assess(better, expected=expected, margin=0.7)["verdict"] == "contradicted"
+    for effects in (worse, better):
+        assert verdicts.assess(effects, expected="equivalent", margin=0.7)["verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize("expected", verdicts.EXPECTATIONS)
+@pytest.mark.parametrize("effects", [[INF, 3.0, 4.0], [INF, INF, -4.0], [-INF, -3.0, -2.0], [-INF, INF, 0.0]])
+def test_three_seeds_some_of_them_infinite_decide_nothing(expected, effects):
+    found = verdicts.assess(effects, expected=expected, margin=0.5)
+    assert found["verdict"] == "inconclusive"
+    assert (found["ci_low"], found["ci_high"]) == (-INF, INF)
+
+
+def test_eight_seeds_with_one_infinite_can_decide():
+    effects = [INF, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6]
+    assert verdicts.assess(effects, expected="greater", margin=1.0)["verdict"] == "supported"
+    assert verdicts.assess(effects, expected="less", margin=0.0)["verdict"] == "contradicted"
+    assert verdicts.assess(effects, expected="greater", margin=2.05)["verdict"] == "inconclusive"
+
+
+# -- Holm -----------------------------------------------------------------------------------------
+
+
+def closed_testing(p_values):
+    """Adjusted p: the largest Bonferroni p of all sets of hypotheses that hold this one."""
+    n = len(p_values)
+    subsets = [s for size in range(1, n + 1) for s in itertools.combinations(range(n), size)]
+    return [
+        min(1, max(len(s) * min(p_values[i] for i in s) for s in subsets if hypothesis in s))
+        for hypothesis in range(n)
+    ]
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+@pytest.mark.parametrize("scale", [0.02, 0.3, 1.0])
+def test_holm_is_closed_testing_with_bonferroni(n, scale):
+    for seed in range(20):
+        p_values = (np.random.default_rng(seed).uniform(size=n) * scale).tolist()
+        assert verdicts.holm(p_values).tolist() == pytest.approx(closed_testing(p_values))
+
+
+@pytest.mark.parametrize("p_values", [[0.125] * 4, [0.5, 0.5, 0.01], [1.0, 0.0], [0.04, 0.01, 0.04, 0.03]])
+def test_holm_with_ties(p_values):
+    assert verdicts.holm(p_values).tolist() == pytest.approx(closed_testing(p_values))
+
+
+def test_holm_of_none_is_none():
+    assert verdicts.holm([]).tolist() == []
