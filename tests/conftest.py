@@ -57,7 +57,7 @@ def small_config(config):
     """The study with the sizes of its digits scale shrunk to what a test can afford."""
     small = copy.deepcopy(config)
     scale = small["scales"][SCALE]
-    few_steps = {"steps": 12, "test_every": 5, "snapshot_every": 3}
+    few_steps = {"steps": 9, "test_every": 4, "snapshot_every": 4}
     scale["seeds"] = [0, 1]
     scale["vgg"] |= few_steps | {
         "net": {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]},

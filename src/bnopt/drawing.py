@@ -39,8 +39,7 @@ def label(condition):
 def series(table, condition, quantity, layer=""):
     """Return the rows of one quantity of one condition in a table over seeds, by step."""
     chosen = (table["condition"] == condition) & (table["quantity"] == quantity) & (table["layer"] == layer)
-    rows = table[chosen].sort_values("step")
-    return rows.set_index("step")[["mean", "ci_low", "ci_high"]].replace([np.inf, -np.inf], np.nan)
+    return table[chosen].set_index("step").sort_index().replace([np.inf, -np.inf], np.nan)
 
 
 def thin(rows):
@@ -53,29 +52,29 @@ def thin(rows):
     return averaged
 
 
+def centre_and_interval(ax, table, condition, quantity, layer=""):
+    """Return mean, low and high of a curve, the geometric ones on a logarithmic axis."""
+    kind = ["geometric_mean", "geometric_low", "geometric_high"]
+    columns = kind if ax.get_yscale() == "log" else ["mean", "ci_low", "ci_high"]
+    rows = thin(series(table, condition, quantity, layer)[columns])
+    return [rows[column] for column in columns]
+
+
 def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
-    """Draw the mean over seeds as a line and its interval as a band."""
-    rows = thin(series(table, condition, quantity, layer)) * factor
-    ax.plot(rows.index, rows["mean"], **line)
-    ax.fill_between(rows.index, rows["ci_low"], rows["ci_high"], color=line["color"], alpha=0.2, linewidth=0)
+    """Draw the mean over seeds as a line and its interval as a band. Set the scale of the axis before."""
+    mean, low, high = centre_and_interval(ax, table, condition, quantity, layer)
+    ax.plot(mean.index, factor * mean, **line)
+    ax.fill_between(mean.index, factor * low, factor * high, color=line["color"], alpha=0.2, linewidth=0)
 
 
 def band(ax, table, condition, low, high, *, label, **line):
     """Draw the band between two quantities, means over seeds; the interval of either edge is lighter."""
-    edges = [thin(series(table, condition, quantity)) for quantity in (low, high)]
-    steps = edges[0].index
-    ax.fill_between(
-        steps,
-        edges[0]["mean"],
-        edges[1]["mean"],
-        color=line["color"],
-        alpha=0.3,
-        linewidth=0,
-        label=label,
-    )
-    for edge in edges:
-        ax.fill_between(steps, edge["ci_low"], edge["ci_high"], color=line["color"], alpha=0.12, linewidth=0)
-        ax.plot(steps, edge["mean"], linewidth=0.8, **line)
+    edges = [centre_and_interval(ax, table, condition, quantity) for quantity in (low, high)]
+    steps = edges[0][0].index
+    ax.fill_between(steps, edges[0][0], edges[1][0], color=line["color"], alpha=0.3, linewidth=0, label=label)
+    for mean, bottom, top in edges:
+        ax.fill_between(steps, bottom, top, color=line["color"], alpha=0.12, linewidth=0)
+        ax.plot(steps, mean, linewidth=0.8, **line)
 
 
 def ridges(ax, rows, **line):

@@ -13,14 +13,15 @@ def landscape(table, conditions, *, scales):
     figure = Figure(figsize=(9, 2.8))
     axes = figure.subplots(1, 3)
     titles = ("(a) Loss along the gradient", "(b) Gradient predictiveness", "(c) Effective β-smoothness")
+    for ax, title, scale in zip(axes, titles, scales, strict=True):
+        ax.set(title=title, xlabel="Steps", yscale=scale)
     for name, condition in conditions.items():
         line = drawing.style(condition) | {"label": drawing.label(condition)}
         drawing.band(axes[0], table, name, "loss_min", "loss_max", **line)
         drawing.band(axes[1], table, name, "predictiveness_min", "predictiveness", **line)
         drawing.curve(axes[2], table, name, "beta", **line)
-    for ax, title, scale in zip(axes, titles, scales, strict=True):
-        ax.set(title=title, xlabel="Steps")
-        set_scale(ax, scale)
+    for ax in axes:
+        fit(ax)
     axes[0].legend(fontsize="x-small")
     return figure
 
@@ -39,23 +40,25 @@ def norms(training, along_gradient, conditions, *, quantity, title, factor, scal
         (along_gradient, "beta", "(d) Effective β-smoothness", 1),
     )
     for ax, (table, column, heading, scaling), scale in zip(axes, panels, scales, strict=True):
+        ax.set(title=heading, xlabel="Steps", yscale=scale)
         for name, condition in conditions.items():
             drawing.curve(
                 ax, table, name, column, factor=scaling, label=drawing.label(condition),
                 **drawing.style(condition),
             )  # fmt: skip
-        ax.set(title=heading, xlabel="Steps")
-        set_scale(ax, scale)
+        fit(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
     return figure
 
 
-def set_scale(ax, scale):
-    """Set a vertical axis: from 0 up, or logarithmic over what the lines, not their intervals, reach."""
-    if scale == "linear":
+def fit(ax):
+    """Set the limits of a vertical axis: from 0 up, or, if logarithmic, what the lines reach.
+
+    Intervals of few seeds may reach much further than the lines; they are cut off.
+    """
+    if ax.get_yscale() == "linear":
         ax.set_ylim(bottom=0)
         return
     values = [v for line in ax.lines for v in line.get_ydata() if 0 < v < float("inf")]
     if values:
         ax.set_ylim(min(values) / 2, max(values) * 2)
-    ax.set_yscale("log")

@@ -19,24 +19,33 @@ def per_seed(tables, *, table):
 
 
 def over_seeds(values, *, confidence=0.95):
-    """Return mean and t interval over seeds of every quantity, condition, layer and step.
+    """Return mean and interval over seeds of every quantity, condition, layer and step.
 
-    Columns: condition, layer, step, quantity, mean, ci_low, ci_high, n. The interval is that of
-    Student's t with n − 1 degrees of freedom; empty where n < 2 or a seed is not finite.
+    Columns: condition, layer, step, quantity, n; mean, ci_low, ci_high; and, for logarithmic axes,
+    geometric_mean, geometric_low, geometric_high, which are the same of the logarithms, exponentiated.
+    Intervals are those of Student's t with n − 1 degrees of freedom; empty where n < 2 or a seed is
+    not finite, and the geometric ones where a value is not positive.
     """
     long = values.melt(["condition", "seed", "layer", "step"], var_name="quantity").dropna()
-    groups = long.groupby(["quantity", *KEYS])["value"]
-    summary = groups.agg(mean="mean", n="count").reset_index()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logarithms = np.log(long["value"].where(long["value"] > 0))
+    keys = ["quantity", *KEYS]
+    plain = _mean_and_interval(long, confidence, keys)
+    log = _mean_and_interval(long.assign(value=logarithms), confidence, keys)
+    positive = long.assign(positive=logarithms.notna()).groupby(keys)["positive"].all()
+    log = np.exp(log.where(positive))
+    log.columns = ["geometric_mean", "geometric_low", "geometric_high"]
+    summary = plain.join(log).assign(n=long.groupby(keys)["value"].count()).reset_index()
+    return summary[[*KEYS, "quantity", "n", *plain.columns, *log.columns]]
+
+
+def _mean_and_interval(long, confidence, keys):
+    groups = long.groupby(keys)["value"]
+    mean, n = groups.mean(), groups.count()
     with np.errstate(invalid="ignore"):
-        half_width = (
-            groups.std().to_numpy()
-            / np.sqrt(summary["n"])
-            * stats.t.ppf((1 + confidence) / 2, summary["n"] - 1)
-        )
+        half_width = groups.std() / np.sqrt(n) * stats.t.ppf((1 + confidence) / 2, n - 1)
     half_width = half_width.where(np.isfinite(half_width))
-    summary["ci_low"] = summary["mean"] - half_width
-    summary["ci_high"] = summary["mean"] + half_width
-    return summary[[*KEYS, "quantity", "mean", "ci_low", "ci_high", "n"]]
+    return pd.DataFrame({"mean": mean, "ci_low": mean - half_width, "ci_high": mean + half_width})
 
 
 def main(argv=None):

@@ -30,7 +30,10 @@ def training_table(*, diverged=(), seed=0, runs=None):
         level = random.uniform(0.3, 0.6)
         for step in [*STEPS, len(STEPS)]:
             gone, end = (condition, run) in diverged and step >= 4, step == len(STEPS)
-            accuracy, loss = level + 0.02 * step + random.normal(0, 0.02), 2 * 0.8 ** (step + random.normal(0, 0.3))
+            accuracy, loss = (
+                level + 0.02 * step + random.normal(0, 0.02),
+                2 * 0.8 ** (step + random.normal(0, 0.3)),
+            )
             rows.append(
                 {
                     "condition": condition,
@@ -229,7 +232,9 @@ def test_a_floor_comes_before_the_logarithm():
     table.loc[table["condition"] == "b", "shift"] = 0.0
     table.loc[(table["condition"] == "a") & (table["seed"] == 2), "shift"] = 1e-5
     entry = quantity(floor=1e-3)
-    rows, _, effects = judge({"training": training_table(), "probed": table}, {"x": claim()}, {"shift": entry})
+    rows, _, effects = judge(
+        {"training": training_table(), "probed": table}, {"x": claim()}, {"shift": entry}
+    )
     expected = effects_by_loop(table, claim(), entry)
     assert effects["x", 2] == expected[2] == 0
     assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
@@ -402,7 +407,9 @@ def test_equal_loss_is_the_mean_effect_over_bins_of_the_loss_that_both_runs_visi
     # Both runs visit the same two losses and nothing else, at different steps.
     for condition, high in (("a", [0, 1, 2]), ("b", range(0, 8))):
         of = training["condition"] == condition
-        training.loc[of, "loss"] = training.loc[of, "step"].map(lambda step, high=high: 2.0 if step in high else 1.0)
+        training.loc[of, "loss"] = training.loc[of, "step"].map(
+            lambda step, high=high: 2.0 if step in high else 1.0
+        )
     entry = quantity(sensitivity=["equal_loss"])
     tables = {"training": training, "probed": table}
     _, sensitivity, _ = judge(tables, {"x": claim()}, {"shift": entry})

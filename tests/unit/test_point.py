@@ -97,7 +97,7 @@ def everything(point, state):
             name: value.clone() for name, value in point.run.data.items() if isinstance(value, torch.Tensor)
         },
         "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state(),  # noqa: NPY002
+        "numpy": np.random.get_state(),
         "python": random.getstate(),
         "defaults": (torch.get_default_dtype(), torch.is_grad_enabled()),
     }

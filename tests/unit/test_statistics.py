@@ -29,9 +29,13 @@ def values(numbers):
     return pd.DataFrame(rows)
 
 
+GEOMETRIC = ["geometric_mean", "geometric_low", "geometric_high"]
+
+
 def found(table, confidence=0.95):
     summary = statistics.over_seeds(table, confidence=confidence)
-    assert list(summary) == ["condition", "layer", "step", "quantity", "mean", "ci_low", "ci_high", "n"]
+    keys = ["condition", "layer", "step", "quantity"]
+    assert set(summary) == {*keys, "n", "mean", "ci_low", "ci_high", *GEOMETRIC}
     keys = [(r.condition, r.layer, r.step, r.quantity) for r in summary.itertuples()]
     assert len(keys) == len(set(keys))
     return {
@@ -68,6 +72,34 @@ def test_interval_by_hand():
     # s² = (4 + 1 + 9) / 2 = 7; t of 2 degrees of freedom is 4.302653.
     half = 4.302652729911275 * math.sqrt(7 / 3)
     assert only == pytest.approx((3, 3 - half, 3 + half, 3))
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_geometric_mean_and_interval_are_those_of_the_logarithms(confidence):
+    positive = [math.exp(v) for v in (0.3, -2.0, 5.0, 1.0)]
+    summary = statistics.over_seeds(values({("a", "", 0): {"x": positive}}), confidence=confidence)
+    mean, low, high = summary[GEOMETRIC].iloc[0]
+    logarithms = list(map(math.log, positive))
+    expected = stats.t.interval(
+        confidence, 3, loc=np.mean(logarithms), scale=np.std(logarithms, ddof=1) / math.sqrt(4)
+    )
+    assert mean == pytest.approx(math.prod(positive) ** (1 / 4))
+    assert (low, high) == pytest.approx((math.exp(expected[0]), math.exp(expected[1])))
+
+
+@pytest.mark.parametrize("sample", [[1.0, 0.0, 2.0], [1.0, -1.0, 2.0], [0.0, 0.0]])
+def test_a_value_that_is_not_positive_leaves_no_geometric_mean(sample):
+    summary = statistics.over_seeds(values({("a", "", 0): {"x": sample}, ("a", "", 1): {"x": [1.0, 4.0]}}))
+    at = summary.set_index("step")
+    assert at.loc[0, GEOMETRIC].isna().all()
+    assert at.loc[1, "geometric_mean"] == pytest.approx(2)
+    assert at.loc[0, "mean"] == pytest.approx(math.fsum(sample) / len(sample))
+
+
+def test_a_geometric_mean_with_an_infinite_value_is_infinite_and_has_no_interval():
+    summary = statistics.over_seeds(values({("a", "", 0): {"x": [1.0, INF, 2.0]}}))
+    assert summary["geometric_mean"].tolist() == [INF]
+    assert summary[["geometric_low", "geometric_high"]].isna().all(axis=None)
 
 
 def test_the_default_confidence_is_95_percent():

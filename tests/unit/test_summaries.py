@@ -68,7 +68,7 @@ def test_smoothing_is_a_centred_mean_of_a_twentieth_of_the_run_shorter_at_its_en
 def smoothed(loss):
     """A centred running mean over 5 % of the run, of the values there are."""
     window = max(1, round(len(loss) / 20))
-    before = window // 2 if window % 2 else window // 2
+    before = window // 2
     after = window - 1 - before
     found = []
     for step in range(len(loss)):

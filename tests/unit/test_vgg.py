@@ -32,17 +32,16 @@ def net(norm="batch", seed=0, convolutions=CONVOLUTIONS, hidden=HIDDEN, **shape)
 
 
 def trace(model, inputs):
-    """Return the kinds of the modules without children that a pass goes through, in order, by layer."""
+    """Return what a pass goes through, in order: layer, kind of module, shape of a sample's output."""
     calls = []
-    hooks = [
-        module.register_forward_hook(
-            lambda module, _inputs, output, layer=name.split(".")[0]: calls.append(
-                (layer, type(module).__name__, tuple(output.shape[1:]))
-            )
+
+    def record(layer):
+        return lambda module, _inputs, output: calls.append(
+            (layer, type(module).__name__, tuple(output.shape[1:]))
         )
-        for name, module in model.named_modules()
-        if not list(module.children())
-    ]
+
+    parts = [(name, module) for name, module in model.named_modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(record(name.split(".")[0])) for name, module in parts]
     model(inputs)
     for hook in hooks:
         hook.remove()

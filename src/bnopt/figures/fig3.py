@@ -36,23 +36,24 @@ def draw(over_seeds, first_seed, *, conditions, layers):
 
 def _training(ax, table, shown, task, lr):
     name, quantity, label, factor, scale = TASKS[task]
+    ax.set(title=f"{name}, learning rate {lr:g}", ylabel=label, xlabel="Steps", yscale=scale)
     for condition, settings in shown.items():
         drawing.curve(
             ax, table, condition, quantity, factor=factor,
             label=drawing.label(settings), **drawing.style(settings),
         )  # fmt: skip
-    ax.set(title=f"{name}, learning rate {lr:g}", ylabel=label, xlabel="Steps")
-    panels.set_scale(ax, scale)
+    panels.fit(ax)
 
 
 def _shift(cells, table, shown, layer):
     """Draw ‖G − G′‖₂ and the cosine of one layer; dashed: gradients that do not change."""
     difference, cosine = cells
+    difference.set_yscale("log")
     for condition, settings in shown.items():
         line = drawing.style(settings)
         drawing.curve(difference, table, condition, "difference", layer=layer, **line)
         drawing.curve(cosine, table, condition, "cosine", layer=layer, **line)
-    panels.set_scale(difference, "log")
+    panels.fit(difference)
     difference.tick_params(labelbottom=False)
     difference.set_ylabel("‖G − G′‖₂")
     cosine.axhline(1, color="black", linestyle="--", linewidth=0.6)

@@ -13,16 +13,18 @@ PANELS = {
 def draw(over_seeds, first_seed, *, conditions):
     """Return a panel per task: training accuracy in % of the vgg nets, training loss of the linear ones."""
     del first_seed
-    figure = Figure(figsize=(8, 3.2))
-    axes = figure.subplots(1, 2)
-    for ax, (task, (quantity, factor, title, scale)) in zip(axes, PANELS.items(), strict=True):
+    tasks = [task for task in PANELS if task in {c["task"] for c in conditions.values()}]
+    figure = Figure(figsize=(4 * len(tasks), 3.2))
+    axes = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for ax, task in zip(axes, tasks, strict=True):
+        quantity, factor, title, scale = PANELS[task]
+        ax.set(title=title, xlabel="Steps", yscale=scale)
         for name, condition in conditions.items():
             if condition["task"] == task:
                 drawing.curve(
                     ax, over_seeds["training"], name, quantity, factor=factor,
                     label=drawing.label(condition), **drawing.style(condition),
                 )  # fmt: skip
-        ax.set(title=title, xlabel="Steps")
-        panels.set_scale(ax, scale)
+        panels.fit(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     return figure

@@ -60,7 +60,7 @@ def measure(point, *, layers, units, every, samples):
 
     A unit that does not vary over the batch, or on which the loss does not depend, is dead and has no row.
 
-    Cost: one forward pass through the net, then for each unit 4 forward and backward passes and
+    Cost: one forward pass through the net, then for each unit 4 forward and backward passes and at most
     PRODUCTS + 6 Hessian products, of about two backward passes each, through the layers after it.
     """
     if point.step % every:
@@ -92,14 +92,12 @@ class _Place(NamedTuple):
 
 def _twin(point, samples):
     """Return a copy of the net in float64 with the snapshot's weights, some inputs, and their loss."""
-    run = copy.copy(point.run)
-    run.model = copy.deepcopy(point.run.model)
-    run.model.load_state_dict(dict(zip(point.names, point.parameters, strict=True)) | point.buffers)
-    run.model.double().requires_grad_(False)
-    run.set_noise(point.step)
-    inputs, targets = (tensor[:samples] for tensor in run.batch(point.step))
+    point.run.set_noise(point.step)
+    net = copy.deepcopy(point.run.model).requires_grad_(False).double()
+    net.load_state_dict(dict(zip(point.names, point.parameters, strict=True)) | point.buffers)
+    inputs, targets = (tensor[:samples] for tensor in point.run.batch(point.step))
     targets = targets.double() if targets.is_floating_point() else targets
-    return run.model, inputs.double(), lambda outputs: run.task.loss(outputs, targets)
+    return net, inputs.double(), lambda outputs: point.run.task.loss(outputs, targets)
 
 
 def _place(net, number, inputs):

@@ -1,0 +1,109 @@
+"""The theorems of Section 4 and Appendix C as numbers; the paper has no such figure."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bnopt import drawing
+from bnopt.quantities.theorems import TOLERANCE
+
+RANDOM = "random layers"
+IDENTITIES = ("thm4.1_error", "thm4.2_error", "thm4.4_error", "thmC.1_error", "obs4.3_error", "lem4.5_error")
+# What float64 cannot tell from 0 is drawn here.
+SMALLEST = 1e-17
+# The mean of g is 0 but for rounding where linear layers lead to another BN.
+SMALLEST_SHARE = 1e-6
+OVER_TRAINING = {
+    "thm4.1_mean_share": "Share of ‖g‖² taken\nby its mean (Thm 4.1)",
+    "thm4.1_correlation_share": "Share of ‖g‖² taken\nby ⟨g, ŷ⟩ (Thm 4.1)",
+    "thm4.2_premise": "dᵀHd ≤ gᵀHg\n(premise of Thm 4.2)",
+    "thm4.2_positive_correlation": "⟨g, ŷ⟩ ≥ 0\n(Section 4)",
+    "thm4.2_semidefinite": "H ⪰ 0\n(Section 4)",
+}
+LOSSES = {"convex": ":", "nonconvex": "--", "relu_net": "-.", "bn_net": "-"}
+
+
+def draw(over_seeds, first_seed, *, conditions):
+    """Return distributions over cases (top) and the course over training, a row per task.
+
+    Top: (a) relative errors of all identities at ε = 0; (b) slack of Theorem 4.2's second part without its
+    premise; (c) slack of Theorem 4.4 as printed; (d) random layers: by how much other inputs exceed those
+    that Theorem C.1 takes for the worst. A slack below 0 breaks the inequality. Below: shares of units for
+    which a premise holds, and of ‖g‖² that a term takes away; means over units and seeds, a thin line per
+    layer and a thick one for their mean.
+    """
+    tasks = list(dict.fromkeys(condition["task"] for condition in conditions.values()))
+    lines = {
+        name: drawing.style(condition)
+        | {"label": f"{drawing.label(condition)}, {condition['task']}"}
+        | {"alpha": 1 if condition["task"] == tasks[0] else 0.5}
+        for name, condition in conditions.items()
+    }
+    figure = Figure(figsize=(9, 2.9 + 1.7 * len(tasks)))
+    parts = figure.subfigures(1 + len(tasks), 1, height_ratios=[1.5, *[1] * len(tasks)])
+    axes = parts[0].subplots(1, 4)
+    _distributions(axes, over_seeds["random_layers"], first_seed["theorems"], lines)
+    parts[0].legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    for part, task in zip(parts[1:], tasks, strict=True):
+        chosen = {name: lines[name] for name in conditions if conditions[name]["task"] == task}
+        for ax, (quantity, title) in zip(part.subplots(1, 5), OVER_TRAINING.items(), strict=True):
+            _over_training(ax, over_seeds["theorems"], quantity, chosen)
+            ax.set_title(title, fontsize="small")
+        part.supylabel(task, fontsize="medium")
+        part.supxlabel("Steps", fontsize="medium")
+    return figure
+
+
+def _distributions(axes, random, probes, lines):
+    """Draw the top row: in each panel a cumulative share of cases per place."""
+    errors, bound, printed, excess = axes
+    black = {"color": "black", "label": RANDOM}
+    exact = random[random["eps"] == 0]
+    known = [name for name in IDENTITIES if name in probes]
+    of = {name: probes[probes["condition"] == name] for name in lines}
+
+    _cumulative(errors, np.maximum(exact["error"], SMALLEST), **black)
+    _cumulative(bound, exact["bound_slack"], **black)
+    _cumulative(printed, exact["printed_slack"], **black)
+    for name, line in lines.items():
+        _cumulative(errors, np.maximum(of[name][known].to_numpy().ravel(), SMALLEST), **line)
+        _cumulative(bound, of[name]["thm4.2_bound_slack"], **line)
+        _cumulative(printed, of[name]["thm4.4_printed_slack"], **line)
+    for loss, style in LOSSES.items():
+        of_loss = exact.loc[exact["loss"] == loss, "excess"]
+        _cumulative(excess, of_loss, color="black", linestyle=style, label=loss.replace("_", " "))
+
+    errors.set(title="(a) Identities", xlabel="Relative error", ylabel="Share of cases", xscale="log")
+    errors.set_xlim(SMALLEST, max(10 * TOLERANCE, errors.get_xlim()[1]))
+    errors.axvline(TOLERANCE, color="black", linewidth=0.6, linestyle=":")
+    bound.set(title="(b) Thm 4.2, second part", xlabel="Relative slack", xlim=(-2, 2))
+    printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack", xlim=(-2, 2))
+    excess.set(title="(d) Thm C.1, its worst inputs", xlabel="Relative excess elsewhere", xlim=(0, 2))
+    excess.legend(fontsize="xx-small")
+    for ax in (bound, printed):
+        ax.axvspan(-2, 0, color="black", alpha=0.06, linewidth=0)
+        ax.text(-1.95, 0.97, "broken", va="top", fontsize="x-small")
+
+
+def _cumulative(ax, values, **line):
+    """Draw the share of cases that are at most x, over x; those that are not finite are above every x."""
+    values = np.sort(np.asarray(values, dtype=float))
+    values = values[~np.isnan(values)]
+    shares = np.arange(1, len(values) + 1) / max(1, len(values))
+    finite = np.isfinite(values)
+    ax.step(values[finite], shares[finite], where="post", **line)
+    ax.set_ylim(0, 1.02)
+
+
+def _over_training(ax, table, quantity, lines):
+    """Draw a quantity over steps: a thin line per layer, a thick one for the mean over layers."""
+    rows = table[(table["quantity"] == quantity) & np.isfinite(table["mean"])]
+    for name, line in lines.items():
+        layers = rows[rows["condition"] == name].pivot(index="step", columns="layer", values="mean")
+        layers = layers.clip(lower=SMALLEST_SHARE) if quantity.endswith("_share") else layers
+        plain = {key: line[key] for key in ("color", "linestyle")}
+        ax.plot(layers.index, layers, linewidth=0.5, alpha=0.4, **plain)
+        ax.plot(layers.index, layers.mean(axis="columns"), **plain)
+    if quantity.endswith("_share"):
+        ax.set(yscale="log", ylim=(SMALLEST_SHARE / 2, 2))
+    else:
+        ax.set(yticks=[0, 0.5, 1], ylim=(-0.03, 1.03))

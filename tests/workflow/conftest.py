@@ -1,0 +1,244 @@
+"""The study, shrunk to what a test can afford, run once by the real snakemake, then copied and changed.
+
+Its configuration is config.yaml itself with small sizes and one seed, so that it cannot go out of date.
+It lives in its own folder with its own config.yaml, which replaces the real one and is never merged with it.
+"""
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bnopt import study
+
+ROOT = Path(__file__).parents[2]
+CORES = max(2, os.cpu_count() or 1)
+# What a checkout has besides what people wrote.
+GENERATED = (".git", ".snakemake", "results", "logs", "benchmarks", ".venv", "*.egg-info", ".*_cache")
+SCALE = "tiny"
+
+
+def pytest_collection_modifyitems(config, items):
+    """With several workers (`--dist loadgroup`), keep these tests on one: they share a finished study."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.xdist_group("workflow"))
+
+
+def shrink(config):
+    """Return the study at one tiny scale with one seed: all conditions, probes, figures and claims."""
+    small = copy.deepcopy(config)
+    sizes = small["scales"]["digits"]
+    layers = {name: number for number, name in enumerate(sizes["vgg"]["layers"], start=1)}
+    sizes["vgg"] |= {
+        "net": {"convolutions": [4, 4, "M", 4, "M", *[4] * (len(layers) - 4)], "hidden": [8]},
+        "layers": layers,
+    }
+    sizes["deep_linear"] |= {"batch_size": 50}
+    for task in ("vgg", "deep_linear"):
+        sizes[task] |= {"steps": 12, "test_every": 4, "snapshot_every": 4}
+    sizes["vgg"]["batch_size"] = 32
+    sizes["seeds"] = [0]
+    small["scale"], small["scales"] = SCALE, {SCALE: sizes}
+    return small
+
+
+def prune(config, *, conditions, tables):
+    """Return the study with these conditions and tables alone, and the figures and claims they allow."""
+    small = copy.deepcopy(config)
+    small["conditions"] = {name: config["conditions"][name] for name in conditions}
+    small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
+    small["rate_spread"] = {}
+    small["quantities"] = {n: entry for n, entry in config["quantities"].items() if entry["table"] in tables}
+    for section in ("claims", "alternatives"):
+        small[section] = {
+            name: {key: value for key, value in claim.items() if key != "layers" or value}
+            for name, claim in study.claims(config, section).items()
+            if claim["quantity"] in small["quantities"]
+            and claim["condition_a"] in conditions
+            and (claim["condition_b"] not in config["conditions"] or claim["condition_b"] in conditions)
+        }
+    small["figures"] = {
+        name: figure
+        for name, figure in config["figures"].items()
+        if set(figure["tables"]) <= set(tables)
+        and {condition for shown in figure["tables"].values() for condition in shown} <= set(conditions)
+    }
+    return small
+
+
+@dataclass
+class Study:
+    """A folder with a config.yaml, and the checkout whose Snakefile runs there."""
+
+    folder: Path
+    checkout: Path
+
+    @property
+    def config(self):
+        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
+    @config.setter
+    def config(self, config):
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+
+    @property
+    def results(self):
+        return self.folder / "results" / SCALE
+
+    def snakemake(self, *arguments, profile="profiles/default"):
+        """Run snakemake as a user does; return the finished process, its output as one text."""
+        return subprocess.run(self._command(*arguments, profile=profile), **self._surroundings())
+
+    def run(self, *arguments):
+        """Run snakemake, which must succeed; return what it said."""
+        done = self.snakemake(*arguments)
+        assert done.returncode == 0, done.stdout
+        assert "Traceback" not in done.stdout, done.stdout
+        return done.stdout
+
+    def refused(self, *arguments):
+        """Run snakemake, which must fail without a traceback; return what it said."""
+        done = self.snakemake(*arguments)
+        assert done.returncode != 0, done.stdout
+        assert "Traceback" not in done.stdout, done.stdout
+        return done.stdout
+
+    def start(self, *arguments):
+        """Start snakemake in a process group of its own; return the process."""
+        surroundings = self._surroundings() | {"stdout": subprocess.DEVNULL}
+        del surroundings["check"]
+        return subprocess.Popen(self._command(*arguments), **surroundings, start_new_session=True)
+
+    def _command(self, *arguments, profile="profiles/default"):
+        options = {
+            "--snakefile": self.checkout / "Snakefile",
+            "--directory": self.folder,
+            "--workflow-profile": self.checkout / profile if profile else "none",
+            "--cores": CORES,
+        }
+        words = [str(word) for pair in options.items() for word in pair]
+        return [sys.executable, "-m", "snakemake", *words, *map(str, arguments)]
+
+    def _surroundings(self):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
+            "BNOPT_DEVICE": "cpu",
+            # Lines are not to be broken within what a test looks for.
+            "COLUMNS": "500",
+        }
+        return {
+            "cwd": self.folder,
+            "env": environment,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            "check": False,
+        }
+
+    def planned(self, *arguments):
+        """Return the jobs a call would run, as (rule, wildcards); [] only if there is nothing to be done."""
+        done = self.snakemake("--dry-run", *arguments, profile=None)
+        assert done.returncode == 0, done.stdout
+        jobs = []
+        for block in re.split(r"^(?=(?:local)?rule \w+:$)", done.stdout, flags=re.MULTILINE)[1:]:
+            rule = re.match(r"(?:local)?rule (\w+):", block)[1]
+            wildcards = re.search(r"^    wildcards: (.*)$", block, flags=re.MULTILINE)
+            pairs = (pair.split("=", 1) for pair in wildcards[1].split(", ")) if wildcards else ()
+            jobs.append((rule, dict(pairs)))
+        assert jobs or "Nothing to be done" in done.stdout, done.stdout
+        return jobs
+
+    def tables(self):
+        """Return relative path -> bytes of every table among the results."""
+        return {str(f.relative_to(self.results)): f.read_bytes() for f in sorted(self.results.rglob("*.csv"))}
+
+    def copy_to(self, folder):
+        """Return a copy of this study with all its results, their times and Snakemake's memory of them."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Study(Path(folder), self.checkout)
+
+
+@contextmanager
+def _edited(file, change):
+    """Apply `change` to the text of a file; put back the text and its time afterwards."""
+    before, times = file.read_bytes(), file.stat()
+    after = change(before.decode("utf-8"))
+    assert after != before.decode("utf-8")
+    file.write_text(after, encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A copy of the repository, which tests may change: only what is in it can be used."""
+    folder = tmp_path_factory.mktemp("checkout") / "bnopt"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*GENERATED, "__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def edited():
+    """Function: a file, a function of its text -> a context in which the file is so changed."""
+    return _edited
+
+
+@pytest.fixture(scope="session")
+def new_study(checkout):
+    """Function: a folder, a configuration -> a study that has not been run."""
+
+    def new_study(folder, config, checkout=checkout):
+        folder.mkdir(parents=True, exist_ok=True)
+        study_there = Study(folder, checkout)
+        study_there.config = config
+        return study_there
+
+    return new_study
+
+
+@pytest.fixture(scope="session")
+def tiny_config(config):
+    """The study with tiny sizes and one seed."""
+    return shrink(config)
+
+
+@pytest.fixture(scope="session")
+def pair_config(tiny_config):
+    """Two conditions of the study, with two seeds and one probe: the least that a verdict needs."""
+    small = prune(tiny_config, conditions=["vgg_none", "vgg_batch"], tables=["training", "along_gradient"])
+    small["scales"][SCALE]["seeds"] = [0, 1]
+    return small
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory, new_study, tiny_config):
+    """The whole tiny study, run from nothing: the study and what snakemake said."""
+    new = new_study(tmp_path_factory.mktemp("study"), tiny_config)
+    return new, new.run()
+
+
+@pytest.fixture(scope="session")
+def finished(first_run):
+    """The finished tiny study; not to be changed."""
+    return first_run[0]
+
+
+@pytest.fixture
+def copy_of_finished(finished, tmp_path):
+    """A copy of the finished tiny study, to be changed."""
+    return finished.copy_to(tmp_path / "copy")

@@ -1,0 +1,126 @@
+"""Where a study lies, and what its folders are called, changes neither that it runs nor its numbers."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnopt import study as configuration
+from bnopt.artefacts import read_table
+
+HOSTILE = 'it\'s a "new" study; $(touch pwned) `touch pwned` & ü, 日本 {x} %s #1'
+# A path that make, TeX or a shell would misread is one thing, a brace in the workflow's own folder another.
+HOSTILE_CHECKOUT = 'it\'s a "new" checkout; $(touch pwned) `touch pwned` & ü'
+VERDICTS = "results/tiny/statistics/claims.csv"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, new_study, pair_config):
+    """Two conditions at two seeds, run from nothing in a folder with a hostile name."""
+    study = new_study(tmp_path_factory.mktemp("places") / HOSTILE, pair_config)
+    figures = [f"results/tiny/figures/{name}.png" for name in (*pair_config["figures"], "claims")]
+    study.run(VERDICTS, *figures)
+    return study
+
+
+def test_a_folder_may_have_any_name(pair):
+    assert [file for file in pair.folder.parent.rglob("pwned")] == []
+    for name in (*pair.config["figures"], "claims"):
+        assert (pair.results / "figures" / f"{name}.png").stat().st_size > 3000
+
+
+def test_every_claim_has_a_verdict(pair):
+    verdicts = read_table(pair.results / "statistics" / "claims.csv")
+    assert verdicts["claim"].tolist() == list(configuration.claims(pair.config, "claims"))
+    assert len(verdicts) >= 5
+    assert set(verdicts["verdict"]) <= {"supported", "contradicted", "inconclusive"}
+    assert (verdicts["n"] == 2).all()
+    assert verdicts["p_sign_flip"].between(0.25, 1).all()
+    assert (verdicts["p_holm"] >= verdicts["p_sign_flip"]).all()
+    finite = verdicts[np.isfinite(verdicts["effect"])]
+    assert (finite["ci_low"] <= finite["effect"]).all()
+    assert (finite["effect"] <= finite["ci_high"]).all()
+
+
+def test_a_study_without_alternatives_has_an_empty_table_of_them(pair, tmp_path):
+    assert pair.config["alternatives"] == {}
+    study = pair.copy_to(tmp_path / "copy")
+    study.run("results/tiny/statistics/alternatives.csv")
+    assert len(read_table(study.results / "statistics" / "alternatives.csv")) == 0
+
+
+def test_a_run_is_the_same_to_the_byte_wherever_and_beside_whatever_it_runs(pair, finished):
+    """The same condition, seed and sizes, in another folder, in a study of other conditions and seeds."""
+    here, there = pair.tables(), finished.tables()
+    shared = sorted(here.keys() & {name for name in there if name.startswith(("runs/", "probes/"))})
+    assert len(shared) == 4  # the curves and the tables along the gradient of two runs
+    assert [name for name in shared if here[name] != there[name]] == []
+    snapshots = sorted(f.relative_to(pair.results) for f in pair.results.rglob("seed0/snapshots/*.pt"))
+    assert len(snapshots) == 6
+    for file in snapshots:
+        assert (pair.results / file).read_bytes() == (finished.results / file).read_bytes()
+
+
+def test_a_study_run_twice_gives_the_same_bytes_in_every_table(pair, tmp_path):
+    again = pair.copy_to(tmp_path / "again")
+    shutil.rmtree(again.results / "statistics")
+    shutil.rmtree(again.results / "probes" / "along_gradient" / "vgg_none")
+    shutil.rmtree(again.results / "runs" / "vgg_batch" / "seed1")
+    again.run(VERDICTS)
+    assert len(again.tables()) > 10
+    assert again.tables() == pair.tables()
+
+
+def test_a_finished_study_may_be_moved(finished, tmp_path):
+    moved = finished.copy_to(tmp_path / HOSTILE)
+    assert moved.planned() == []
+
+
+def test_the_reports_are_made_in_a_folder_of_any_name(finished, tmp_path):
+    moved = finished.copy_to(tmp_path / HOSTILE)
+    (moved.results / "report.html").unlink()
+    pdf = moved.results / "report" / "report.pdf"
+    if pdf.exists():
+        pdf.unlink()
+    moved.run()
+    assert (moved.results / "report.html").stat().st_size > 50_000
+    assert pdf.exists() == (finished.results / "report" / "report.pdf").exists()
+    assert list(tmp_path.rglob("pwned")) == []
+
+
+def test_another_checkout_of_the_same_code_trains_and_probes_nothing(finished, tmp_path):
+    moved = finished.copy_to(tmp_path / "study")
+    moved.checkout = tmp_path / HOSTILE_CHECKOUT
+    shutil.copytree(finished.checkout, moved.checkout)
+    kept = {"prepare", "train", "probe", "spread_rates", "summarise", "judge", "judge_alternatives"}
+    assert {rule for rule, _ in moved.planned()} & kept == set()
+
+
+def test_images_and_the_checkout_may_lie_in_folders_of_any_name(tmp_path, new_study, pair_config, checkout):
+    images = tmp_path / HOSTILE / "images"
+    for part in ("train", "test"):
+        for label, name in enumerate(("two words", "it's")):
+            (images / part / name).mkdir(parents=True)
+            for number in range(40):
+                pixels = np.random.default_rng([label, number]).integers(0, 256, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(images / part / name / f"{number}.png")
+    hostile_checkout = tmp_path / HOSTILE_CHECKOUT
+    shutil.copytree(checkout, hostile_checkout)
+    study = new_study(tmp_path / "study", pair_config | {"images": str(images)}, checkout=hostile_checkout)
+    study.run("results/tiny/runs/vgg_batch/seed0/training.csv")
+    curve = read_table(study.results / "runs" / "vgg_batch" / "seed0" / "training.csv")
+    assert set(curve["chance"]) == {0.5}
+    assert np.isfinite(curve["loss"][:-1]).all()
+    assert list(tmp_path.rglob("pwned")) == []
+
+    # Another image is noticed.
+    assert study.planned("results/tiny/data/images.npz") == []
+    Image.new("L", (8, 8), 9).save(images / "train" / "it's" / "more.png")
+    assert [rule for rule, _ in study.planned("results/tiny/data/images.npz")] == ["prepare"]
+
+
+def test_the_configuration_of_a_folder_replaces_that_of_the_checkout(pair, checkout):
+    """It is never merged with it: no condition of the checkout's own config.yaml appears."""
+    assert (checkout / "config.yaml").exists()
+    assert {file.name for file in (pair.results / "runs").iterdir()} == set(pair.config["conditions"])

@@ -1,0 +1,183 @@
+"""The workflow's own form: what the linters say, what every rule has, and how the profile runs it."""
+
+import importlib.util
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RULES = sorted((ROOT / "workflow").glob("*.smk"))
+STAGES = [file for file in RULES if file.stem != "common"]
+
+
+def run_tool(name, *arguments):
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs the package {name}")
+    done = subprocess.run(
+        [sys.executable, "-m", name, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_snakemakes_linter_finds_nothing(tmp_path, new_study, tiny_config):
+    done = new_study(tmp_path / "study", tiny_config).snakemake("--lint")
+    assert done.returncode == 0, done.stdout
+    assert "Congratulations" in done.stdout
+
+
+def test_snakefmt_would_change_nothing():
+    run_tool("snakefmt", "--check", "--config", "pyproject.toml", "Snakefile", *RULES)
+
+
+def test_ruff_finds_nothing():
+    run_tool("ruff", "check", "--no-cache", ".")
+
+
+def test_ruff_would_change_nothing():
+    run_tool("ruff", "format", "--check", "--no-cache", ".")
+
+
+# -- the rules ------------------------------------------------------------------------------------
+
+
+def _rule_blocks():
+    """Yield file and text of every rule."""
+    for file in [ROOT / "Snakefile", *RULES]:
+        text = file.read_text(encoding="utf-8")
+        for block in re.split(r"^(?=(?:rule|checkpoint|use rule) )", text, flags=re.MULTILINE)[1:]:
+            yield pytest.param(file, block, id=re.match(r".*", block)[0].removesuffix(":"))
+
+
+RULE_BLOCKS = list(_rule_blocks())
+
+
+@pytest.mark.parametrize("file", STAGES, ids=lambda file: file.name)
+def test_every_stage_opens_with_what_goes_in_and_what_comes_out(file):
+    head = file.read_text(encoding="utf-8").split('"""')[1]
+    assert re.search(r"^INPUTS ", head, flags=re.MULTILINE)
+    assert re.search(r"^OUTPUTS ", head, flags=re.MULTILINE)
+    assert not file.read_text(encoding="utf-8").split('"""')[0]
+
+
+@pytest.mark.parametrize(("file", "block"), RULE_BLOCKS)
+def test_every_rule_is_plain(file, block):
+    if block.startswith("rule "):
+        assert block.split("\n")[1].strip().startswith('"""'), "a rule says in its first line what it does"
+    for word in ("checkpoint", "lambda", "    run:", "    script:", "    message:", "    notebook:"):
+        assert word not in block
+
+
+@pytest.mark.parametrize(("file", "block"), RULE_BLOCKS)
+def test_every_interpolation_in_a_command_is_quoted(file, block):
+    for command in re.findall(r'shell:\s+r?"""(.*?)"""', block, flags=re.DOTALL):
+        for word in re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", command):
+            # A seed is digits and nothing else.
+            assert word.endswith(":q") or word == "wildcards.seed", word
+
+
+@pytest.mark.parametrize(("file", "block"), RULE_BLOCKS)
+def test_every_command_writes_a_log_and_its_code_and_settings_are_tracked(file, block):
+    if "shell:" not in block:
+        return
+    assert "log:" in block
+    assert ">{log:q} 2>&1" in block
+    if "python -m bnopt." in block:
+        assert re.search(r"^ +code=", block, flags=re.MULTILINE)
+        assert re.search(r"^ +settings=", block, flags=re.MULTILINE)
+
+
+# -- the profile ----------------------------------------------------------------------------------
+
+
+def profile_with(devices, tmp_path):
+    """Return the default profile as a machine with these files in /dev reads it."""
+    import yte
+
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    for name in devices:
+        (folder / name).touch()
+    text = (ROOT / "profiles" / "default" / "config.yaml").read_text(encoding="utf-8")
+    assert '"/dev"' in text
+    return yte.process_yaml(text.replace('"/dev"', repr(str(folder))))
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus"),
+    [
+        (["nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-modeset"], 1),
+        ([f"nvidia{number}" for number in range(12)], 12),
+    ],
+)
+def test_with_gpus_one_job_runs_on_each(tmp_path, devices, gpus):
+    assert profile_with(devices, tmp_path)["resources"] == [f"gpu={gpus}"]
+
+
+@pytest.mark.parametrize("devices", [[], ["null", "nvidiactl", "nvidia-uvm"]])
+def test_without_a_gpu_the_cores_are_the_only_limit(tmp_path, devices):
+    [limit] = profile_with(devices, tmp_path)["resources"]
+    name, number = limit.split("=")
+    assert name == "gpu"
+    assert int(number) > 1000
+
+
+def test_the_profile_uses_all_cores_goes_on_after_an_interruption_and_shows_what_failed(tmp_path):
+    profile = profile_with([], tmp_path)
+    assert profile["cores"] == "all"
+    assert profile["rerun-incomplete"] is True
+    assert profile["show-failed-logs"] is True
+
+
+def test_the_profile_says_how_to_run_and_never_what_to_compute(tmp_path):
+    assert not {"config", "configfile", "configfiles", "set-resources"} & set(profile_with([], tmp_path))
+
+
+@pytest.mark.skipif(
+    any(file.name.removeprefix("nvidia").isdigit() for file in Path("/dev").glob("nvidia*")),
+    reason="with a GPU its number limits the training jobs, not the cores",
+)
+def test_without_a_gpu_training_jobs_run_side_by_side(finished):
+    """Two jobs ran at the same time: each ended when its log was last written, and took what was recorded."""
+    spans = []
+    for condition in finished.config["conditions"]:
+        end = (finished.folder / "logs" / "tiny" / "train" / condition / "seed0.log").stat().st_mtime
+        record = finished.folder / "benchmarks" / "tiny" / "train" / condition / "seed0.tsv"
+        seconds = float(record.read_text().splitlines()[1].split("\t")[0])
+        spans.append((end - seconds, end))
+    spans.sort()
+    overlaps = [a[1] - b[0] for a, b in itertools.pairwise(spans)]
+    assert max(overlaps) > 0.5
+
+
+def test_the_workflow_reads_its_profile_by_itself_beside_the_snakefile(
+    tmp_path, checkout, new_study, pair_config
+):
+    """`snakemake` alone, in the folder of the checkout, uses profiles/default."""
+    folder = tmp_path / "bnopt"
+    shutil.copytree(checkout, folder)
+    study = new_study(folder, pair_config)
+    command = [sys.executable, "-m", "snakemake", "--dry-run"]
+    done = subprocess.run(
+        command, cwd=study.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "profiles/default" in done.stdout
+
+
+def test_environments_pin_their_packages_once():
+    """The conda environment has Python and pip, and takes the rest from requirements.txt."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    packages = environment["dependencies"]
+    assert {"pip": ["-r requirements.txt"]} in packages
+    assert all(re.match(r"(python|pip)\b", name) for name in packages if isinstance(name, str))

@@ -1,0 +1,188 @@
+"""The whole study from nothing: everything is made, every claim has a verdict, a second call does nothing."""
+
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bnopt import study
+from bnopt.artefacts import read_table
+
+SECTIONS = ("claims", "alternatives")
+VERDICTS = {"supported", "contradicted", "inconclusive"}
+COLUMNS = [
+    *("claim", "place", "statement", "quantity", "condition_a", "condition_b", "expected", "margin"),
+    *("effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict"),
+    *("flips_under", "paper_value"),
+]
+NEEDS_LATEX = pytest.mark.skipif(not shutil.which("latexmk"), reason="needs latexmk, of the package latexmk")
+
+
+@pytest.fixture(scope="module")
+def verdicts(finished):
+    return read_table(finished.results / "statistics" / "claims.csv")
+
+
+def test_a_call_without_targets_makes_everything_and_says_where_it_is(first_run):
+    finished, said = first_run
+    assert str(finished.results) in said
+    assert "claims.csv" in said
+    assert "report" in said
+
+
+def test_every_figure_is_there_as_pdf_and_png(finished):
+    figures = {*finished.config["figures"], "claims"}
+    assert {"fig1", "fig2", "fig4", "fig8", "claims"} <= figures
+    folder = finished.results / "figures"
+    assert {file.name for file in folder.iterdir()} == {f"{n}.{f}" for n in figures for f in ("pdf", "png")}
+    for name in figures:
+        pdf = (folder / f"{name}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF-")
+        assert b"%%EOF" in pdf[-32:]
+        with Image.open(io.BytesIO((folder / f"{name}.png").read_bytes())) as image:
+            pixels = np.asarray(image.convert("L"))
+        assert min(pixels.shape) > 150
+        assert len(np.unique(pixels)) > 20, f"{name}.png is blank"
+        assert 0.002 < (pixels < 250).mean() < 0.9
+
+
+def test_every_claim_has_a_row_with_the_promised_columns(finished, verdicts):
+    assert list(verdicts.columns[: len(COLUMNS)]) == COLUMNS
+    claims = study.claims(finished.config, "claims")
+    assert verdicts["claim"].tolist() == list(claims)
+    for key in ("place", "statement", "quantity", "condition_a", "expected"):
+        assert verdicts[key].tolist() == [claim[key] for claim in claims.values()]
+
+
+def test_with_one_seed_no_claim_is_judged_and_the_reason_is_said(verdicts):
+    assert set(verdicts["verdict"]) == {"not run"}
+    assert verdicts["reason"].str.contains("at least 2 seeds").all()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_claim_has_its_sensitivity_and_its_numbers(finished, section):
+    folder = finished.results / "statistics"
+    claims = study.claims(finished.config, section)
+    sensitivity = read_table(folder / f"{section}_sensitivity.csv")
+    for name, claim in claims.items():
+        quantity = finished.config["quantities"][claim["quantity"]]
+        summaries = set(sensitivity.loc[sensitivity["claim"] == name, "summary"])
+        assert {quantity["summary"], *quantity.get("sensitivity", [])} <= summaries
+    numbers = read_table(folder / f"{section}_per_seed.csv")
+    assert set(numbers["claim"]) == set(claims)
+    assert set(numbers["seed"]) == {0}
+
+
+def test_every_run_has_its_curve_under_its_own_name(finished):
+    config = finished.config
+    for condition, entry in config["conditions"].items():
+        sizes = config["scales"]["tiny"][entry["task"]]
+        table = read_table(finished.results / "runs" / condition / "seed0" / "training.csv")
+        assert table["step"].tolist() == list(range(sizes["steps"] + 1))
+        assert set(table["condition"]) == {condition}
+        assert set(table["seed"]) == {0}
+    curve = read_table(finished.results / "runs" / "vgg_batch" / "seed0" / "training.csv")
+    assert np.isfinite(curve["loss"][:-1]).all()
+    assert curve["accuracy"][:-1].between(0, 1).all()
+    assert curve["test_accuracy"].iloc[-1] <= 1
+
+
+def test_runs_that_are_probed_keep_their_snapshots_and_no_others_do(finished):
+    config = finished.config
+    probed = {
+        name for table, names in study.tables(config).items() if table in config["probes"] for name in names
+    }
+    for condition in config["conditions"]:
+        folder = finished.results / "runs" / condition / "seed0" / "snapshots"
+        files = {file.name for file in folder.glob("*.pt")}
+        expected = {f"step{step:06d}.pt" for step in (0, 4, 8)} if condition in probed else set()
+        assert files <= expected
+        assert files == expected or read_table(folder.parent / "training.csv")["diverged"].any()
+
+
+def test_every_probe_has_a_table_for_every_condition_that_is_named(finished):
+    config = finished.config
+    for table, conditions in study.tables(config).items():
+        if table == study.TRAINING:
+            continue
+        folder = finished.results / "probes" / table
+        assert {file.name for file in folder.iterdir()} == set(conditions)
+        for condition in conditions:
+            rows = read_table(folder / condition / "seed0.csv")
+            assert len(rows) > 0
+            assert set(rows["condition"]) == {condition}
+            assert set(rows["seed"]) == {0}
+
+
+def test_the_log_of_a_run_shows_its_loss_and_its_accuracy(finished):
+    log = (finished.folder / "logs" / "tiny" / "train" / "vgg_batch" / "seed0.log").read_text()
+    assert re.search(r"loss=\d", log)
+    assert re.search(r"accuracy=\d", log)
+    assert "12/12" in log
+
+
+def test_every_job_has_a_log(finished):
+    logs = finished.folder / "logs" / "tiny"
+    config = finished.config
+    expected = {f"train/{condition}/seed0.log" for condition in config["conditions"]}
+    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "web.log"}
+    expected |= {f"draw/{figure}.log" for figure in (*config["figures"], "claims")}
+    assert expected <= {str(file.relative_to(logs)) for file in logs.rglob("*.log")}
+
+
+def test_how_long_training_took_is_recorded(finished):
+    for condition in finished.config["conditions"]:
+        file = finished.folder / "benchmarks" / "tiny" / "train" / condition / "seed0.tsv"
+        assert pd.read_csv(file, sep="\t")["s"].item() > 0
+
+
+def test_nothing_half_written_is_left(finished):
+    assert [str(file) for file in finished.results.rglob("*partial*")] == []
+
+
+def test_the_images_are_described(finished):
+    described = json.loads((finished.results / "data" / "images.json").read_text(encoding="utf-8"))
+    assert described["train"] + described["test"] == 1797
+
+
+def test_the_report_is_ready_for_latex_and_complete(finished):
+    folder = finished.results / "report"
+    text = (folder / "report.tex").read_text(encoding="utf-8")
+    assert r"\begin{document}" in text
+    assert r"\end{document}" in text
+    for name in re.findall(r"\\(?:input|includegraphics)(?:\[[^]]*\])?\{(generated/[^}#]*)\}", text):
+        assert [file for file in folder.glob(f"{name}*") if file.stat().st_size > 0], name
+
+
+@NEEDS_LATEX
+def test_the_report_is_compiled_without_a_missing_reference(finished):
+    folder = finished.results / "report"
+    pdf = (folder / "report.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert len(pdf) > 50_000
+    # Only the report is left of LaTeX's work.
+    assert {file.suffix for file in folder.iterdir() if file.is_file()} == {".tex", ".pdf"}
+    log = (finished.folder / "logs" / "tiny" / "compile.log").read_text(errors="replace")
+    assert "undefined" not in log.rsplit("Latexmk: applying rule", 1)[-1].lower()
+
+
+def test_the_html_page_is_self_contained_with_figures_and_verdicts(finished):
+    page = (finished.folder / "results" / "tiny" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64" in page
+    for name in (*finished.config["figures"], "claims"):
+        assert f"{name}.png" in page
+    assert "claims.csv" in page
+    assert not re.search(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?:""", page)
+
+
+def test_a_second_call_does_nothing(finished):
+    before = {file: file.stat().st_mtime_ns for file in finished.results.rglob("*") if file.is_file()}
+    assert "Nothing to be done" in finished.run()
+    assert finished.planned() == []
+    after = {file: file.stat().st_mtime_ns for file in finished.results.rglob("*") if file.is_file()}
+    assert after == before
