@@ -12,6 +12,7 @@ include: "workflow/data.smk"
 include: "workflow/train.smk"
 include: "workflow/probe.smk"
 include: "workflow/statistics.smk"
+include: "workflow/theorems.smk"
 include: "workflow/figure.smk"
 include: "workflow/report.smk"
 

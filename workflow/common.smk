@@ -116,13 +116,23 @@ def statistics_code(wildcards):
     return provenance.code_hash("bnopt.statistics", f"bnopt.quantities.{wildcards.table}")
 
 
+def theorem_tables(wildcards):
+    """Return the tables of the probe `theorems` of every run that needs it."""
+    conditions = study.tables(config).get("theorems", [])
+    seeds = config["scales"][wildcards.scale]["seeds"]
+    return run_files(wildcards.scale, "theorems", conditions, seeds)
+
+
 def figure_statistics(wildcards):
     """Return the statistics a figure draws, in the order of its configuration."""
-    return expand(
-        "results/{scale}/statistics/{table}_over_seeds.csv",
-        scale=wildcards.scale,
-        table=config["figures"][wildcards.figure]["tables"],
-    )
+    return [
+        (
+            f"results/{wildcards.scale}/theorems/random_layers.csv"
+            if table == study.RANDOM_LAYERS
+            else f"results/{wildcards.scale}/statistics/{table}_over_seeds.csv"
+        )
+        for table in config["figures"][wildcards.figure]["tables"]
+    ]
 
 
 def figure_runs(wildcards):
@@ -160,6 +170,7 @@ def study_files(wildcards):
     return [
         *figure_files(wildcards),
         f"results/{wildcards.scale}/statistics/claims.csv",
+        f"results/{wildcards.scale}/statistics/theorems.csv",
         *(f"results/{wildcards.scale}/report/report.{format}" for format in REPORT_FORMATS),
     ]
 

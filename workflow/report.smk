@@ -17,6 +17,7 @@ rule bundle:
         images="results/{scale}/data/images.json",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
         text=TEXT,
+        theorems="results/{scale}/statistics/theorems.csv",
         training="results/{scale}/statistics/training_per_seed.csv",
     output:
         generated=directory("results/{scale}/report/generated"),
@@ -37,6 +38,7 @@ rule bundle:
             --claims {input.claims:q} \
             --sensitivity {input.sensitivity:q} \
             --alternatives {input.alternatives:q} \
+            --theorems {input.theorems:q} \
             --training {input.training:q} \
             --images {input.images:q} \
             --figures {input.figures:q} \

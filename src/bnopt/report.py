@@ -110,6 +110,19 @@ def alternatives_table(alternatives, claims):
     )
 
 
+def theorems_table(theorems):
+    """Return what was found of each statement and where."""
+    shown = theorems.copy()
+    for column in ("median_error", "max_error", "violated", "holds", "median_share"):
+        shown[column] = [number(value) if value == value else "" for value in shown[column]]
+    shown["statement"] = shown["statement"].map(escape)
+    shown["where"] = shown["where"].map(escape)
+    repeated = shown["statement"].duplicated()
+    shown["statement"] = shown["statement"].where(~repeated, "")
+    names = ["Statement", "Where", "$n$", "Median error", "Largest", "Violated", "Holds", "Share"]
+    return shown.set_axis(names, axis="columns")
+
+
 def sizes_table(study):
     """Return the sizes of the scale, a row each."""
     rows = [("images", study["images"]), ("seeds", ", ".join(map(str, study["seeds"])))]
@@ -224,7 +237,7 @@ def as_latex(table, columns):
     return style.to_latex(hrules=True, column_format=columns, environment="longtable")
 
 
-def write(folder, *, claims, sensitivity, alternatives, images, study, benchmarks, figures):
+def write(folder, *, claims, sensitivity, alternatives, theorems, images, study, benchmarks, figures):
     """Write numbers.tex, the tables and the figures into a folder."""
     folder = Path(folder)
     definitions = numbers(claims, study, images)
@@ -236,6 +249,7 @@ def write(folder, *, claims, sensitivity, alternatives, images, study, benchmark
             alternatives_table(alternatives, claims),
             r"@{}L{3cm}L{3.2cm}L{2.6cm}L{1.9cm}L{2.6cm}L{1.9cm}@{}",
         ),
+        "theorems": (theorems_table(theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
         "conditions": (conditions_table(study), r"@{}lllrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
@@ -254,16 +268,16 @@ def write(folder, *, claims, sensitivity, alternatives, images, study, benchmark
 def main(argv=None):
     """Write the LaTeX bundle from the command line: the hand-written text beside what is generated."""
     parser = runtime.parser(__doc__)
-    for table in ("text", "claims", "sensitivity", "alternatives", "training", "images"):
+    for table in ("text", "claims", "sensitivity", "alternatives", "theorems", "training", "images"):
         parser.add_argument(f"--{table}", required=True, help="file to read")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
-    claims, sensitivity, alternatives, training = (
-        artefacts.read_table(path)
-        for path in (options.claims, options.sensitivity, options.alternatives, options.training)
+    claims, sensitivity, alternatives, theorems, training = (
+        artefacts.read_table(getattr(options, name))
+        for name in ("claims", "sensitivity", "alternatives", "theorems", "training")
     )
     texts = ["flips_under", "paper_value", "reason"]
     claims[texts] = claims[texts].fillna("")
@@ -275,6 +289,7 @@ def main(argv=None):
             claims=claims,
             sensitivity=sensitivity,
             alternatives=alternatives,
+            theorems=theorems,
             images=json.loads(Path(options.images).read_text(encoding="utf-8")),
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,

@@ -19,6 +19,7 @@ from bnopt.runtime import StudyError
 SCHEMA = Path(__file__).parents[2] / "workflow" / "config.schema.yaml"
 TRAINING = "training"
 SPREAD = "rate_spread"
+RANDOM_LAYERS = "random_layers"
 CHANCE = "chance"
 
 
@@ -149,7 +150,8 @@ def tables(config):
     needed = {TRAINING: list(config["conditions"])}
     for figure in config["figures"].values():
         for table, conditions in figure["tables"].items():
-            needed.setdefault(table, []).extend(conditions)
+            if table != RANDOM_LAYERS:
+                needed.setdefault(table, []).extend(conditions)
     for claim in [*claims(config, "claims").values(), *claims(config, "alternatives").values()]:
         table = config["quantities"][claim["quantity"]]["table"]
         pair = (claim["condition_a"], claim["condition_b"])
@@ -323,7 +325,7 @@ def _check_figures(config):
         _expect_known(f"figures.{name}", name, plugins.names("figures"))
         for table, conditions in figure["tables"].items():
             place = f"figures.{name}.tables.{table}"
-            _expect_known(place, table, [TRAINING, *config["probes"]])
+            _expect_known(place, table, [TRAINING, RANDOM_LAYERS, *config["probes"]])
             for condition in conditions:
                 _expect_known(place, condition, config["conditions"])
             for task, layers in figure.get("layers", {}).items():
@@ -333,7 +335,7 @@ def _check_figures(config):
 
 def _check_table(config, place, table, conditions, entry):
     """Check that a table can be measured for the conditions, with the layers the entry names."""
-    if table == TRAINING:
+    if table in (TRAINING, RANDOM_LAYERS):
         return
     if table == SPREAD:
         for condition in conditions:

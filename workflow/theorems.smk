@@ -1,0 +1,60 @@
+"""The theorems on random layers, and one table of what was found of them there and on trained nets.
+
+INPUTS    results/{scale}/probes/theorems/{condition}/seed{seed}.csv
+OUTPUTS   results/{scale}/theorems/random_layers.csv        every theorem on random layers
+          results/{scale}/statistics/theorems.csv           errors, slacks, premises: a row per statement
+"""
+
+
+rule random_layers:
+    """Evaluate the theorems on random layers."""
+    output:
+        table="results/{scale}/theorems/random_layers.csv",
+    log:
+        "logs/{scale}/random_layers.log",
+    benchmark:
+        "benchmarks/{scale}/random_layers.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=provenance.code_hash("bnopt.random_layers"),
+        settings=study.as_json(config["random_layers"], ordered=False),
+    shell:
+        r"""
+        python -m bnopt.random_layers \
+            --settings {params.settings:q} \
+            --table {output.table:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule summarise_theorems:
+    """Summarise errors, slacks and premises of all theorems."""
+    input:
+        probes=theorem_tables,
+        random="results/{scale}/theorems/random_layers.csv",
+    output:
+        table=report(
+            "results/{scale}/statistics/theorems.csv",
+            caption="report/theorems.rst",
+            category="Theorems",
+            labels={"what": "Errors, slacks and premises"},
+        ),
+    log:
+        "logs/{scale}/summarise_theorems.log",
+    benchmark:
+        "benchmarks/{scale}/summarise_theorems.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        code=provenance.code_hash("bnopt.theorem_table"),
+        settings="{}",
+    shell:
+        r"""
+        python -m bnopt.theorem_table \
+            --settings {params.settings:q} \
+            --random {input.random:q} \
+            --probes {input.probes:q} \
+            --table {output.table:q} \
+            >{log:q} 2>&1
+        """
