@@ -21,7 +21,7 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 shell.prefix("".join(["export PYTHONPATH=", shlex.quote(SOURCE), '"${{PYTHONPATH:+:$PYTHONPATH}}"; ']))
 
-from bnopt import provenance, study
+from bnopt import plugins, provenance, study
 from bnopt.runtime import StudyError
 
 try:
@@ -113,7 +113,8 @@ def statistics_settings(wildcards):
 
 
 def statistics_code(wildcards):
-    return provenance.code_hash("bnopt.statistics", f"bnopt.quantities.{wildcards.table}")
+    own = [wildcards.table] if wildcards.table in plugins.names("quantities") else []
+    return provenance.code_hash("bnopt.statistics", *(f"bnopt.quantities.{name}" for name in own))
 
 
 def theorem_tables(wildcards):

@@ -26,8 +26,8 @@ def random_layers(*, draws, seed):
                                                 automatic differentiation in the weights gives for
                                                 random inputs with XXᵀ = λ²I
     excess, output_excess                       thmC.1: by how much the largest form over ‖X‖ ≤ λ exceeds
-                                                that at XXᵀ = λ²I, relative to the larger, for the net
-                                                without BN (of H, along g) and with it (of A, along d)
+                                                that at XXᵀ = λ²I, for the net without BN (of H, along
+                                                g) and with it (of A, along d); see `largest_form`
     invariance_error                            lem4.5: the change of the loss with BN from W* to kW*
     """
     return pd.DataFrame([row for draw in tqdm(range(draws)) for row in _draw(seed, draw)])

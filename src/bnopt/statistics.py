@@ -10,8 +10,13 @@ KEYS = ["condition", "layer", "step"]
 
 
 def per_seed(tables, *, table):
-    """Return the quantities of `table` for every run and step: `condition, seed, layer, step`, values."""
-    values = plugins.load("quantities", table).per_step(pd.concat(tables, ignore_index=True))
+    """Return the quantities of `table` for every run and step: `condition, seed, layer, step`, values.
+
+    A table that already has one row per run, layer and step needs no file in quantities/.
+    """
+    values = pd.concat(tables, ignore_index=True)
+    if table in plugins.names("quantities"):
+        values = plugins.load("quantities", table).per_step(values)
     if "layer" not in values:
         values.insert(2, "layer", "")
     keys = ["condition", "seed", "layer", "step"]

@@ -62,8 +62,9 @@ def summarise(random, probes):
     random: the table of `random_layers`; probes: tables of the probe `theorems`.
     statement, where, n       n counts cases: draws; or units, layers, steps and seeds, which are not
                               independent of each other
-    median_error, max_error   the relative error of an identity; by how much an inequality is broken,
-                              relative to its larger side, or a maximum exceeds what is taken for it
+    median_error, max_error   the relative error of an identity; by how much an inequality is broken or
+                              a maximum exceeds what is taken for it, relative to both together (to the
+                              maximum alone for Theorem 4.4 as printed); see `theory.compare`
     violated                  share of cases in which that is more than TOLERANCE
     holds                     share of cases in which a premise holds
     median_share              of ‖g‖², what a term takes away

@@ -12,7 +12,7 @@ over a batch of m values (in convolutions: samples and positions),
     d, A         gradient and Hessian in y of L̂ = rest(γ ŷ(y) + β), the loss with BN
 
 At ε = 0 most theorems are identities. A theorem's function returns plain floats: both sides (`left`,
-`right`), their relative difference (`error`; signed, right minus left: `slack`), and its terms. With
+`right`), how far they are apart (`error`, `slack`; see `compare`), and its terms. With
 P = I − 11ᵀ/m − ŷŷᵀ/m, which at ε = 0 projects onto the complement of 1 and ŷ, everything rests on
 
     ∂ŷ/∂y = P / √(σ² + ε)      hence      d = γ P g / √(σ² + ε),
@@ -98,10 +98,18 @@ def evaluate(y, rest, *, gamma, beta, eps=0.0):
 
 
 def compare(left, right):
-    """Return both sides, slack = (right − left) / max(|left|, |right|), and error = |slack|; 0 for 0 = 0."""
-    size = max(abs(left), abs(right))
-    slack = (right - left) / size if size else 0.0
-    return {"left": left, "right": right, "slack": slack, "error": abs(slack)}
+    """Return both sides and how far they are apart; 0 for 0 = 0.
+
+    error: |right − left| / max(|left|, |right|), for equalities; slack, for inequalities:
+    (right − left) / (|left| + |right|), from −1 to 1, and ±1 where the signs differ.
+    """
+    difference, largest = right - left, max(abs(left), abs(right))
+    return {
+        "left": left,
+        "right": right,
+        "error": abs(difference) / largest if largest else 0.0,
+        "slack": difference / (abs(left) + abs(right)) if largest else 0.0,
+    }
 
 
 # -- the theorems ---------------------------------------------------------------------------------
@@ -175,7 +183,7 @@ def theorem_4_4(unit, bound):
     largest left singular vectors contain the gradient does for one of them), so this is Theorem 4.1
     times λ². Printed (v3) is, for an upper bound, (γ²/σ²) (g_j − m mean(g)² − λ² ⟨g, ŷ⟩²): it lacks
     λ² on one term and 1/m on the other, and is violated where printed_slack < 0.
-    printed: its value; printed_slack: (printed − ĝ_j) / max(|printed|, ĝ_j).
+    printed: its value; printed_slack: (printed − ĝ_j) / ĝ_j, below −1 where this bound is negative.
     """
     g, m = unit.gradient, len(unit.gradient)
     gain = unit.gamma**2 / unit.variance
@@ -184,8 +192,9 @@ def theorem_4_4(unit, bound):
     plain = bound**2 * (g @ g).item()
     normalised = bound**2 * (unit.output_gradient @ unit.output_gradient).item()
     right = gain * (plain - bound**2 * mean_term - bound**2 / m * correlation_term)
-    printed = compare(normalised, gain * (plain - mean_term - bound**2 * correlation_term))
-    return compare(normalised, right) | {"printed": printed["right"], "printed_slack": printed["slack"]}
+    printed = gain * (plain - mean_term - bound**2 * correlation_term)
+    slack = (printed - normalised) / normalised if normalised else math.nan
+    return compare(normalised, right) | {"printed": printed, "printed_slack": slack}
 
 
 def theorem_c_1(unit, bound):
@@ -218,7 +227,8 @@ def largest_form(hessian, direction, bound):
     d is an eigenvector whose eigenvalue is at least half the largest.
 
     For H = diag(100, 0), d = (1, 1), λ = 1: 100 at XXᵀ = I, 25 (1 + √2)² = 145.7 at the maximum.
-    at_identity, largest: the two; excess: largest / at_identity − 1 relative to the larger of the two.
+    at_identity, largest: the two; excess: the slack between them, 0 where they agree, 1 where the form
+    is not positive at XXᵀ = λ²I.
     """
     values, vectors = torch.linalg.eigh(hessian)
     centre = bound**2 * (vectors.T @ direction) / 2

@@ -270,3 +270,19 @@ def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
         assert drawn[compare][name] == pytest.approx(list(expected))
         other = "log_ratio" if compare == "difference" else "difference"
         assert name not in drawn[other]
+
+
+def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_path):
+    names = ["flipped", "unbounded", "decided"]
+    figure = plugins.load("figures", "claims").draw({"claims": claims_table(names, tmp_path)}, {})
+    ax = figure.axes[1]
+    left, right = ax.get_xlim()
+    reach = {}
+    for line in ax.lines:
+        x, y = np.atleast_1d(line.get_xdata()), np.atleast_1d(line.get_ydata())
+        if len(set(y)) == 1:
+            reach.setdefault(int(y[0]), []).extend(map(float, x))
+    assert np.isfinite([value for values in reach.values() for value in values]).all()
+    assert left < min(reach[2])  # rows are counted from below
+    assert min(reach[1]) <= left < right <= max(reach[1])
+    assert 0 < max(reach[0]) <= left

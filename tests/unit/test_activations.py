@@ -171,6 +171,10 @@ def test_units_are_drawn_at_random_among_all():
     assert counts.max() < 120 + 5 * 8.5
 
 
+def test_layers_of_equal_width_have_different_units():
+    assert len({tuple(activations._units(0, layer, 40, 5).tolist()) for layer in LAYERS}) == len(LAYERS)
+
+
 def test_a_layer_with_fewer_units_than_wanted_has_all_of_them(prepared, sizes, run_of):
     point, _ = point_and_state(prepared, sizes, run_of, "none", 0)
     rows = activations.measure(point, layers={"#2": 1}, units=100, bins=BINS)

@@ -11,7 +11,7 @@ import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.nn import functional
 
-from bnopt import plugins, random_layers, snapshots, statistics
+from bnopt import plugins, random_layers, snapshots, statistics, theory
 from bnopt.point import Point
 from bnopt.probes import activations, theorems
 from bnopt.quantities import theorems as quantities
@@ -158,12 +158,12 @@ def expected(slow):
         "input_norm": bound,
         "thm4.1_mean_share": g.sum().item() ** 2 / m / size,
         "thm4.1_correlation_share": correlation**2 / m / size,
-        "thm4.2_bound_slack": (second - curvature) / max(abs(second), abs(curvature)),
+        "thm4.2_bound_slack": (second - curvature) / (abs(second) + abs(curvature)),
         "thm4.2_premise": float(dHd <= gHg),
         "thm4.2_projected_premise": float(dHd <= gain * gHg),
         "thm4.2_positive_correlation": float(correlation >= 0),
         "thm4.2_positive_form": float(gHg >= -1e-12 * size),
-        "thm4.4_printed_slack": (printed - worst) / max(abs(printed), worst),
+        "thm4.4_printed_slack": printed / worst - 1,
         "thm4.2_min_eigenvalue": lowest,
         "thm4.2_max_eigenvalue": highest,
         "thm4.2_semidefinite": float(lowest >= -1e-10 * highest),
@@ -193,14 +193,15 @@ def test_at_the_eps_in_use_4_1_is_slack_and_4_2_bends_as_full_matrices_say(measu
     correlation, gain = (g @ (slow.y - slow.y.mean())).item() / math.sqrt(variance), slow.gamma.item() ** 2
     bound = gain / variance * ((g @ g).item() - g.sum().item() ** 2 / m - correlation**2 / m)
     size = (d @ d).item()
-    assert row["thm4.1_slack_eps"] == pytest.approx((bound - size) / bound, rel=1e-4, abs=1e-13)
+    assert row["thm4.1_slack_eps"] == pytest.approx((bound - size) / (bound + size), rel=1e-4, abs=1e-13)
     assert row["thm4.1_slack_eps"] > -1e-14
     first = gain / variance * (d @ slow.H @ d).item()
     first -= slow.gamma.item() / (m * variance) * correlation * size
     curvature = (d @ slow.A @ d).item()
-    slack = (first - curvature) / max(abs(first), abs(curvature))
+    slack = (first - curvature) / (abs(first) + abs(curvature))
     assert row["thm4.2_slack_eps"] == pytest.approx(slack, rel=1e-3, abs=1e-11)
-    assert row["thm4.2_error_eps"] == abs(row["thm4.2_slack_eps"])
+    error = abs(first - curvature) / max(abs(first), abs(curvature))
+    assert row["thm4.2_error_eps"] == pytest.approx(error, rel=1e-3, abs=1e-11)
     shrunk = 1 - slow.sigma.item() / math.sqrt(variance)
     spread = (slow.y - slow.y.mean()).norm() / slow.y.norm()
     assert row["obs4.3_error_at_sigma_eps"] == pytest.approx(shrunk * spread.item(), rel=1e-4)
@@ -243,6 +244,19 @@ def test_a_plain_piecewise_linear_net_has_a_semidefinite_hessian_and_its_own_gra
     torch.testing.assert_close(slow.g, gradient, rtol=1e-9, atol=1e-14)
     share = gradient.sum().item() ** 2 / len(gradient) / gradient.square().sum().item()
     assert row["thm4.1_mean_share"] == pytest.approx(share, rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["none", "noise", "linf"])
+def test_a_layer_without_bn_is_given_one_that_changes_no_value_whatever_eps(point_of, monkeypatch, norm):
+    given = []
+    evaluate = theory.evaluate
+    monkeypatch.setattr(
+        theory, "evaluate", lambda y, rest, **norm: given.append((y, norm)) or evaluate(y, rest, **norm)
+    )
+    theorems.measure(point_of(norm, STEP), **SETTINGS | {"units": 1})
+    assert {of.get("eps", 0.0) for _, of in given} == {0.0, 1e-5}
+    for y, of in given:
+        torch.testing.assert_close(theory.batch_norm(y, **of), y, rtol=1e-12, atol=1e-13)
 
 
 def test_at_the_start_bn_makes_hessians_indefinite_somewhere(point_of):
@@ -363,12 +377,12 @@ def test_a_unit_costs_four_gradients_and_its_hessian_products(point_of, monkeypa
 
 
 def test_per_step_is_the_mean_over_units(measured):
-    _, _, rows = measured("vgg", "none")
+    _, _, rows = measured("deep_linear", "batch")  # of three units a layer
     table = pd.DataFrame(rows).assign(condition="c", seed=1, step=STEP)
     found = quantities.per_step(table)
     assert list(found.columns[:4]) == ["condition", "seed", "layer", "step"]
     assert "unit" not in found
-    for layer in ("#2", "#3", "#13"):
+    for layer in ("#1", "#3"):
         (line,) = found[found["layer"] == layer].to_dict("records")
         of_layer = [row for row in rows if row["layer"] == layer]
         for name in ("values", "thm4.1_mean_share", "thm4.2_premise", "thm4.2_error_eps"):

@@ -128,6 +128,12 @@ def test_a_linear_rest_has_no_curvature():
     assert abs(unit.output_form) > 1e-6
 
 
+def test_sides_are_compared_with_the_larger_of_them_or_with_both():
+    assert theory.compare(4.0, 3.0) == {"left": 4, "right": 3, "error": 0.25, "slack": -1 / 7}
+    assert theory.compare(-1.0, 3.0) == {"left": -1, "right": 3, "error": 4 / 3, "slack": 1}
+    assert theory.compare(0.0, 0.0) == {"left": 0, "right": 0, "error": 0, "slack": 0}
+
+
 # -- Theorem 4.1 ----------------------------------------------------------------------------------
 
 
@@ -187,6 +193,8 @@ def test_theorem_4_2_is_an_identity_and_its_bound_holds_exactly_where_its_premis
     assert found["right"] == pytest.approx(first, rel=1e-8)
     assert found["bound"] == pytest.approx(second, rel=1e-8)
     assert found["error"] < TIGHT
+    slack = (second - found["left"]) / (abs(second) + abs(found["left"]))
+    assert found["bound_slack"] == pytest.approx(slack, rel=1e-6)
     assert found["premise"] == (dHd <= gHg) == (found["bound_slack"] >= 0)
     assert found["projected_premise"] == (dHd / gain <= gHg)
     assert found["positive_correlation"] == (correlation >= 0)
@@ -264,8 +272,7 @@ def test_theorem_4_4_speaks_of_the_maxima_that_a_search_over_inputs_finds(rest, 
     assert found["error"] < TIGHT
     printed = gain * (plain - 4 * mean**2 - bound**2 * correlation**2)
     assert found["printed"] == pytest.approx(printed, rel=1e-5, abs=1e-6 * gain * plain)
-    size = max(abs(printed), normalised)
-    assert found["printed_slack"] == pytest.approx((printed - normalised) / size, abs=1e-5)
+    assert found["printed_slack"] == pytest.approx(printed / normalised - 1, rel=1e-4, abs=1e-5)
 
 
 def test_theorem_4_4_as_printed_is_violated_by_its_missing_factors():
@@ -346,7 +353,7 @@ def test_the_largest_form_is_what_a_search_over_inputs_finds(kind, seed, bound):
     found = theory.largest_form(torch.tensor(matrix), torch.tensor(d), bound)
     assert found["largest"] == pytest.approx(searched, rel=1e-5, abs=1e-6)
     assert found["at_identity"] == pytest.approx(bound**4 * d @ matrix @ d)
-    size = max(abs(found["largest"]), abs(found["at_identity"]))
+    size = found["largest"] + abs(found["at_identity"])
     assert found["excess"] == pytest.approx((found["largest"] - found["at_identity"]) / size)
     assert found["excess"] > 0.01
 

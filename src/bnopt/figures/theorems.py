@@ -27,7 +27,8 @@ def draw(over_seeds, first_seed, *, conditions):
 
     Top: (a) relative errors of all identities at ε = 0; (b) slack of Theorem 4.2's second part without its
     premise; (c) slack of Theorem 4.4 as printed; (d) random layers: by how much other inputs exceed those
-    that Theorem C.1 takes for the worst. A slack below 0 breaks the inequality. Below: shares of units for
+    that Theorem C.1 takes for the worst. A slack below 0 breaks the inequality; in (c), below −1 (dotted)
+    what is printed as a bound of a squared norm is negative. Below: shares of units for
     which a premise holds, and of ‖g‖² that a term takes away; means over units and seeds, a thin line per
     layer and a thick one for their mean.
     """
@@ -75,13 +76,16 @@ def _distributions(axes, random, probes, lines):
     errors.set(title="(a) Identities", xlabel="Relative error", ylabel="Share of cases", xscale="log")
     errors.set_xlim(SMALLEST, max(10 * TOLERANCE, errors.get_xlim()[1]))
     errors.axvline(TOLERANCE, color="black", linewidth=0.6, linestyle=":")
-    bound.set(title="(b) Thm 4.2, second part", xlabel="Relative slack", xlim=(-2, 2))
-    printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack", xlim=(-2, 2))
-    excess.set(title="(d) Thm C.1, its worst inputs", xlabel="Relative excess elsewhere", xlim=(0, 2))
+    bound.set(title="(b) Thm 4.2, second part", xlabel="Relative slack", xlim=(-1, 1))
+    printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack")
+    printed.set_xscale("symlog", linthresh=1)
+    printed.set_xlim(min(-10, printed.get_xlim()[0]), max(1, printed.get_xlim()[1]))
+    excess.set(title="(d) Thm C.1, its worst inputs", xlabel="Relative excess elsewhere", xlim=(0, 1))
     excess.legend(fontsize="xx-small")
     for ax in (bound, printed):
-        ax.axvspan(-2, 0, color="black", alpha=0.06, linewidth=0)
-        ax.text(-1.95, 0.97, "broken", va="top", fontsize="x-small")
+        ax.axvspan(ax.get_xlim()[0], 0, color="black", alpha=0.06, linewidth=0)
+        ax.text(0.02, 0.97, "broken", va="top", fontsize="x-small", transform=ax.transAxes)
+    printed.axvline(-1, color="black", linewidth=0.6, linestyle=":")
 
 
 def _cumulative(ax, values, **line):
