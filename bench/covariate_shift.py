@@ -31,9 +31,9 @@ def literal(point, layers):
         value_and_gradient(point.loss, mixed)
 
 
-def seconds(call):
+def seconds(call, *arguments, **keywords):
     start = time.perf_counter()
-    call()
+    call(*arguments, **keywords)
     return time.perf_counter() - start
 
 
@@ -54,9 +54,9 @@ def main():
         layers = {f"#{number}": number for number in range(1, depth + 1)}
         times = [
             (
-                seconds(lambda: value_and_gradient(point.loss, point.parameters)),
-                seconds(lambda: covariate_shift.measure(point, layers=layers)),
-                seconds(lambda: literal(point, layers.values())),
+                seconds(value_and_gradient, point.loss, point.parameters),
+                seconds(covariate_shift.measure, point, layers=layers),
+                seconds(literal, point, layers.values()),
             )
             for _ in range(ROUNDS)
         ]

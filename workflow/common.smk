@@ -21,11 +21,11 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 shell.prefix("".join(["export PYTHONPATH=", shlex.quote(SOURCE), '"${{PYTHONPATH:+:$PYTHONPATH}}"; ']))
 
-from bnopt import plugins, provenance, study
+from bnopt import checks, plugins, provenance, study
 from bnopt.runtime import StudyError
 
 try:
-    study.check(config)
+    checks.check(config)
 except StudyError as error:
     sys.exit(f"error: {error}")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from bnopt import artefacts, runtime, summaries, verdicts
+from bnopt.runtime import StudyError
 
 # What others read, in this order; then what helps to read it.
 COLUMNS = [
@@ -114,6 +115,8 @@ def _by_step(rows, column):
     A name ending in * stands for all columns that begin so. Steps without a value are dropped.
     """
     columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
+    if not columns:
+        raise StudyError(f"config.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
     return rows.groupby("step")[columns].mean().dropna()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnopt import artefacts, runtime
-from bnopt.quantities.theorems import TOLERANCE
+from bnopt.verdicts import TOLERANCE
 
 RANDOM = "random layers"
 COLUMNS = ["statement", "where", "n", "median_error", "max_error", "violated", "holds", "median_share"]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bnopt import artefacts, claims, drawing, plugins, probe, statistics, study
+from bnopt.random_layers import random_layers
 from bnopt.train import train
 
 STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
@@ -48,6 +49,12 @@ def measured_tables(small_config, needed, prepared, tmp_path_factory):
         table.insert(0, "condition", condition)
         table.insert(1, "seed", seed)
     return found
+
+
+@pytest.fixture(scope="module")
+def small_tables():
+    """The tables figures are given that are not of runs."""
+    return {study.RANDOM_LAYERS: random_layers(draws=8, seed=0)}
 
 
 # -- what can go wrong in a study -------------------------------------------------------------------
@@ -118,21 +125,23 @@ def through_a_file(table, folder):
 
 
 @pytest.fixture(scope="module", params=STUDIES, ids=lambda change: change.__name__)
-def statistics_of(request, needed, measured_tables, tmp_path_factory):
+def statistics_of(request, needed, measured_tables, small_tables, tmp_path_factory):
     """Function: figure's tables -> (over seeds, of the first seed), as they are read from files."""
     folder = tmp_path_factory.mktemp("tables")
     tables = request.param(measured_tables)
     over_seeds = {}
-    for name in needed:
-        runs = [table for key, table in tables.items() if key[0] == name]
-        over_seeds[name] = through_a_file(
-            statistics.over_seeds(statistics.per_seed(runs, table=name)), folder
-        )
+    for name, conditions in needed.items():
+        if conditions:
+            runs = [table for key, table in tables.items() if key[0] == name]
+            table = statistics.over_seeds(statistics.per_seed(runs, table=name))
+        else:  # a table that stands beside the runs
+            table = small_tables[name]
+        over_seeds[name] = through_a_file(table, folder)
 
     def statistics_of(shown):
         return (
             {name: over_seeds[name] for name in shown},
-            {name: pd.concat([tables[name, c, SEEDS[0]] for c in of]) for name, of in shown.items()},
+            {name: pd.concat([tables[name, c, SEEDS[0]] for c in of]) for name, of in shown.items() if of},
         )
 
     return statistics_of

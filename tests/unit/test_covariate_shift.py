@@ -66,7 +66,10 @@ def test_every_layer_agrees_with_the_literal_definition(point_of, norm, task):
     for row in rows[1:]:
         expected = literal(point, int(row["layer"][1:]))
         for name, value in expected.items():
-            assert row[name] == pytest.approx(value, rel=tolerance, abs=1e-6 * abs(value)), (row["layer"], name)
+            assert row[name] == pytest.approx(value, rel=tolerance, abs=1e-6 * abs(value)), (
+                row["layer"],
+                name,
+            )
 
 
 @pytest.mark.parametrize(("norm", "task"), CASES)

@@ -5,7 +5,6 @@ import math
 
 import pandas as pd
 import pytest
-import torch
 
 from bnopt import rate_spread
 from bnopt.probes import along_gradient, other_definitions

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bnopt import plugins, study
+from bnopt import checks, plugins, study
 from bnopt.runtime import StudyError
 
 GONE = object()
@@ -43,7 +43,7 @@ def changed(config):
 
 def refusal(config):
     with pytest.raises(StudyError) as caught:
-        study.check(config)
+        checks.check(config)
     return str(caught.value)
 
 
@@ -63,17 +63,17 @@ def layer_of(config, task="vgg"):
 
 
 def test_the_study_is_in_order(config):
-    study.check(config)
+    checks.check(config)
 
 
 def test_the_study_is_in_order_at_every_scale(changed, config):
     for scale in config["scales"]:
-        study.check(changed(("scale", scale)))
+        checks.check(changed(("scale", scale)))
 
 
 def test_checking_leaves_the_configuration_as_it_was(config):
     before = copy.deepcopy(config)
-    study.check(config)
+    checks.check(config)
     settings_of_all_jobs(config)
     assert config == before
 
@@ -96,7 +96,7 @@ def properties(schema, place=""):
 
 @pytest.fixture(scope="module")
 def schema():
-    return yaml.safe_load(study.SCHEMA.read_text(encoding="utf-8"))
+    return yaml.safe_load(checks.SCHEMA.read_text(encoding="utf-8"))
 
 
 def test_every_key_of_the_schema_is_described(schema):
@@ -257,7 +257,6 @@ REFUSED = [
     ("quantities > mean_shift > summary", "average", ["one of mean", "median", '"average"']),
     ("quantities > mean_shift > sensitivity", ["mode"], ["one of mean", "median", '"mode"']),
     ("quantities > mean_shift > compare", "ratio", ["one of difference", "log_ratio", '"ratio"']),
-    ("quantities > mean_shift > column", "mean_shit", ["mean_shit"]),
     ("claims > bn_trains_faster > expected", "more", ["one of greater", "not_less", '"more"']),
     ("claims > bn_trains_faster > quantity", "speed", ["one of training_accuracy", "found speed"]),
     ("claims > bn_trains_faster > condition_a", "vgg_bach", ["one of vgg_none", "found vgg_bach"]),
@@ -326,7 +325,7 @@ def test_a_layer_beyond_the_net_is_refused_at_every_scale(changed, config):
     for name, scale in config["scales"].items():
         net = scale["vgg"]["net"]
         logits = sum(size != "M" for size in net["convolutions"]) + len(net["hidden"]) + 1
-        study.check(changed((f"scales > {name} > vgg > layers > #13", logits - 1)))
+        checks.check(changed((f"scales > {name} > vgg > layers > #13", logits - 1)))
         message = refusal(changed((f"scales > {name} > vgg > layers > #13", logits)))
         assert f"scales.{name}.vgg.layers.#13" in message
         assert f"1 to {logits - 1}; found {logits}" in message
@@ -397,17 +396,17 @@ def test_a_configuration_that_is_no_map_is_refused():
 
 
 def test_numbers_may_be_written_whole(changed):
-    study.check(changed(("conditions > vgg_none > lr", 1), ("claims > bn_trains_faster > margin", 0)))
+    checks.check(changed(("conditions > vgg_none > lr", 1), ("claims > bn_trains_faster > margin", 0)))
 
 
 def test_only_the_images_of_the_scale_that_runs_have_to_exist(changed):
-    study.check(changed(("scales > paper > images", "no/such/folder")))
+    checks.check(changed(("scales > paper > images", "no/such/folder")))
     refusal(changed(("scales > paper > images", "no/such/folder"), ("scale", "paper")))
 
 
 def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path):
     config = changed(("scales > digits > images", "no/such/folder"), ("images", str(tmp_path)))
-    study.check(config)
+    checks.check(config)
     assert study.images_settings(config, "digits") == {"images": str(tmp_path)}
 
 
@@ -415,7 +414,7 @@ def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path
     (tmp_path / "my images").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     config = changed(("images", "~/my images"))
-    study.check(config)
+    checks.check(config)
     assert study.images_settings(config, "digits") == {"images": str(tmp_path / "my images")}
 
 

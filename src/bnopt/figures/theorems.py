@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bnopt import drawing
-from bnopt.quantities.theorems import TOLERANCE
+from bnopt.verdicts import TOLERANCE
 
 RANDOM = "random layers"
 IDENTITIES = ("thm4.1_error", "thm4.2_error", "thm4.4_error", "thmC.1_error", "obs4.3_error", "lem4.5_error")

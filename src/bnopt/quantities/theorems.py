@@ -1,8 +1,6 @@
 """What is said of the theorems on trained nets, per layer and step."""
 
 KEYS = ["condition", "seed", "layer", "step"]
-# The largest relative error of an identity in float64.
-TOLERANCE = 1e-9
 
 
 def per_step(table):
