@@ -57,7 +57,7 @@ def small_config(config):
     """The study with the sizes of its digits scale shrunk to what a test can afford."""
     small = copy.deepcopy(config)
     scale = small["scales"][SCALE]
-    few_steps = {"steps": 9, "test_every": 4, "snapshot_every": 4}
+    few_steps = {"steps": 8, "test_every": 3, "snapshot_every": 4}
     scale["seeds"] = [0, 1]
     scale["vgg"] |= few_steps | {
         "net": {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]},
@@ -72,7 +72,7 @@ def small_config(config):
     }
     for of_task in small["probes"].values():
         for settings in of_task.values():
-            fewer = {"units": 3, "bins": 8, "directions": 1, "every": 1, "samples": 8}
+            fewer = {"units": 3, "bins": 8, "directions": 1, "every": 4, "samples": 8}
             settings |= {key: value for key, value in fewer.items() if key in settings}
             if "step_sizes" in settings:
                 settings["step_sizes"] = sorted({settings["step_sizes"][0], 1, settings["step_sizes"][-1]})

@@ -1,5 +1,6 @@
 """Reads and writes the files between the stages: whole or not at all."""
 
+import io
 import os
 import shutil
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from bnopt.runtime import StudyError
+
+# Columns that hold names, whatever these look like.
+NAMES = ("condition", "layer", "place", "claim")
 
 
 @contextmanager
@@ -28,6 +32,7 @@ def atomic_folder(path):
     """Yield an empty folder beside `path` to fill; rename it to `path` once the block has succeeded."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -50,15 +55,20 @@ def write_text(text, path):
 
 
 def read_table(path):
-    """Read a CSV table; raise StudyError if it cannot be parsed.
+    """Read a CSV table; raise StudyError if it is damaged.
 
-    The text columns keep empty fields as empty text, so that a missing layer is "" and not NaN.
+    An empty field is a missing number; in the text column `layer` it stays empty text.
     """
     try:
-        table = pd.read_csv(path, dtype={"layer": str}, float_precision="round_trip")
+        content = Path(path).read_bytes()
+        if not content.endswith(b"\n"):
+            raise ValueError("its last row is cut off")
+        table = pd.read_csv(
+            io.BytesIO(content), dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""]
+        )
     except (ValueError, UnicodeDecodeError) as error:
         raise StudyError(
-            f"{path}: expected a table (CSV), found something else ({error}); "
+            f"{path}: expected a table (CSV), found something else ({' '.join(str(error).split())}); "
             f"delete the file and call snakemake again to make it anew"
         ) from error
     if "layer" in table:

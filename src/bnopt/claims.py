@@ -43,7 +43,7 @@ def judge(tables, *, claims, quantities):
                 _assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
                 | {"summary": "finite_only"}
             )
-        flips = [o["summary"] for o in others if o["verdict"] != primary["verdict"]]
+        flips = [o["summary"] for o in others if o["verdict"] not in (primary["verdict"], "not run")]
         rows.append(
             {
                 "claim": name,
@@ -91,19 +91,22 @@ def _pairs(tables, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
     alone = b == CHANCE or not isinstance(b, str)
     pairs = []
-    for seed in sorted({seed for condition, seed in by_run if condition == a}):
+    for seed in sorted({seed for condition, seed in curves if condition == a}):
         runs = [(a, seed)] if alone else [(a, seed), (b, seed)]
-        if not all(run in by_run for run in runs):
+        diverged = [run in curves and bool(curves[run]["diverged"].any()) for run in runs]
+        # Of a run that diverged at once there may be nothing to probe.
+        if not all(run in by_run or lost for run, lost in zip(runs, diverged, strict=True)):
             continue
-        values = [_by_step(by_run[run], quantity["column"]) for run in runs]
+        rows = [by_run.get(run, table.iloc[:0]) for run in runs]
+        values = [_by_step(found, quantity["column"]) for found in rows]
         if alone:
-            values.append(_reference(by_run[runs[0]], b, values[0]))
+            values.append(_reference(rows[0], b, values[0]))
         pairs.append(
             {
                 "seed": seed,
                 "values": values,
                 "curves": [curves[run].set_index("step") for run in runs],
-                "diverged": [bool(curves[run]["diverged"].any()) for run in runs],
+                "diverged": diverged,
             }
         )
     return pairs

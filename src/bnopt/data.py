@@ -1,6 +1,7 @@
 """Stage 1: prepare the images of a scale once, as one compact file."""
 
 import json
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def cifar10(cache):
 
     try:
         train, test = (CIFAR10(cache, train=train, download=True) for train in (True, False))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise StudyError(
             f"CIFAR-10: expected to download it, or to find it whole in {cache}, found: {error}. "
             "Check the network and delete a damaged archive, or put cifar-10-python.tar.gz "
@@ -119,12 +120,12 @@ def _read_image(file):
 
     try:
         with Image.open(file) as image:
-            if image.mode not in ("L", "RGB"):
-                image = image.convert("RGB")
-            pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"values of more than 8 bits, mode {image.mode}")
+            pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise StudyError(
-            f"{file}: expected an image, found a file that cannot be read as one ({error}); "
+            f"{file}: expected an image of 8 bits a channel, found what cannot be read as one ({error}); "
             "repair or remove it"
         ) from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

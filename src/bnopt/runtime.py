@@ -24,7 +24,7 @@ def run(main):
     except StudyError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise
         sys.exit(
             f"error: {error.filename or 'an output file'}: could not be written "

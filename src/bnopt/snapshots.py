@@ -1,6 +1,6 @@
 """The snapshots of a run: the weights and buffers θ_t before the update of step t, a file per step."""
 
-import pickle
+import io
 from pathlib import Path
 
 import torch
@@ -10,7 +10,10 @@ from bnopt.runtime import StudyError
 
 def write(state, folder, step):
     """Write a state dict as the snapshot of `step`."""
-    torch.save(state, _file(folder, step))
+    # Through memory: written by torch itself, a full disk would be an error of another kind.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    _file(folder, step).write_bytes(buffer.getbuffer())
 
 
 def remove(folder, step):
@@ -26,13 +29,14 @@ def steps(folder):
 def read(folder, step, device):
     """Read the state dict of `step`; raise StudyError if the file is damaged. Runs no code from the file."""
     file = _file(folder, step)
-    try:
-        return torch.load(file, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise StudyError(
-            f"{file}: expected the weights of a run, found a damaged file; "
-            f"delete the folder {folder} and call snakemake again to train the run anew"
-        ) from error
+    with open(file, "rb") as opened:
+        try:
+            return torch.load(opened, map_location=device, weights_only=True)
+        except Exception as error:  # whatever the reader of a zip file makes of damaged bytes
+            raise StudyError(
+                f"{file}: expected the weights of a run, found a damaged file; "
+                f"delete the folder {folder} and call snakemake again to train the run anew"
+            ) from error
 
 
 def _file(folder, step):

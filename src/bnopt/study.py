@@ -65,12 +65,17 @@ def train_settings(config, scale, condition):
 
 
 def probe_settings(config, scale, condition, probe):
-    """Return the settings of a probing job; layers named as in the paper become those of the net."""
+    """Return the settings of a probing job.
+
+    Layers named as in the paper become those of the net, and `every`, in snapshots, becomes steps.
+    """
     task = config["conditions"][condition]["task"]
     settings = dict(config["probes"][probe][task])
     if "layers" in settings:
         numbers = scale_of(config, scale)[task]["layers"]
         settings["layers"] = {name: numbers[name] for name in settings["layers"]}
+    if "every" in settings:
+        settings["every"] *= scale_of(config, scale)[task]["snapshot_every"]
     return net_settings(config, scale, condition) | {"probe": probe, "settings": settings}
 
 

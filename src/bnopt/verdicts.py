@@ -11,6 +11,7 @@ SIDES = {
     "not_less": (+1, -1),
     "not_greater": (-1, +1),
 }
+EXPECTATIONS = (*SIDES, "equivalent")
 # The largest relative error of what is an identity, in float64.
 TOLERANCE = 1e-9
 

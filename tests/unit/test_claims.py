@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from bnopt import claims
+from bnopt.runtime import StudyError
 
 INF, NAN = math.inf, math.nan
 STEPS = range(0, 12)
@@ -549,3 +550,9 @@ def test_of_several_diverged_pairs_each_counts_on_its_side():
     assert effects["x", 1] == -INF
     assert effects["x", 2] == 0
     assert math.isfinite(effects["x", 10])
+
+
+def test_a_column_that_the_table_lacks_is_named():
+    tables = {"training": training_table(), "probed": probe_table()}
+    with pytest.raises(StudyError, match=r"expected a column of .*shift.*; found no_such_column"):
+        judge(tables, {"it": claim()}, {"shift": quantity(column="no_such_column")})

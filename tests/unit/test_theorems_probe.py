@@ -11,7 +11,7 @@ import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.nn import functional
 
-from bnopt import plugins, random_layers, snapshots, statistics, theory
+from bnopt import plugins, random_layers, snapshots, statistics, theory, verdicts
 from bnopt.point import Point
 from bnopt.probes import activations, theorems
 from bnopt.quantities import theorems as quantities
@@ -416,7 +416,7 @@ def test_the_figure_is_drawn_from_probes_of_both_tasks_and_random_layers(drawn_f
     assert len(figure.axes) == 4 + 2 * 5
     # All identities of all cases lie left of the tolerance, and every curve reaches all cases.
     for line in figure.axes[0].get_lines()[: 1 + len(BOTH)]:
-        assert line.get_xdata().max() < quantities.TOLERANCE
+        assert line.get_xdata().max() < verdicts.TOLERANCE
         assert line.get_ydata()[-1] == 1
     figure.savefig(tmp_path / "figure.png")
 

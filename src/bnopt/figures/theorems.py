@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 
 from bnopt import drawing
 from bnopt.verdicts import TOLERANCE
@@ -79,6 +80,7 @@ def _distributions(axes, random, probes, lines):
     bound.set(title="(b) Thm 4.2, second part", xlabel="Relative slack", xlim=(-1, 1))
     printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack")
     printed.set_xscale("symlog", linthresh=1)
+    printed.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
     printed.set_xlim(min(-10, printed.get_xlim()[0]), max(1, printed.get_xlim()[1]))
     excess.set(title="(d) Thm C.1, its worst inputs", xlabel="Relative excess elsewhere", xlim=(0, 1))
     excess.legend(fontsize="xx-small")

@@ -40,8 +40,9 @@ def measure(point, *, layers, units, every, samples):
     """Return a row per layer and unit at every `every`-th step, else nothing.
 
     layers: name -> number of the layer, counted from 1; units: how many per layer, the same as in the
-    probe `activations`; samples: how many of batch t, its first ones, are the batch of this probe: for
-    the theorems any batch will do, and costs grow with it.
+    probe `activations`; samples: how many of batch t, its first ones, are the batch of this probe. Costs
+    grow with them. The theorems hold for any batch, but what they subtract does not stay the same: the
+    shares of Theorem 4.1 are about 1/m each where g has nothing to do with 1 and ŷ.
 
     All in float64 and in training mode. y are the outputs of one unit of a layer, m = samples × positions
     of them; the loss is a function of what the rest of the net sees of that unit, all other units held

@@ -11,8 +11,10 @@ def per_step(table):
     """
     values = table[COLUMNS].copy()
     tested = values["step"].isin(values.loc[values["test_accuracy"].notna(), "step"])
-    tested |= values["step"] == values["step"].max()
+    # The last row of a run is for its test accuracy alone.
+    last = values["step"] == values.groupby(["condition", "seed"])["step"].transform("max")
+    tested |= last
     diverged = values["diverged"] == 1
-    values["accuracy"] = values["accuracy"].mask(diverged, values["chance"])
+    values["accuracy"] = values["accuracy"].mask(diverged & ~last, values["chance"])
     values["test_accuracy"] = values["test_accuracy"].mask(diverged & tested, values["chance"])
     return values

@@ -105,6 +105,7 @@ def accuracy(outputs, labels):
 @torch.no_grad()
 def test(model, data, *, batch_size=1000):
     """Return the accuracy on the test images in evaluation mode, as a tensor; the mode is restored."""
+    training = model.training
     model.eval()
     correct = sum(
         (model(_standardise(pixels, data)).argmax(1) == labels).sum()
@@ -112,5 +113,5 @@ def test(model, data, *, batch_size=1000):
             data["test_images"].split(batch_size), data["test_labels"].split(batch_size), strict=True
         )
     )
-    model.train()
+    model.train(training)
     return correct / len(data["test_labels"])
