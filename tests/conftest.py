@@ -72,7 +72,7 @@ def small_config(config):
     }
     for of_task in small["probes"].values():
         for settings in of_task.values():
-            fewer = {"units": 3, "bins": 8, "directions": 1, "every": 4, "samples": 8}
+            fewer = {"units": 3, "bins": 8, "directions": 1, "every": 1, "samples": 8}
             settings |= {key: value for key, value in fewer.items() if key in settings}
             if "step_sizes" in settings:
                 settings["step_sizes"] = sorted({settings["step_sizes"][0], 1, settings["step_sizes"][-1]})

@@ -47,6 +47,7 @@ def shrink(config):
     for task in ("vgg", "deep_linear"):
         sizes[task] |= {"steps": 12, "test_every": 4, "snapshot_every": 4}
     sizes["vgg"]["batch_size"] = 32
+    small["random_layers"]["draws"] = 3
     sizes["seeds"] = [0]
     small["scale"], small["scales"] = SCALE, {SCALE: sizes}
     return small

