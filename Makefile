@@ -16,7 +16,7 @@ reproduce: .venv/installed
 	@echo "Results: results/$(SCALE)/report.html in a browser, results/$(SCALE)/report/ for the report."
 
 test: .venv/installed
-	@pytest
+	@pytest -n 2 --dist loadgroup
 
 lint: .venv/installed
 	ruff check .

@@ -146,7 +146,7 @@ def _effect(pair, quantity, summary):
     """Return the effect at one seed: of the column of a quantity, the largest where it has several."""
     a, b = pair["values"]
     if quantity["until_accuracy"] and summary != WHOLE_RUN:
-        a, b = (values[values.index <= _converged(pair, quantity)] for values in (a, b))
+        a, b = (values[values.index < _converged(pair, quantity)] for values in (a, b))
     summary = "mean" if summary == WHOLE_RUN else summary
     return max(_effect_of_column(pair, a[c], b[c], quantity, summary) for c in a)
 

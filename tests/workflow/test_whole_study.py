@@ -66,12 +66,12 @@ def test_with_one_seed_no_claim_is_judged_and_the_reason_is_said(verdicts):
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_claim_has_its_sensitivity_and_its_numbers(finished, section):
-    folder = finished.results / "statistics"
-    claims = study.claims(finished.config, section)
+    folder, config = finished.results / "statistics", finished.config
+    claims = study.claims(config, section)
     sensitivity = read_table(folder / f"{section}_sensitivity.csv")
     found = sensitivity.groupby("claim")["summary"].agg(set).to_dict()
     for name, claim in claims.items():
-        quantity = finished.config["quantities"][claim["quantity"]]
+        quantity = config["quantities"][claim["quantity"]]
         assert {quantity["summary"], *quantity.get("sensitivity", [])} <= found[name]
     numbers = read_table(folder / f"{section}_per_seed.csv")
     assert set(numbers["claim"]) == set(claims)
