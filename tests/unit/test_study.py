@@ -503,6 +503,15 @@ def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
     assert study.report_settings(new, "digits") != study.report_settings(config, "digits")
 
 
+def test_the_report_is_told_the_sizes_of_the_scale_it_is_about(config):
+    for scale, sizes in config["scales"].items():
+        told = study.report_settings(config, scale)
+        tasks = {condition["task"] for condition in config["conditions"].values()}
+        assert told["tasks"] == {task: sizes[task] for task in tasks}
+        assert (told["scale"], told["images"], told["seeds"]) == (scale, sizes["images"], sizes["seeds"])
+        assert list(told["captions"]) == list(config["figures"])
+
+
 def test_a_probes_settings_are_seen_by_its_own_jobs(config, changed):
     found = difference(config, changed(("probes > activations > vgg > bins", 41)))
     conditions = study.tables(config)["activations"]
