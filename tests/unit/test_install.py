@@ -1,0 +1,79 @@
+"""Setting up says in a sentence what is in the way, and what to do."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def install():
+    spec = importlib.util.spec_from_file_location("install", ROOT / "tools" / "install.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def refusal(call, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        call(*arguments)
+    assert str(stopped.value).startswith("error: ")
+    return str(stopped.value)
+
+
+def test_an_old_python_is_refused_with_the_version_needed_and_what_to_type(install):
+    message = refusal(install.check_python, (3, 10))
+    assert "Python 3.11 or later is needed, this is Python 3.10" in message
+    assert "make PYTHON=" in message
+    install.check_python((3, 11))
+
+
+def test_the_version_needed_is_that_of_the_package(install):
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'requires-python = ">={".".join(map(str, install.LEAST_PYTHON))}"' in text
+
+
+def test_a_full_disk_is_refused_before_anything_is_installed(install):
+    assert "10 GiB of free disk are needed" in refusal(install.check_disk, 3 * 2**30)
+    install.check_disk(11 * 2**30)
+
+
+def test_without_a_package_index_pip_s_failure_says_what_to_do(install, tmp_path, monkeypatch):
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "ENVIRONMENT", tmp_path / ".venv")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    venv.create(tmp_path / ".venv", with_pip=True)
+    (tmp_path / "requirements.txt").write_text("no-such-package-anywhere==1.0\n", encoding="utf-8")
+    message = refusal(install.install)
+    assert "network" in message
+    assert "call make again" in message
+    assert "no-such-package-anywhere" in message
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make, of the package make")
+def test_make_stops_with_the_sentence(tmp_path):
+    """With a Python that calls itself 3.9, `make reproduce` ends in the sentence and installs nothing."""
+    for name in ("Makefile", "requirements.txt", "config.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    old = tmp_path / "python-old"
+    old.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c "
+        "'import runpy, sys; sys.version_info = (3, 9, 2); "
+        'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")\' "$@"\n',
+        encoding="utf-8",
+    )
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", "reproduce", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "error: Python 3.11 or later is needed, this is Python 3.9" in done.stderr
+    assert not (tmp_path / ".venv").exists()
