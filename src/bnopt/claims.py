@@ -120,7 +120,8 @@ def _by_step(rows, column):
     columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
     if not columns:
         raise StudyError(f"config.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
-    return rows.groupby("step")[columns].mean().dropna()
+    # A table of several tasks has columns that a run of one of them leaves empty.
+    return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
 
 
 def _reference(rows, reference, like):
@@ -148,7 +149,11 @@ def _effect(pair, quantity, summary):
     if quantity["until_accuracy"] and summary != WHOLE_RUN:
         a, b = (values[values.index < _converged(pair, quantity)] for values in (a, b))
     summary = "mean" if summary == WHOLE_RUN else summary
-    return max(_effect_of_column(pair, a[c], b[c], quantity, summary) for c in a)
+    # Only a run that diverged at once lacks columns that the other has.
+    columns = a.columns.union(b.columns)
+    a, b = (values.reindex(columns=columns) for values in (a, b))
+    effects = [_effect_of_column(pair, a[c], b[c], quantity, summary) for c in columns]
+    return np.max(effects) if effects else np.nan
 
 
 def _effect_of_column(pair, a, b, quantity, summary):

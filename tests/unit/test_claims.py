@@ -275,6 +275,17 @@ def test_of_several_columns_the_largest_effect_counts():
     assert {columns[0][s] > columns[1][s] for s in SEEDS} == {True, False}
 
 
+def test_columns_that_only_another_task_has_do_not_count():
+    table = probe_table()
+    table["at_1"], table["at_2"] = table["shift"], np.nan
+    tables = {"training": training_table(), "probed": table}
+    rows, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(column="at_*")})
+    assert rows["x"]["verdict"] != "not run"
+    assert {s: e for (_, s), e in effects.items()} == pytest.approx(
+        effects_by_loop(table, claim(), quantity(column="at_1"))
+    )
+
+
 def test_only_steps_before_either_run_has_passed_an_accuracy_count_and_the_whole_run_beside_it():
     training, table = training_table(), probe_table()
     passed = {("a", 0): 7, ("b", 1): 4, ("a", 2): 10, ("b", 2): 7}  # condition, seed -> step

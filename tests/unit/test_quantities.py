@@ -319,3 +319,23 @@ def test_the_given_table_is_left_alone():
         before = table.copy(deep=True)
         module.per_step(table)
         pd.testing.assert_frame_equal(table, before)
+
+
+def test_the_first_place_is_that_of_each_task():
+    """A table holds conditions of two tasks, whose places have other names."""
+    shared = {"seed": 0, "layer": "#1", "step": 0, "unit": 0, "low": 0.0, "high": 1.0}
+    moments = {"mean": 1.0, "mean_next": 1.5, "mean_same_batch": 1.0, "variance_next": 4.0}
+    moments |= {"variance_same_batch": 4.0}
+    rows = [
+        shared | moments | {"condition": condition, "place": place, "variance": variance}
+        for condition, place, variance in [
+            ("a", "before_relu", 4.0), ("a", "after_relu", 9.0),
+            ("b", "layer_output", 16.0), ("b", "norm_output", 25.0),
+        ]
+    ]  # fmt: skip
+    values = activations.per_step(pd.DataFrame(rows)).set_index("condition")
+    assert values["sigma"].to_dict() == {"a": 2.0, "b": 4.0}
+    assert values["mean_shift"].to_dict() == {"a": 0.25, "b": 0.125}
+    assert values.loc["a", "sigma_after_relu"] == 3.0
+    assert values.loc["b", "sigma_norm_output"] == 5.0
+    assert np.isnan(values.loc["b", "sigma_after_relu"])

@@ -19,10 +19,10 @@ def per_step(table):
     The suffix _same_batch: Δ is the change to batch t at θ_{t+1}. Any further place gives the same
     quantities with its name as suffix. A unit that does not vary over the batch has no shift.
     """
-    places = [
-        _at_place(rows, "" if number == 0 else f"_{place}")
-        for number, (place, rows) in enumerate(table.groupby("place", sort=False))
-    ]
+    # Which place is the first depends on the task, and so on the condition.
+    first = table["place"] == table.groupby("condition")["place"].transform("first")
+    suffixes = ("_" + table["place"]).where(~first, "")
+    places = [_at_place(rows, suffix) for suffix, rows in table.groupby(suffixes, sort=False)]
     return pd.concat(places, axis="columns").reset_index()
 
 
