@@ -154,6 +154,12 @@ def report_settings(wildcards):
     return study.as_json(study.report_settings(config, wildcards.scale), ordered=True)
 
 
+def activations_table(wildcards):
+    """Return the activations per seed, if the study measures them."""
+    measured = "activations" in study.tables(config)
+    return f"results/{wildcards.scale}/statistics/activations_per_seed.csv" if measured else []
+
+
 def config_overrides(wildcards):
     """Return what a nested call of Snakemake must be told of this one's --config."""
     chosen = {"scale": wildcards.scale} | {key: config[key] for key in ["images"] if key in config}

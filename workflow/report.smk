@@ -11,6 +11,7 @@ OUTPUTS   results/{scale}/report/report.tex and generated/, ready for LaTeX
 rule bundle:
     """Gather text, numbers, tables and figures, ready for LaTeX."""
     input:
+        activations=activations_table,
         alternatives="results/{scale}/statistics/alternatives.csv",
         claims="results/{scale}/statistics/claims.csv",
         figures=figure_files,
@@ -39,6 +40,7 @@ rule bundle:
             --sensitivity {input.sensitivity:q} \
             --alternatives {input.alternatives:q} \
             --theorems {input.theorems:q} \
+            --activations {input.activations:q} \
             --training {input.training:q} \
             --images {input.images:q} \
             --figures {input.figures:q} \

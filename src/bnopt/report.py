@@ -44,6 +44,16 @@ def numbers(claims, study, images):
     return found
 
 
+def sigma_numbers(activations):
+    """Return the median and the extremes of σ of the plain deep linear network's units, steps and seeds."""
+    rows = activations[activations["condition"] == "deep_linear_none"]
+    return {
+        "sigma.median": number(rows["sigma"].median()),
+        "sigma.min": number(rows["sigma_min"].min()),
+        "sigma.max": number(rows["sigma_max"].max()),
+    }
+
+
 def verdict_table(claims):
     """Return the table of all verdicts: claim, place, effect with its interval, verdict."""
     return pd.DataFrame(
@@ -237,10 +247,14 @@ def as_latex(table, columns):
     return style.to_latex(hrules=True, column_format=columns, environment="longtable")
 
 
-def write(folder, *, claims, sensitivity, alternatives, theorems, images, study, benchmarks, figures):
+def write(
+    folder, *, claims, sensitivity, alternatives, theorems, activations, images, study, benchmarks, figures
+):
     """Write numbers.tex, the tables and the figures into a folder."""
     folder = Path(folder)
     definitions = numbers(claims, study, images)
+    if activations is not None:
+        definitions |= sigma_numbers(activations)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     tables = {
         "verdicts": (verdict_table(claims), r"@{}L{6cm}L{2.6cm}L{4.6cm}l@{}"),
@@ -270,15 +284,15 @@ def main(argv=None):
     parser = runtime.parser(__doc__)
     for table in ("text", "claims", "sensitivity", "alternatives", "theorems", "training", "images"):
         parser.add_argument(f"--{table}", required=True, help="file to read")
+    parser.add_argument("--activations", nargs="?", help="file to read, if the study has any")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
-    claims, sensitivity, alternatives, theorems, training = (
-        artefacts.read_table(getattr(options, name))
-        for name in ("claims", "sensitivity", "alternatives", "theorems", "training")
-    )
+    names = ("claims", "sensitivity", "alternatives", "theorems", "training")
+    tables = {name: artefacts.read_table(getattr(options, name)) for name in names}
+    claims, training = tables["claims"], tables.pop("training")
     texts = ["flips_under", "paper_value", "reason"]
     claims[texts] = claims[texts].fillna("")
     runs = training.groupby(["condition", "seed"])["diverged"].max()
@@ -286,10 +300,8 @@ def main(argv=None):
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
-            claims=claims,
-            sensitivity=sensitivity,
-            alternatives=alternatives,
-            theorems=theorems,
+            **tables,
+            activations=artefacts.read_table(options.activations) if options.activations else None,
             images=json.loads(Path(options.images).read_text(encoding="utf-8")),
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,
