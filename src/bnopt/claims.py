@@ -75,10 +75,14 @@ def judge(tables, *, claims, quantities):
             {"claim": name, "seed": pair["seed"], "effect": effect}
             for pair, effect in zip(pairs, primary["effects"], strict=True)
         ]
-    verdict_rows = pd.DataFrame(rows)
+    verdict_rows = pd.DataFrame(rows, columns=COLUMNS)
     verdict_rows["p_holm"] = verdict_rows.groupby("family")["p_sign_flip"].transform(_holm)
     columns = ["claim", "summary", "effect", "ci_low", "ci_high", "n", "verdict", "reason"]
-    return verdict_rows[COLUMNS], pd.DataFrame(sensitivity)[columns], pd.DataFrame(numbers)
+    return (
+        verdict_rows,
+        pd.DataFrame(sensitivity, columns=columns),
+        pd.DataFrame(numbers, columns=["claim", "seed", "effect"]),
+    )
 
 
 def _pairs(tables, claim, quantity):

@@ -24,7 +24,7 @@ def test_the_page_shows_its_categories_in_a_browser(finished, tmp_path):
         check=True,
     )
     # Scripts draw these: the source has neither the menu's entries nor the graph of rules as elements.
-    for word in ("Claims", "Figures", "Theorems"):
+    for word in ("Workflow", "Statistics", "Theorems"):
         assert f">{word}<" in done.stdout
         assert f">{word}<" not in page.read_text(encoding="utf-8")
     assert "<svg" in done.stdout[done.stdout.index("<body") :]
