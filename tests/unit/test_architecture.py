@@ -228,7 +228,7 @@ def test_no_file_names_a_folder_of_one_machine():
 def test_no_file_names_a_package_registry_or_a_mirror():
     """A lock file that names one ties everybody to where it was written."""
     hosts = [
-        *("pypi.org", "pythonhosted.org", "anaconda.org", "anaconda.com", "npmjs.org", "ghcr.io"),
+        *(f"{name}." for name in ("pypi", "pythonhosted", "anaconda", "npmjs", "ghcr")),
         *("artifactory", "nexus.", "devpi", "index-url", "find-links", "trusted-host", "localhost:"),
     ]
     pattern = (
