@@ -4,6 +4,7 @@ A job carries two params, functions of its wildcards alone: `settings`, its slic
 as one JSON text, and `code`, a fingerprint of the code it runs. Snakemake reruns it when either changes.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -21,8 +22,11 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 shell.prefix("".join(["export PYTHONPATH=", shlex.quote(SOURCE), '"${{PYTHONPATH:+:$PYTHONPATH}}"; ']))
 
-from bnopt import checks, plugins, provenance, study
+from bnopt import checks, fingerprints, plugins, provenance, study
 from bnopt.runtime import StudyError
+
+# Noted with each result; in the environment, and no param: a commit alone reruns nothing.
+os.environ["BNOPT_COMMIT"] = provenance.commit()
 
 try:
     checks.check(config)
@@ -64,12 +68,12 @@ def figure_settings(wildcards):
 
 
 def train_code(wildcards):
-    return provenance.code_hash("bnopt.train", *run_modules(wildcards))
+    return fingerprints.code_hash("bnopt.train", *run_modules(wildcards))
 
 
 def probe_code(wildcards):
     probe = f"bnopt.probes.{wildcards.probe}"
-    return provenance.code_hash("bnopt.probe", probe, *run_modules(wildcards))
+    return fingerprints.code_hash("bnopt.probe", probe, *run_modules(wildcards))
 
 
 def task_data(wildcards):
@@ -114,7 +118,7 @@ def statistics_settings(wildcards):
 
 def statistics_code(wildcards):
     own = [wildcards.table] if wildcards.table in plugins.names("quantities") else []
-    return provenance.code_hash("bnopt.statistics", *(f"bnopt.quantities.{name}" for name in own))
+    return fingerprints.code_hash("bnopt.statistics", *(f"bnopt.quantities.{name}" for name in own))
 
 
 def theorem_tables(wildcards):
@@ -147,7 +151,7 @@ def figure_runs(wildcards):
 
 
 def figure_code(wildcards):
-    return provenance.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
+    return fingerprints.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
 
 
 def report_settings(wildcards):

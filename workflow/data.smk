@@ -17,13 +17,14 @@ rule prepare:
     conda:
         "../environment.yml"
     params:
-        code=provenance.code_hash("bnopt.data"),
+        code=fingerprints.code_hash("bnopt.data"),
         settings=images_settings,
         content=images_content,
     shell:
         r"""
         python -m bnopt.data \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --cache resources/cifar10 \
             --images {output.images:q} \
             --summary {output.summary:q} \

@@ -34,6 +34,7 @@ rule draw:
         r"""
         python -m bnopt.figure \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --figure {wildcards.figure:q} \
             --style {input.style:q} \
             --over-seeds {input.over_seeds:q} \
@@ -64,12 +65,13 @@ rule draw_claims:
     conda:
         "../environment.yml"
     params:
-        code=provenance.code_hash("bnopt.figure", "bnopt.figures.claims"),
+        code=fingerprints.code_hash("bnopt.figure", "bnopt.figures.claims"),
         settings=study.as_json({"tables": {"claims": []}}, ordered=True),
     shell:
         r"""
         python -m bnopt.figure \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --figure claims \
             --style {input.style:q} \
             --over-seeds {input.claims:q} \

@@ -3,6 +3,7 @@
 INPUTS    results/{scale}/data/images.npz, for the task vgg
           results/{scale}/runs/{condition}/seed{seed}/snapshots/
 OUTPUTS   results/{scale}/probes/{probe}/{condition}/seed{seed}.csv
+MEANWHILE results/{scale}/unfinished/{probe}-{condition}-seed{seed}/    what a killed job goes on from
 """
 
 
@@ -23,16 +24,19 @@ rule probe:
     resources:
         gpu=1,
     params:
+        checkpoint="results/{scale}/unfinished/{probe}-{condition}-seed{seed}",
         code=probe_code,
         settings=probe_settings,
     shell:
         r"""
         python -m bnopt.probe \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --data {input.data:q} \
             --snapshots {input.snapshots:q} \
             --condition {wildcards.condition:q} \
             --seed {wildcards.seed} \
             --table {output.table:q} \
+            --checkpoint {params.checkpoint:q} \
             >{log:q} 2>&1
         """

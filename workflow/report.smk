@@ -2,10 +2,40 @@
 
 INPUTS    paper/main.tex, the hand-written text
           results/{scale}/statistics/claims*.csv, results/{scale}/figures/, benchmarks/{scale}/
-OUTPUTS   results/{scale}/report/report.tex and generated/, ready for LaTeX
+OUTPUTS   results/{scale}/provenance.json, how every table came about
+          results/{scale}/report/report.tex and generated/, ready for LaTeX
           results/{scale}/report/report.pdf, where latexmk is installed
           results/{scale}/report.html, self-contained
 """
+
+
+rule gather:
+    """Gather how every table came about."""
+    input:
+        "results/{scale}/data/images.json",
+        "results/{scale}/statistics/alternatives.csv",
+        "results/{scale}/statistics/claims.csv",
+        "results/{scale}/statistics/theorems.csv",
+    output:
+        provenance="results/{scale}/provenance.json",
+    log:
+        "logs/{scale}/gather.log",
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        code=fingerprints.code_hash("bnopt.gather"),
+        results="results/{scale}",
+        settings="{}",
+    shell:
+        r"""
+        python -m bnopt.gather \
+            --settings {params.settings:q} \
+            --code {params.code:q} \
+            --results {params.results:q} \
+            --provenance {output.provenance:q} \
+            >{log:q} 2>&1
+        """
 
 
 rule bundle:
@@ -16,6 +46,7 @@ rule bundle:
         claims="results/{scale}/statistics/claims.csv",
         figures=figure_files,
         images="results/{scale}/data/images.json",
+        provenance="results/{scale}/provenance.json",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
         text=TEXT,
         theorems="results/{scale}/statistics/theorems.csv",
@@ -29,12 +60,13 @@ rule bundle:
         "../environment.yml"
     params:
         benchmarks="benchmarks/{scale}",
-        code=provenance.code_hash("bnopt.report"),
+        code=fingerprints.code_hash("bnopt.report"),
         settings=report_settings,
     shell:
         r"""
         python -m bnopt.report \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --text {input.text:q} \
             --claims {input.claims:q} \
             --sensitivity {input.sensitivity:q} \
@@ -43,6 +75,7 @@ rule bundle:
             --activations {input.activations:q} \
             --training {input.training:q} \
             --images {input.images:q} \
+            --provenance {input.provenance:q} \
             --figures {input.figures:q} \
             --benchmarks {params.benchmarks:q} \
             --generated {output.generated:q} \
@@ -88,6 +121,7 @@ rule web:
         "../environment.yml"
     params:
         overrides=config_overrides,
+        partial="results/{scale}/.report.partial.html",
         snakefile=f"{workflow.basedir}/Snakefile",
     shell:
         r"""
@@ -96,7 +130,8 @@ rule web:
             --workflow-profile none \
             --config {params.overrides:q} \
             --nolock \
-            --report {output:q} \
+            --report {params.partial:q} \
             -- {input:q} \
             >{log:q} 2>&1
+        mv {params.partial:q} {output:q}
         """

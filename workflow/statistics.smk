@@ -24,12 +24,13 @@ rule spread_rates:
     conda:
         "../environment.yml"
     params:
-        code=provenance.code_hash("bnopt.rate_spread"),
+        code=fingerprints.code_hash("bnopt.rate_spread"),
         settings="{}",
     shell:
         r"""
         python -m bnopt.rate_spread \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --curves {input.curves:q} \
             --condition {wildcards.spread:q} \
             --seed {wildcards.seed} \
@@ -58,6 +59,7 @@ rule summarise:
         r"""
         python -m bnopt.statistics \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --tables {input.tables:q} \
             --per-seed {output.per_seed:q} \
             --over-seeds {output.over_seeds:q} \
@@ -90,12 +92,13 @@ rule judge:
     conda:
         "../environment.yml"
     params:
-        code=provenance.code_hash("bnopt.claims"),
+        code=fingerprints.code_hash("bnopt.claims"),
         settings=study.as_json(study.claims_settings(config, "claims"), ordered=True),
     shell:
         r"""
         python -m bnopt.claims \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --tables {input.tables:q} \
             --claims {output.claims:q} \
             --sensitivity {output.sensitivity:q} \
@@ -114,5 +117,5 @@ use rule judge as judge_alternatives with:
     benchmark:
         "benchmarks/{scale}/judge_alternatives.tsv"
     params:
-        code=provenance.code_hash("bnopt.claims"),
+        code=fingerprints.code_hash("bnopt.claims"),
         settings=study.as_json(study.claims_settings(config, "alternatives"), ordered=True),

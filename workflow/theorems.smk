@@ -17,12 +17,13 @@ rule random_layers:
     conda:
         "../environment.yml"
     params:
-        code=provenance.code_hash("bnopt.random_layers"),
+        code=fingerprints.code_hash("bnopt.random_layers"),
         settings=study.as_json(config["random_layers"], ordered=False),
     shell:
         r"""
         python -m bnopt.random_layers \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --table {output.table:q} \
             >{log:q} 2>&1
         """
@@ -47,12 +48,13 @@ rule summarise_theorems:
     conda:
         "../environment.yml"
     params:
-        code=provenance.code_hash("bnopt.theorem_table"),
+        code=fingerprints.code_hash("bnopt.theorem_table"),
         settings="{}",
     shell:
         r"""
         python -m bnopt.theorem_table \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --random {input.random:q} \
             --probes {input.probes:q} \
             --table {output.table:q} \

@@ -3,6 +3,7 @@
 INPUTS    results/{scale}/data/images.npz, for the task vgg
 OUTPUTS   results/{scale}/runs/{condition}/seed{seed}/training.csv    loss and accuracy per step
           results/{scale}/runs/{condition}/seed{seed}/snapshots/      weights at the steps to be probed
+MEANWHILE results/{scale}/unfinished/train-{condition}-seed{seed}/    what a killed run goes on from
 """
 
 
@@ -23,16 +24,19 @@ rule train:
     resources:
         gpu=1,
     params:
+        checkpoint="results/{scale}/unfinished/train-{condition}-seed{seed}",
         code=train_code,
         settings=train_settings,
     shell:
         r"""
         python -m bnopt.train \
             --settings {params.settings:q} \
+            --code {params.code:q} \
             --data {input.data:q} \
             --condition {wildcards.condition:q} \
             --seed {wildcards.seed} \
             --curve {output.curve:q} \
             --snapshots {output.snapshots:q} \
+            --checkpoint {params.checkpoint:q} \
             >{log:q} 2>&1
         """

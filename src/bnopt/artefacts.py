@@ -1,17 +1,22 @@
 """Reads and writes the files between the stages: whole or not at all."""
 
+import glob
 import io
+import json
 import os
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
-from bnopt.runtime import StudyError
+from bnopt import records
 
 # Columns that hold names, whatever these look like.
 NAMES = ("condition", "layer", "place", "claim")
+# A file is written within seconds; one that is older and still partial has lost its writer.
+LEFTOVER_SECONDS = 3600
 
 
 @contextmanager
@@ -19,7 +24,8 @@ def atomic(path):
     """Yield a path beside `path` to write to; rename it to `path` once the block has succeeded."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    _remove_leftovers(path)
+    partial = _partial(path)
     try:
         yield partial
         os.replace(partial, path)
@@ -31,21 +37,53 @@ def atomic(path):
 def atomic_folder(path):
     """Yield an empty folder beside `path` to fill; rename it to `path` once the block has succeeded."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir()
     try:
         yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
+        replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_table(table, path):
-    """Write a data frame as CSV; floats in their shortest exact form, so equal tables are equal bytes."""
+def replace_folder(folder, path):
+    """Rename a folder to `path`, in the place of one that may be there."""
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(folder, path)
+
+
+def _partial(path):
+    # The suffix stays: numpy and matplotlib go by it. The number keeps two writers apart.
+    return path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+
+
+def _remove_leftovers(path):
+    """Remove what killed processes left of earlier attempts; the young may be another's at work."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial{glob.escape(path.suffix)}"):
+        with suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def write_table(table, path, *, made_by=None):
+    """Write a data frame as CSV, and its record; see `write_recorded`.
+
+    Floats in their shortest exact form, so equal tables are equal bytes.
+    """
+    write_recorded(table.to_csv(index=False, lineterminator="\n"), path, made_by=made_by)
+
+
+def write_recorded(text, path, *, made_by=None):
+    """Write a text and, beside it, the record of how it came about (`records.describe`)."""
+    content = text.encode()
+    record = json.dumps(records.describe(content, made_by), indent=2, ensure_ascii=False)
     with atomic(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+        partial.write_bytes(content)
+        # First the record: a result without one would be refused.
+        write_text(f"{record}\n", records.of(path))
 
 
 def write_text(text, path):
@@ -54,23 +92,20 @@ def write_text(text, path):
         partial.write_text(text, encoding="utf-8")
 
 
+def read_recorded(path):
+    """Read a text that has a record; raise StudyError if it is not what its record tells of."""
+    content = Path(path).read_bytes()
+    records.verify(path, content)
+    return content.decode()
+
+
 def read_table(path):
-    """Read a CSV table; raise StudyError if it is damaged.
+    """Read a CSV table that has a record; raise StudyError if it is damaged.
 
     An empty field is a missing number; in the text column `layer` it stays empty text.
     """
-    try:
-        content = Path(path).read_bytes()
-        if not content.endswith(b"\n"):
-            raise ValueError("its last row is cut off")
-        table = pd.read_csv(
-            io.BytesIO(content), dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""]
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise StudyError(
-            f"{path}: expected a table (CSV), found something else ({' '.join(str(error).split())}); "
-            f"delete the file and call snakemake again to make it anew"
-        ) from error
+    text = io.StringIO(read_recorded(path))
+    table = pd.read_csv(text, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])
     if "layer" in table:
         table["layer"] = table["layer"].fillna("")
     return table

@@ -202,17 +202,18 @@ def _holm(p_values):
 
 def main(argv=None):
     """Judge all claims from the command line."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--tables", nargs="+", required=True, help="in the order of the settings")
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
-    names = options.settings.pop("tables")
+    settings = dict(options.settings)
+    names = settings.pop("tables")
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
-    results = judge(tables, **options.settings)
+    results = judge(tables, **settings)
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
-        artefacts.write_table(table, file)
+        artefacts.write_table(table, file, made_by=options)
 
 
 if __name__ == "__main__":

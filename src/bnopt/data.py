@@ -179,14 +179,15 @@ def summary(prepared):
 
 def main(argv=None):
     """Prepare images from the command line."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--cache", required=True, help="folder for downloads")
     parser.add_argument("--images", required=True, help="prepared images to write (.npz)")
     parser.add_argument("--summary", required=True, help="description to write (.json)")
     options = parser.parse_args(argv)
     prepared = prepare(cache=options.cache, **options.settings)
     images.write(prepared, options.images)
-    artefacts.write_text(json.dumps(summary(prepared), indent=2) + "\n", options.summary)
+    description = json.dumps(summary(prepared), indent=2, ensure_ascii=False)
+    artefacts.write_recorded(f"{description}\n", options.summary, made_by=options)
     print(
         f"{options.images}: {len(prepared.train_labels)} training and "
         f"{len(prepared.test_labels)} test images, {len(prepared.classes)} classes"

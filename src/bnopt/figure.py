@@ -12,7 +12,7 @@ def main(argv=None):
     Its settings hold `tables`, name -> conditions; files are given in that order, those of the first
     seed one per table and condition. The rest goes to the figure's own `draw`.
     """
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--figure", required=True)
     parser.add_argument("--style", required=True, help="matplotlib style sheet")
     parser.add_argument("--over-seeds", nargs="+", required=True, help="statistics (.csv)")
@@ -20,7 +20,7 @@ def main(argv=None):
     parser.add_argument("--pdf", required=True, help="file to write")
     parser.add_argument("--png", required=True, help="file to write")
     options = parser.parse_args(argv)
-    settings = options.settings
+    settings = dict(options.settings)
     tables = settings.pop("tables")
     over_seeds = {
         name: artefacts.read_table(file) for name, file in zip(tables, options.over_seeds, strict=True)

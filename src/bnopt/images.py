@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from bnopt import records
 from bnopt.artefacts import atomic
-from bnopt.runtime import StudyError
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def read(path):
             if images.checksum() != checksum:
                 raise ValueError("its checksum does not match its content")
         except Exception as error:  # whatever the reader of a zip file makes of damaged bytes
-            raise StudyError(
-                f"{path}: expected prepared images, found a damaged file ({error}); "
-                f"delete it and call snakemake again to prepare it anew"
+            raise records.damaged(
+                path, f"expected prepared images, found a damaged file ({error})"
             ) from error
     return images

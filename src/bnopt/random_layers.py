@@ -193,11 +193,11 @@ def _nearest_optimum(x, start, optimum, rest, gamma, beta):
 
 def main(argv=None):
     """Evaluate the theorems on random layers from the command line."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
     device.choose()
-    artefacts.write_table(random_layers(**options.settings), options.table)
+    artefacts.write_table(random_layers(**options.settings), options.table, made_by=options)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def spread(curves):
 
 def main(argv=None):
     """Compute the spread from the command line."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--curves", nargs="+", required=True, help="training tables at one seed (.csv)")
     parser.add_argument("--condition", required=True, help="what to call them together")
     parser.add_argument("--seed", type=int, required=True)
@@ -27,7 +27,7 @@ def main(argv=None):
     table = spread([artefacts.read_table(path) for path in options.curves])
     table.insert(0, "condition", options.condition)
     table.insert(1, "seed", options.seed)
-    artefacts.write_table(table, options.table)
+    artefacts.write_table(table, options.table, made_by=options)
 
 
 if __name__ == "__main__":

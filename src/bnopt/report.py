@@ -1,9 +1,6 @@
 """Stage 7: numbers, tables and figures for the LaTeX report; no number in it is typed by hand."""
 
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import pandas as pd
 from bnopt import artefacts, runtime
 
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "snakemake")
 RATIO, DIFFERENCE = "log_ratio", "difference"
 
 
@@ -187,12 +183,16 @@ def compute_table(benchmarks):
     return table
 
 
-def software_table():
-    """Return versions of the software and a description of the machine."""
-    rows = [(name, importlib.metadata.version(name)) for name in PACKAGES]
-    rows += [("Python", platform.python_version()), ("system", platform.system())]
-    rows += [("machine", f"{platform.machine()}, {os.cpu_count()} cores")]
-    return pd.DataFrame(rows, columns=["Software", "Version"]).map(escape)
+def software_table(provenance):
+    """Return versions, machines and commits with which the tables were made: all there were of each."""
+    found = {}
+    for record in provenance.values():
+        about = record["versions"] | record["hardware"] | {"commit": record["commit"]}
+        for key, value in about.items():
+            if value is not None:
+                found.setdefault(key, {})[str(value)] = None
+    rows = [(key, ", ".join(values)) for key, values in found.items()]
+    return pd.DataFrame(rows, columns=["What", "Which"]).map(escape)
 
 
 # -- texts ----------------------------------------------------------------------------------------
@@ -248,7 +248,18 @@ def as_latex(table, columns):
 
 
 def write(
-    folder, *, claims, sensitivity, alternatives, theorems, activations, images, study, benchmarks, figures
+    folder,
+    *,
+    claims,
+    sensitivity,
+    alternatives,
+    theorems,
+    activations,
+    images,
+    provenance,
+    study,
+    benchmarks,
+    figures,
 ):
     """Write numbers.tex, the tables and the figures into a folder."""
     folder = Path(folder)
@@ -267,7 +278,7 @@ def write(
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
         "conditions": (conditions_table(study), r"@{}lllrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
-        "software": (software_table(), r"@{}ll@{}"),
+        "software": (software_table(provenance), r"@{}lL{9cm}@{}"),
     } | {
         f"family_{family}": (family_table(rows), r"@{}L{4cm}L{3.1cm}L{3.2cm}rrl@{}")
         for family, rows in claims.groupby("family", sort=False)
@@ -281,8 +292,17 @@ def write(
 
 def main(argv=None):
     """Write the LaTeX bundle from the command line: the hand-written text beside what is generated."""
-    parser = runtime.parser(__doc__)
-    for table in ("text", "claims", "sensitivity", "alternatives", "theorems", "training", "images"):
+    parser = runtime.parser(__spec__.name, __doc__)
+    for table in (
+        "text",
+        "claims",
+        "sensitivity",
+        "alternatives",
+        "theorems",
+        "training",
+        "images",
+        "provenance",
+    ):
         parser.add_argument(f"--{table}", required=True, help="file to read")
     parser.add_argument("--activations", nargs="?", help="file to read, if the study has any")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
@@ -302,7 +322,8 @@ def main(argv=None):
             folder,
             **tables,
             activations=artefacts.read_table(options.activations) if options.activations else None,
-            images=json.loads(Path(options.images).read_text(encoding="utf-8")),
+            images=json.loads(artefacts.read_recorded(options.images)),
+            provenance=json.loads(Path(options.provenance).read_text(encoding="utf-8")),
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,
             figures=options.figures,

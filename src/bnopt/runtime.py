@@ -1,30 +1,72 @@
-"""How a stage is called and how it fails; never what it computes."""
+"""How a stage is called and how it ends; never what it computes."""
 
 import argparse
 import errno
 import json
+import signal
 import sys
+from contextlib import contextmanager
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class StudyError(Exception):
     """Something a user can put right: the text names the place, what was expected, what was found."""
 
 
-def parser(description):
-    """Return the command line every stage shares: `--settings`, one JSON object of keyword arguments."""
-    command_line = argparse.ArgumentParser(description=description)
+class Stopped(BaseException):
+    """The job was told to stop; its text says what is kept."""
+
+
+def parser(stage, description):
+    """Return the command line every stage shares: its settings as one JSON object, its code's fingerprint.
+
+    stage: name of the module, `__spec__.name`.
+    """
+    command_line = argparse.ArgumentParser(prog=f"python -m {stage}", description=description)
+    command_line.set_defaults(stage=stage)
     command_line.add_argument("--settings", type=json.loads, required=True, help="a JSON object")
+    command_line.add_argument("--code", default="", help="fingerprint of the code, for the record")
     return command_line
 
 
+class Signals:
+    """Which signal to stop has been received, if any."""
+
+    received = None
+
+    def note(self, number, _frame):
+        """Note a signal; a second one of its kind ends the process as usual."""
+        self.received = number
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def noticing_signals():
+    """Yield `Signals`: SIGTERM and Ctrl-C are noted within the block instead of ending the process."""
+    signals = Signals()
+    before = {number: signal.signal(number, signals.note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(main):
-    """Call `main()`; on a user's error or a full disk print a sentence, not a traceback, and exit with 1."""
+    """Call `main()`; exit with a sentence where a user can do something about what went wrong.
+
+    1: a user's error, or no room or right to write; 130: stopped, with or without something kept.
+    """
     try:
         main()
     except StudyError as error:
         sys.exit(f"error: {error}")
+    except (Stopped, KeyboardInterrupt) as stop:
+        print(f"stopped: {str(stop) or 'nothing was kept'}; call snakemake again to go on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+        if error.errno not in NO_ROOM:
             raise
         sys.exit(
             f"error: {error.filename or 'an output file'}: could not be written "

@@ -55,15 +55,15 @@ def _mean_and_interval(long, confidence, keys):
 
 def main(argv=None):
     """Summarise the tables of all runs from the command line."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--tables", nargs="+", required=True, help="tables of runs (.csv)")
     parser.add_argument("--per-seed", required=True, help="table to write (.csv)")
     parser.add_argument("--over-seeds", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
     tables = [artefacts.read_table(path) for path in options.tables]
     values = per_seed(tables, **options.settings)
-    artefacts.write_table(values, options.per_seed)
-    artefacts.write_table(over_seeds(values), options.over_seeds)
+    artefacts.write_table(values, options.per_seed, made_by=options)
+    artefacts.write_table(over_seeds(values), options.over_seeds, made_by=options)
 
 
 if __name__ == "__main__":

@@ -4,28 +4,41 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from bnopt import artefacts, device, runtime, snapshots
+from bnopt import artefacts, checkpoint, device, runtime, snapshots
 from bnopt.run import Run
 
 
-def train(data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_every, seed, folder):
+def train(
+    data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_every, seed, folder, kept=None
+):
     """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
 
     Row t of the table holds loss and accuracy of batch t at θ_t in training mode and, at every
     `test_every`-th step and after the last, the accuracy on the test set at θ_t in evaluation mode;
     its last row, t = steps, has nothing else. Every `snapshot_every`-th θ_t (0: none) goes into
     `folder`. From the first step whose loss is not finite a run counts as diverged: it stops, loss
-    is ∞ from there on, `diverged` is 1, and there are no snapshots.
+    is ∞ from there on, `diverged` is 1, and there are no snapshots. From the checkpoint `kept`, if
+    there is one, the run goes on, bit for bit as if it had never been stopped.
     """
     place = device.choose()
     run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
     # Recorded on the device: reading a value at every step would make the device wait for Python.
     dtype = next(run.model.parameters()).dtype
-    losses, accuracies, tests = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=place)
+    record = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=place)
+    losses, accuracies, tests = record
+    start = 0
+    state = kept.read() if kept else None
+    if state and _has_snapshots(folder, state["step"], snapshot_every):
+        start = state["step"]
+        run.model.load_state_dict(state["model"])
+        record.copy_(state["record"])
 
-    progress = tqdm(range(steps), desc=f"{task} {norm} lr {lr:g} seed {seed}", mininterval=1)
+    title = f"{task} {norm} lr {lr:g} seed {seed}"
+    progress = tqdm(range(start, steps), desc=title, initial=start, total=steps, mininterval=1)
     for step in progress:
+        if kept and kept.due():
+            kept.write({"step": step, "model": run.model.state_dict(), "record": record})
         snapshot_due = snapshot_every and step % snapshot_every == 0
         test_due = step % test_every == 0
         if (snapshot_due or test_due) and not losses[:step].isfinite().all():
@@ -61,6 +74,11 @@ def train(data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_
     return _mark_divergence(curve, folder)
 
 
+def _has_snapshots(folder, step, every):
+    """Return whether all snapshots before a step are there: they may have been moved to their place."""
+    return not every or set(range(0, step, every)) <= set(snapshots.steps(folder))
+
+
 def _mark_divergence(curve, folder):
     """Set everything from the first non-finite loss on to what a diverged run is; drop its snapshots."""
     finite = torch.tensor(curve["loss"].to_numpy()[:-1]).isfinite()
@@ -82,18 +100,23 @@ def _mark_divergence(curve, folder):
 
 def main(argv=None):
     """Train one run from the command line."""
-    parser = runtime.parser(__doc__)
+    parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--data", nargs="?", help="prepared data, if the task has any")
     parser.add_argument("--condition", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--curve", required=True, help="table to write (.csv)")
     parser.add_argument("--snapshots", required=True, help="folder to write")
+    parser.add_argument("--checkpoint", required=True, help="folder for what is kept until it is done")
     options = parser.parse_args(argv)
-    with artefacts.atomic_folder(options.snapshots) as folder:
-        curve = train(options.data, seed=options.seed, folder=folder, **options.settings)
-    curve.insert(0, "condition", options.condition)
-    curve.insert(1, "seed", options.seed)
-    artefacts.write_table(curve, options.curve)
+    with checkpoint.keeping(options.checkpoint, made_by=options, inputs=[options.data]) as kept:
+        folder = kept.folder / "snapshots"
+        curve = train(options.data, seed=options.seed, folder=folder, kept=kept, **options.settings)
+        curve.insert(0, "condition", options.condition)
+        curve.insert(1, "seed", options.seed)
+        artefacts.write_table(curve, options.curve, made_by=options)
+        folder.mkdir(exist_ok=True)
+        artefacts.replace_folder(folder, options.snapshots)
+        kept.remove()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt import artefacts
+from bnopt import artefacts, records
 from bnopt.runtime import StudyError
 
 SOURCE = str(Path(artefacts.__file__).parents[1])
@@ -175,16 +175,27 @@ def test_on_a_full_disk_the_old_is_kept_and_nothing_half_written_is_left(tmp_pat
     assert [entry.name for entry in tmp_path.iterdir()] == [target.name] * old
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
-def test_in_a_read_only_folder_the_error_names_the_place(tmp_path):
+def test_in_a_read_only_folder_the_old_is_kept(tmp_path):
     (tmp_path / "table.csv").write_text("old")
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(PermissionError) as caught:
-            artefacts.write_text("new", tmp_path / "table.csv")
-    finally:
-        tmp_path.chmod(0o700)
-    assert str(tmp_path) in str(caught.value.filename)
+    program = f"""
+import os
+from bnopt import artefacts
+os.geteuid() or os.setuid(65534)  # root may write anywhere
+try:
+    artefacts.write_text("new", {str(tmp_path / "table.csv")!r})
+except PermissionError as error:
+    print(error.filename)
+"""
+    tmp_path.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tmp_path.chmod(0o755)
+    assert done.stdout.startswith(str(tmp_path))
     assert content(tmp_path) == {"table.csv": b"old"}
 
 
@@ -241,23 +252,92 @@ def test_equal_tables_are_equal_bytes_whatever_their_index(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == b"step,x\n0,0.1\n1,inf\n"
 
 
-WHOLE = b"condition,seed,step,loss\nvgg_none,0,0,2.5\nvgg_none,0,1,2.25\n"
+# -- damage ---------------------------------------------------------------------------------------
+
+TABLE = pd.DataFrame({"condition": "vgg_none", "seed": 0, "step": [0, 1], "loss": [2.5, 2.25]})
 
 
-@pytest.mark.parametrize(
-    "damaged",
-    [b"", b"\n", b"\xff\xfe\x00" * 40, b'a,b\n1,"2\n3', WHOLE + b"vgg_none,0,2,2.0,7\n", WHOLE[:-8]],
-    ids=["empty", "blank", "binary", "open quote", "a field too many", "cut off within a row"],
-)
-def test_a_damaged_table_is_refused_with_its_place(tmp_path, damaged):
+@pytest.fixture
+def table(tmp_path):
+    """Path of a whole table with its record."""
     path = tmp_path / "table.csv"
-    path.write_bytes(damaged)
+    artefacts.write_table(TABLE, path)
+    return path
+
+
+def assert_refused(path):
     with pytest.raises(StudyError) as caught:
         artefacts.read_table(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: expected a table (CSV), found")
-    assert "call snakemake again" in message
+    assert message.startswith(f"{path}: expected ")
+    assert message.endswith("; delete it and call snakemake again to make it anew")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: b"\xff\xfe\x00" * 40,
+        lambda whole: whole[:-1],
+        lambda whole: whole[: whole.rindex(b"vgg_none")],
+        lambda whole: whole.replace(b"2.25", b"2.26"),
+        lambda whole: whole + b"vgg_none,0,2,2.0\n",
+        lambda whole: whole.replace(b"\n", b"\r\n"),
+    ],
+    ids=["empty", "binary", "no end", "a row less", "a digit", "a row more", "other line ends"],
+)
+def test_an_altered_table_is_refused_with_its_place(table, damage):
+    table.write_bytes(damage(table.read_bytes()))
+    assert_refused(table)
+
+
+def test_every_flipped_byte_of_a_table_is_noticed(table):
+    whole = table.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        table.write_bytes(damaged)
+        assert_refused(table)
+
+
+@pytest.mark.parametrize("damage", [None, "", "{", "[]", "{}", '{"sha256": null}', '{"sha256": "0"}'])
+def test_a_table_without_its_record_is_refused(table, damage):
+    record = records.of(table)
+    record.unlink() if damage is None else record.write_text(damage)
+    assert_refused(table)
+
+
+def test_a_table_is_never_without_its_record(table):
+    """Killed between the two, a writer has left the record alone, which nobody takes for a result."""
+    program = f"""
+import os, signal
+import pandas as pd
+from bnopt import artefacts
+replace, done = os.replace, []
+def once(*paths):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(replace(*paths))
+os.replace = once
+artefacts.write_table(pd.DataFrame({{"x": [1]}}), {str(table.with_name("new.csv"))!r})
+"""
+    subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": SOURCE}, check=False)
+    found = {file.name for file in table.parent.iterdir() if not file.name.startswith(".")}
+    assert found == {"table.csv", "table.csv.provenance.json", "new.csv.provenance.json"}
+    artefacts.write_table(TABLE, table.with_name("new.csv"))
+    pd.testing.assert_frame_equal(artefacts.read_table(table.with_name("new.csv")), TABLE)
+
+
+def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):
+    old, young = (tmp_path / f".table.csv.{number}.partial.csv" for number in (1, 2))
+    other = tmp_path / ".other.csv.1.partial.csv"
+    for file in (old, young, other):
+        file.write_text("half")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    artefacts.write_text("whole", tmp_path / "table.csv")
+    assert {f.name for f in tmp_path.iterdir()} == {"table.csv", young.name, other.name}
 
 
 def test_text_is_written_as_utf8_on_every_machine(tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bnopt import provenance
+from bnopt import fingerprints
 
-SOURCE = Path(provenance.__file__).parents[1]
+SOURCE = Path(fingerprints.__file__).parents[1]
 TRAIN = ("bnopt.train", "bnopt.tasks.vgg")
 
 
@@ -27,7 +27,7 @@ class Code:
 
     def _fresh(self):
         spec = importlib.util.spec_from_file_location(
-            "fresh_provenance", self.source / "bnopt" / "provenance.py"
+            "fresh_fingerprints", self.source / "bnopt" / "fingerprints.py"
         )
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -167,12 +167,12 @@ def test_a_change_in_an_imported_module_is_noticed_however_it_is_imported(code, 
 
 
 def test_what_is_not_imported_does_not_matter(code):
-    code.write("bnopt.thing", "import json\nfrom bnopt import artefacts\n")
+    code.write("bnopt.thing", "import json\nfrom bnopt import vectors\n")
     before = code.hash("bnopt.thing")
     code.write("bnopt.other", "value = 1\n")
     code.extend("bnopt.train")
     assert code.hash("bnopt.thing") == before
-    assert code.reached("bnopt.thing") == ("bnopt", "bnopt.artefacts", "bnopt.runtime", "bnopt.thing")
+    assert code.reached("bnopt.thing") == ("bnopt", "bnopt.thing", "bnopt.vectors")
 
 
 def test_modules_that_import_each_other_have_a_fingerprint(code):
@@ -191,7 +191,7 @@ def test_which_module_holds_the_code_matters(code):
 
 
 def test_the_order_in_which_modules_are_named_does_not_matter():
-    assert provenance.code_hash("bnopt.train", "bnopt.norms.batch") == provenance.code_hash(
+    assert fingerprints.code_hash("bnopt.train", "bnopt.norms.batch") == fingerprints.code_hash(
         "bnopt.norms.batch", "bnopt.train"
     )
 
@@ -222,6 +222,7 @@ def test_a_new_norm_changes_no_fingerprint_of_the_others(code):
         ("bnopt.images", {"bnopt.data"}),
         ("bnopt.drawing", set()),
         ("bnopt.study", set()),
+        ("bnopt.checkpoint", {"bnopt.train", "bnopt.probe"}),
         ("bnopt.provenance", set()),
     ],
 )
@@ -234,13 +235,13 @@ def test_a_change_reruns_only_the_stages_that_reach_it(code, module, stages):
 
 def test_a_module_that_does_not_exist_is_an_error():
     with pytest.raises(FileNotFoundError):
-        provenance.code_hash("bnopt.norms.no_such_norm")
+        fingerprints.code_hash("bnopt.norms.no_such_norm")
 
 
 def test_fingerprints_are_made_without_importing_anything_that_is_fingerprinted():
     program = (
-        "import sys; from bnopt import provenance; "
-        "provenance.code_hash('bnopt.train', 'bnopt.tasks.vgg', 'bnopt.norms.batch', 'bnopt.figure'); "
+        "import sys; from bnopt import fingerprints; "
+        "fingerprints.code_hash('bnopt.train', 'bnopt.tasks.vgg', 'bnopt.norms.batch', 'bnopt.figure'); "
         "heavy = {'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules); "
         "print(sorted(heavy | {m for m in sys.modules if m.startswith('bnopt.')}))"
     )
@@ -251,12 +252,12 @@ def test_fingerprints_are_made_without_importing_anything_that_is_fingerprinted(
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "['bnopt.provenance']"
+    assert done.stdout.strip() == "['bnopt.fingerprints']"
 
 
 def test_fingerprints_are_the_same_in_every_process(code):
     here = code.hash(*of_norm("noisy_batch"))
-    program = f"from bnopt import provenance; print(provenance.code_hash(*{of_norm('noisy_batch')!r}))"
+    program = f"from bnopt import fingerprints; print(fingerprints.code_hash(*{of_norm('noisy_batch')!r}))"
     for seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", program],

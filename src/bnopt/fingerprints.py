@@ -1,0 +1,79 @@
+"""Fingerprints of code: what a job would do, apart from comments, docstrings and layout.
+
+Nothing that is fingerprinted is imported, so planning jobs does not start torch.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).parent.parent
+
+
+def code_hash(*modules):
+    """Return a hash of the code of `modules` and of all first-party modules they import."""
+    return combined({module: module_hash(module) for module in reached(*modules)})
+
+
+def combined(hashes):
+    """Return one hash for the hashes of several modules, name -> hash."""
+    lines = "".join(f"{module} {found}\n" for module, found in sorted(hashes.items()))
+    return _short_hash(lines)
+
+
+@cache
+def module_hash(module):
+    """Return a hash of the code of one module alone."""
+    return _short_hash(_code(module))
+
+
+def _short_hash(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def reached(*modules):
+    """Return the sorted names of `modules` and of every first-party module imported from them."""
+    found, todo = set(), list(modules)
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found.add(module)
+            todo.extend(_imports(module))
+    return tuple(sorted(found))
+
+
+def _file(module):
+    path = SOURCE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def tree(module):
+    """Return the syntax tree of a module's file."""
+    return ast.parse(_file(module).read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(module):
+    names = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(n for n in names if n.split(".")[0] == "bnopt" and _file(n).exists())
+
+
+@cache
+def _code(module):
+    """Return the code of a module without docstrings, comments and layout."""
+    # Through text: the tree itself is shared.
+    plain = ast.parse(ast.unparse(tree(module)))
+    for node in ast.walk(plain):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(plain)

@@ -1,0 +1,35 @@
+"""Side stage: one file that tells how every table of a scale came about."""
+
+import json
+from pathlib import Path
+
+from bnopt import artefacts, records, runtime
+
+
+def gather(results):
+    """Return path -> record (`records.describe`) of every table in a folder of results, sorted.
+
+    Fingerprints of single modules are left out; the record beside the table has them.
+    """
+    results = Path(results)
+    found = {}
+    for file in sorted(results.rglob(f"*{records.SUFFIX}")):
+        table = file.with_name(file.name.removesuffix(records.SUFFIX))
+        if table.exists() and not file.name.startswith("."):
+            record = records.read(table)
+            found[str(table.relative_to(results))] = {k: v for k, v in record.items() if k != "modules"}
+    return found
+
+
+def main(argv=None):
+    """Gather the records from the command line."""
+    parser = runtime.parser(__spec__.name, __doc__)
+    parser.add_argument("--results", required=True, help="folder of one scale")
+    parser.add_argument("--provenance", required=True, help="file to write (.json)")
+    options = parser.parse_args(argv)
+    text = json.dumps(gather(options.results, **options.settings), indent=1, ensure_ascii=False)
+    artefacts.write_text(f"{text}\n", options.provenance)
+
+
+if __name__ == "__main__":
+    runtime.run(main)

@@ -1,0 +1,104 @@
+"""How a result came about: a record beside it, with the checksum against which it is read.
+
+The record of training.csv is training.csv.provenance.json.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+from bnopt import fingerprints
+from bnopt.runtime import StudyError
+
+SUFFIX = ".provenance.json"
+STARTED = time.time()
+PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "torch", "torchvision")
+
+
+def of(path):
+    """Return the path of the record of a file."""
+    return Path(f"{path}{SUFFIX}")
+
+
+def describe(content, made_by):
+    """Return the record of a file with this content.
+
+    made_by: the options of the stage that makes it (`runtime.parser`), or None outside of a stage.
+    sha256               of the file
+    stage, settings      what made it, and the settings it was given
+    code, modules        the fingerprint Snakemake compares, and of each module that it covers
+    commit               of the working copy, "+ changes" if it had any; "unknown" without git
+    versions, hardware   of the packages that were loaded, and of the machine
+    started, seconds     when its process had loaded this (UTC), and how long it has run since
+    """
+    record = {"sha256": hashlib.sha256(content).hexdigest()}
+    if made_by is not None:
+        record |= {
+            "stage": made_by.stage,
+            "settings": made_by.settings,
+            "code": made_by.code,
+            "modules": modules(made_by.stage),
+        }
+    return record | {
+        "commit": os.environ.get("BNOPT_COMMIT", "unknown"),
+        "versions": {"python": platform.python_version()}
+        | {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules},
+        "hardware": hardware(),
+        "started": datetime.datetime.fromtimestamp(STARTED, datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - STARTED, 3),
+    }
+
+
+def modules(stage):
+    """Return name -> fingerprint of the modules of a stage and of the plug-ins it has loaded."""
+    loaded = [name for name in sys.modules if name.startswith("bnopt.") and name.count(".") == 2]
+    return {module: fingerprints.module_hash(module) for module in fingerprints.reached(stage, *loaded)}
+
+
+def hardware():
+    """Return what the results and their seconds can depend on: processor, cores, GPU."""
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_initialized()
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if on_gpu else None,
+    }
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def read(path):
+    """Return the record of a file; raise StudyError if it is missing or damaged."""
+    try:
+        record = json.loads(of(path).read_text(encoding="utf-8"))
+        if not isinstance(record["sha256"], str):
+            raise TypeError
+    except FileNotFoundError as error:
+        raise damaged(path, f"expected its record {of(path).name} beside it, found none") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"expected its record {of(path).name} whole, found it damaged") from error
+    return record
+
+
+def verify(path, content):
+    """Raise StudyError unless `content` is what the record of the file `path` tells of."""
+    if hashlib.sha256(content).hexdigest() != read(path)["sha256"]:
+        raise damaged(path, "expected the content its record tells of, found it altered or truncated")
+
+
+def damaged(path, what, *, instead=None):
+    """Return the error for a result that cannot be used, with what to delete: the file, or its folder."""
+    return StudyError(f"{path}: {what}; delete {instead or 'it'} and call snakemake again to make it anew")
