@@ -4,7 +4,6 @@ A job carries two params, functions of its wildcards alone: `settings`, its slic
 as one JSON text, and `code`, a fingerprint of the code it runs. Snakemake reruns it when either changes.
 """
 
-import os
 import re
 import shlex
 import shutil
@@ -18,15 +17,18 @@ TEXT = f"{workflow.basedir}/paper/main.tex"
 # Without LaTeX the report is left ready to be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 SOURCE = str(Path(workflow.basedir, "src"))
-# This process and every job find the package beside this workflow, installed or not.
 sys.path.insert(0, SOURCE)
-shell.prefix("".join(["export PYTHONPATH=", shlex.quote(SOURCE), '"${{PYTHONPATH:+:$PYTHONPATH}}"; ']))
 
 from bnopt import checks, fingerprints, plugins, provenance, study
 from bnopt.runtime import StudyError
 
-# Noted with each result; in the environment, and no param: a commit alone reruns nothing.
-os.environ["BNOPT_COMMIT"] = provenance.commit()
+# Every job finds the package beside this workflow, installed or not. The commit is noted with each
+# result; in the environment, not among the params, it reruns nothing.
+shell.prefix(
+    "export BNOPT_COMMIT={}; ".format(shlex.quote(provenance.commit()))
+    + "export PYTHONPATH={}".format(shlex.quote(SOURCE))
+    + '"${{PYTHONPATH:+:$PYTHONPATH}}"; '
+)
 
 try:
     checks.check(config)

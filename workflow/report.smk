@@ -25,14 +25,12 @@ rule gather:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.gather"),
-        results="results/{scale}",
         settings="{}",
     shell:
         r"""
         python -m bnopt.gather \
             --settings {params.settings:q} \
             --code {params.code:q} \
-            --results {params.results:q} \
             --provenance {output.provenance:q} \
             >{log:q} 2>&1
         """

@@ -24,10 +24,10 @@ def gather(results):
 def main(argv=None):
     """Gather the records from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    parser.add_argument("--results", required=True, help="folder of one scale")
-    parser.add_argument("--provenance", required=True, help="file to write (.json)")
+    parser.add_argument("--provenance", required=True, help="file to write (.json) about its folder")
     options = parser.parse_args(argv)
-    text = json.dumps(gather(options.results, **options.settings), indent=1, ensure_ascii=False)
+    found = gather(Path(options.provenance).parent, **options.settings)
+    text = json.dumps(found, indent=1, ensure_ascii=False)
     artefacts.write_text(f"{text}\n", options.provenance)
 
 

@@ -17,16 +17,23 @@ def probe(data, folder, *, task, norm, net, batch_size, lr, seed, probe, setting
     place = device.choose()
     run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     state = (kept.read() if kept else None) or {"measured": 0, "rows": []}
-    rows = state["rows"]
+    start, rows = state["measured"], state["rows"]
+    if start:
+        print(f"going on at snapshot {start}")
     steps = snapshots.steps(folder)
     title = f"{probe} {task} {norm} seed {seed}"
-    progress = tqdm(steps[state["measured"] :], desc=title, initial=state["measured"], total=len(steps))
-    for measured, step in enumerate(progress, start=state["measured"]):
+    progress = tqdm(steps[start:], desc=title, initial=start, total=len(steps))
+    for measured, step in enumerate(progress, start=start):
         if kept and kept.due():
             kept.write({"measured": measured, "rows": rows})
         point = Point(run, snapshots.read(folder, step, place), step=step, lr=lr)
-        rows += [{"step": step} | row for row in measure(point, **settings)]
+        rows += [{"step": step} | _plain(row) for row in measure(point, **settings)]
     return pd.DataFrame(rows)
+
+
+def _plain(row):
+    """Return a row with plain Python numbers, which a checkpoint can hold."""
+    return {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
 
 
 def main(argv=None):

@@ -31,6 +31,7 @@ def train(
     state = kept.read() if kept else None
     if state and _has_snapshots(folder, state["step"], snapshot_every):
         start = state["step"]
+        print(f"going on at step {start}")
         run.model.load_state_dict(state["model"])
         record.copy_(state["record"])
 
