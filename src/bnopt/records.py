@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -99,6 +100,11 @@ def verify(path, content):
         raise damaged(path, "expected the content its record tells of, found it altered or truncated")
 
 
-def damaged(path, what, *, instead=None):
-    """Return the error for a result that cannot be used, with what to delete: the file, or its folder."""
-    return StudyError(f"{path}: {what}; delete {instead or 'it'} and call snakemake again to make it anew")
+def damaged(path, what, *, output=None):
+    """Return the error for a result that cannot be used, with the command that makes it anew.
+
+    output: what a rule declares, if it is not the file itself but a folder.
+    """
+    # Deleted alone it might not be: Snakemake makes no file that nothing newer waits for.
+    command = f"snakemake --force {shlex.quote(str(output or path))}"
+    return StudyError(f"{path}: {what}; to make it anew: {command}")

@@ -30,7 +30,7 @@ def read(folder, step, device):
         return tensors.parse(content, device)
     except Exception as error:  # whatever torch makes of bytes that no run has written
         raise records.damaged(
-            file, "expected the weights of a run, found a damaged file", instead=folder
+            file, "expected the weights of a run, found a damaged file", output=folder
         ) from error
 
 

@@ -270,7 +270,7 @@ def assert_refused(path):
         artefacts.read_table(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: expected ")
-    assert message.endswith("; delete it and call snakemake again to make it anew")
+    assert message.endswith(f"; to make it anew: snakemake --force {path}")
     assert "\n" not in message
 
 

@@ -42,7 +42,7 @@ def assert_refused(path):
         images.read(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: expected prepared images, found")
-    assert "delete it and call snakemake again" in message
+    assert f"to make it anew: snakemake --force {path}" in message
     assert "\n" not in message
 
 

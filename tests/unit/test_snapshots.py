@@ -35,7 +35,7 @@ def assert_refused(folder, step):
     message = str(caught.value)
     assert str(next(Path(folder).glob(f"step*{step}.pt"))) in message
     assert "expected the weights of a run, found a damaged file" in message
-    assert f"delete {folder} and call snakemake again to make it anew" in message
+    assert f"to make it anew: snakemake --force {folder}" in message
     assert "\n" not in message
 
 

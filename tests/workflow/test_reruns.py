@@ -1,21 +1,89 @@
-"""What a change reruns: exactly what it can have changed. Most are dry runs on copies of a finished study."""
+"""What a change reruns: exactly what it can have changed. The table in docs/reruns.md, row by row.
+
+Most are dry runs on a finished study. What must run is told by a second, plain account of the study.
+"""
 
 import copy
-import os
-import signal
-import time
+import re
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
 
-AFTER_JUDGING = {"draw_claims", "bundle", "compile", "web", "all"}
-AFTER_DRAWING = {"bundle", "compile", "web", "all"}
-BEFORE_STATISTICS = {"prepare", "train", "probe", "spread_rates", "random_layers"}
+import pytest
+
+from bnopt import study as configuration
+
+ROOT = Path(__file__).parents[2]
+
+JUDGED = {"judge", "judge_alternatives", "draw_claims"}
+REPORTED = {"gather", "bundle", "compile", "web", "all"}
 
 
-def rules(jobs):
-    return {rule for rule, _ in jobs}
+def names(jobs):
+    """Return jobs as texts such as "train condition=vgg_none seed=0"."""
+    found = set()
+    for rule, wildcards in jobs:
+        shown = [f"{key}={wildcards[key]}" for key in sorted(wildcards) if key != "scale"]
+        found.add(" ".join([rule, *shown]))
+    return found
 
 
-def conditions(jobs, rule):
-    return {wildcards["condition"] for name, wildcards in jobs if name == rule}
+class Account:
+    """Which jobs a study has, and which follow from which, read off its configuration."""
+
+    def __init__(self, config, *, latex):
+        self.config, self.latex = config, latex
+        self.tables = configuration.tables(config)
+        self.seeds = config["scales"]["tiny"]["seeds"]
+
+    def training(self, conditions, seeds=None):
+        """Return the runs of some conditions and all that follows from them."""
+        runs = [(c, s) for c in conditions for s in seeds or self.seeds]
+        jobs = {f"train condition={c} seed={s}" for c, s in runs}
+        jobs |= {
+            f"spread_rates seed={s} spread={spread}"
+            for spread, members in self.config["rate_spread"].items()
+            for c, s in runs
+            if c in members
+        }
+        spreads = {job.split("spread=")[1] for job in jobs if job.startswith("spread_rates")}
+        changed = {table for table, needs in self.tables.items() if set(needs) & {*conditions, *spreads}}
+        for probe in self.config["probes"]:
+            jobs |= self._probes(probe, conditions, seeds)
+        return jobs | self.summaries(changed)
+
+    def probing(self, probe, conditions=None):
+        """Return the measurements of one probe and all that follows from them."""
+        return self._probes(probe, conditions or self.tables[probe]) | self.summaries({probe})
+
+    def _probes(self, probe, conditions, seeds=None):
+        measured = [c for c in self.tables.get(probe, []) if c in conditions]
+        return {f"probe condition={c} probe={probe} seed={s}" for c in measured for s in seeds or self.seeds}
+
+    def summaries(self, tables):
+        """Return the summaries of some tables and all that follows from them."""
+        jobs = {f"summarise table={table}" for table in tables}
+        if "theorems" in tables:
+            jobs.add("summarise_theorems")
+        figures = self.config["figures"].items()
+        drawn = [name for name, entry in figures if set(entry["tables"]) & set(tables)]
+        return jobs | self.figures(drawn) | self.judging()
+
+    def judging(self):
+        return JUDGED | self.reports() | {"gather"}
+
+    def figures(self, figures):
+        return {f"draw figure={figure}" for figure in figures} | self.reports()
+
+    def reports(self):
+        return {"bundle", "web", "all"} | ({"compile"} if self.latex else set())
+
+
+@pytest.fixture(scope="module")
+def account(finished):
+    """The jobs of the finished study."""
+    return Account(finished.config, latex=(finished.results / "report" / "report.pdf").exists())
 
 
 def changed(study, *path_and_value):
@@ -29,114 +97,194 @@ def changed(study, *path_and_value):
     return study
 
 
-# -- the configuration ----------------------------------------------------------------------------
+def with_norm(config, *norms):
+    return [name for name, entry in config["conditions"].items() if entry["norm"] in norms]
 
 
-def test_one_more_seed_runs_that_seed_and_what_summarises_it(copy_of_finished):
-    study = changed(copy_of_finished, "scales", "tiny", "seeds", [0, 1])
-    jobs = study.planned()
-    assert conditions(jobs, "train") == set(study.config["conditions"])
-    for rule, wildcards in jobs:
-        if rule in BEFORE_STATISTICS:
-            assert wildcards.get("seed") == "1", (rule, wildcards)
-    assert {"train", "probe", "summarise", "judge"} <= rules(jobs)
+def showing(config, *conditions):
+    """Return the figures that show one of some conditions."""
+    figures = config["figures"].items()
+    return [f for f, e in figures if {c for cs in e["tables"].values() for c in cs} & set(conditions)]
 
 
-def test_a_claims_margin_runs_the_judge_and_what_shows_the_verdicts(copy_of_finished):
-    study = changed(copy_of_finished, "claims", "bn_trains_faster", "margin", 0.01)
-    jobs = study.planned()
-    assert "judge" in rules(jobs)
-    assert {"draw_claims", "bundle", "web"} <= rules(jobs)
-    assert rules(jobs) <= {"judge"} | AFTER_JUDGING
-
-
-def test_one_more_claim_trains_nothing(copy_of_finished):
-    claim = {
-        "place": "here",
-        "family": "fig1",
-        "statement": "The noise alone leaves the loss less smooth.",
-        "quantity": "test_accuracy",
-        "condition_a": "vgg_noise",
-        "condition_b": "vgg_none",
-        "expected": "less",
-        "margin": 0,
+def test_everything_there_is_to_run(finished, account):
+    """The account is that of Snakemake, all in all."""
+    every = account.training(account.config["conditions"]) | {
+        "prepare",
+        "random_layers",
+        "summarise_theorems",
     }
-    assert rules(changed(copy_of_finished, "claims", "mine", claim).planned()) <= {"judge"} | AFTER_JUDGING
+    assert names(finished.planned("--forceall")) == every | account.figures(account.config["figures"])
+    assert finished.planned() == []
 
 
-def test_a_caption_runs_the_reports_alone(copy_of_finished):
-    jobs = changed(copy_of_finished, "figures", "fig4", "caption", "Another.").planned()
-    assert {"bundle", "web"} <= rules(jobs) <= AFTER_DRAWING
+# -- the configuration: row of the table -> key, value, what runs ---------------------------------
+
+CONFIGURATION = {
+    "a claim's margin": (
+        ("claims", "bn_trains_faster", "margin", 0.01),
+        lambda a: {"judge", "draw_claims", "gather"} | a.reports(),
+    ),
+    "an alternative's margin": (
+        ("alternatives", "noise_variance_beats_plain", "margin", 0.01),
+        lambda a: {"judge_alternatives", "gather"} | a.reports(),
+    ),
+    "a caption": (("figures", "fig4", "caption", "Another."), lambda a: a.reports()),
+    "which conditions a figure shows": (
+        ("figures", "fig4", "tables", {"along_gradient": ["vgg_batch", "vgg_none"]}),
+        lambda a: a.figures(["fig4"]),
+    ),
+    "one more seed": (
+        ("scales", "tiny", "seeds", [0, 1]),
+        lambda a: a.training(a.config["conditions"], seeds=[1]) | {"summarise_theorems"},
+    ),
+    "one condition's learning rate": (
+        ("conditions", "vgg_noisy_batch", "lr", 0.2),
+        lambda a: a.training(["vgg_noisy_batch"]) | a.figures(showing(a.config, "vgg_noisy_batch")),
+    ),
+    "a probe's settings": (
+        ("probes", "activations", "vgg", "bins", 41),
+        lambda a: a.probing("activations", [c for c in a.tables["activations"] if c.startswith("vgg")]),
+    ),
+    "another scale": (("scales", "other", None), lambda a: set()),
+}
 
 
-def test_a_learning_rate_retrains_its_condition_alone(copy_of_finished):
-    jobs = changed(copy_of_finished, "conditions", "vgg_noisy_batch", "lr", 0.2).planned()
-    assert conditions(jobs, "train") == {"vgg_noisy_batch"}
-    assert conditions(jobs, "probe") == {"vgg_noisy_batch"}
-    assert "prepare" not in rules(jobs)
+@pytest.mark.parametrize("row", CONFIGURATION)
+def test_a_change_of_the_configuration_reruns_exactly(copy_of_finished, account, row):
+    change, expected = CONFIGURATION[row]
+    if row == "another scale":
+        change = ("scales", "other", copy_of_finished.config["scales"]["tiny"])
+    jobs = names(changed(copy_of_finished, *change).planned())
+    assert jobs == expected(account)
 
 
-def test_a_probes_settings_retrain_nothing_and_run_that_probe_alone(copy_of_finished):
-    jobs = changed(copy_of_finished, "probes", "activations", "vgg", "bins", 41).planned()
-    assert "train" not in rules(jobs)
-    assert {wildcards["probe"] for rule, wildcards in jobs if rule == "probe"} == {"activations"}
-    assert {wildcards["table"] for rule, wildcards in jobs if rule == "summarise"} == {"activations"}
+# -- the code and other files: row of the table -> file, change, what runs ------------------------
 
 
-def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished):
-    (copy_of_finished.results / "figures" / "fig4.pdf").unlink()
-    jobs = copy_of_finished.planned()
-    assert [wildcards["figure"] for rule, wildcards in jobs if rule == "draw"] == ["fig4"]
-    assert rules(jobs) <= {"draw"} | AFTER_DRAWING
+def a_statement(text):
+    return f"{text}\nCHANGED = 1\n"
 
 
-# -- the code -------------------------------------------------------------------------------------
+FILES = {
+    "a figure's code": ("src/bnopt/figures/fig4.py", a_statement, lambda a: a.figures(["fig4"])),
+    "the style of figures": (
+        "paper/figures.mplstyle",
+        lambda text: f"{text}\nlines.linewidth: 3\n",
+        lambda a: a.figures(a.config["figures"]) | {"draw_claims"},
+    ),
+    "the text of the report": (
+        "paper/main.tex",
+        lambda text: f"{text}\n% more\n",
+        lambda a: a.reports(),
+    ),
+    "one norm's code": (
+        "src/bnopt/norms/l1.py",
+        a_statement,
+        lambda a: a.training(with_norm(a.config, "l1")),
+    ),
+    "a norm that others build on": (
+        "src/bnopt/norms/batch.py",
+        a_statement,
+        lambda a: a.training(with_norm(a.config, "batch", "noisy_batch", "noisy_batch_variance")),
+    ),
+    "one probe's code": (
+        "src/bnopt/probes/activations.py",
+        a_statement,
+        lambda a: a.probing("activations"),
+    ),
+    "the training loop": (
+        "src/bnopt/train.py",
+        a_statement,
+        lambda a: a.training(a.config["conditions"]),
+    ),
+    "how verdicts are made": (
+        "src/bnopt/claims.py",
+        a_statement,
+        lambda a: a.judging(),
+    ),
+    "how a table is summarised": (
+        "src/bnopt/quantities/covariate_shift.py",
+        a_statement,
+        lambda a: a.summaries({"covariate_shift"}) - {"summarise_theorems"},
+    ),
+    "threads": (
+        "workflow/train.smk",
+        lambda text: text.replace("threads: 1", "threads: 2"),
+        lambda a: set(),
+    ),
+    "a profile": (
+        "profiles/default/config.yaml",
+        lambda text: text.replace("cores: all", "cores: 1"),
+        lambda a: set(),
+    ),
+    "how jobs are cut from the configuration": ("src/bnopt/study.py", a_statement, lambda a: set()),
+}
 
 
-def test_comments_and_docstrings_rerun_nothing(finished, checkout, edited):
-    with (
-        edited(checkout / "src/bnopt/run.py", lambda text: f"# A comment.\n{text}\n\n# And another.\n"),
-        edited(checkout / "src/bnopt/train.py", lambda text: text.replace('"""', '"""So: ', 1)),
-        edited(checkout / "workflow/train.smk", lambda text: f"# A comment.\n{text}"),
-    ):
+@pytest.mark.parametrize("row", FILES)
+def test_a_change_of_a_file_reruns_exactly(finished, checkout, edited, account, row):
+    file, change, expected = FILES[row]
+    with edited(checkout / file, change):
+        assert names(finished.planned()) == expected(account)
+
+
+def test_comments_docstrings_and_layout_anywhere_rerun_nothing(finished, checkout, edited):
+    """In every file of the code and of the workflow."""
+    code = sorted((checkout / "src").rglob("*.py"))
+    workflow = [checkout / "Snakefile", *sorted((checkout / "workflow").glob("*.smk"))]
+    assert len(code) > 40
+    with ExitStack() as stack:
+        for file in code:
+            stack.enter_context(edited(file, reworded))
+        for file in workflow:
+            stack.enter_context(edited(file, lambda text: f"# A comment.\n{text}\n# Another.\n"))
         assert finished.planned() == []
 
 
-def test_a_norms_code_retrains_the_conditions_that_use_it(finished, checkout, edited):
-    norms = {name: entry["norm"] for name, entry in finished.config["conditions"].items()}
-    with edited(checkout / "src/bnopt/norms/l1.py", lambda text: f"{text}\nCHANGED = 1\n"):
-        jobs = finished.planned()
-    assert conditions(jobs, "train") == {name for name, norm in norms.items() if norm == "l1"}
-    assert conditions(jobs, "probe") <= conditions(jobs, "train")
-    assert conditions(jobs, "train")
+def reworded(text):
+    """Return code with its first docstring reworded, comments added and its blank lines doubled."""
+    text = re.sub(r'^(\s*)"""', r'\1"""So: ', text, count=1, flags=re.MULTILINE)
+    text = re.sub(r"^def ", "# A comment.\n\n\ndef ", text, flags=re.MULTILINE)
+    return f"{text}\n# The end.\n"
 
 
-def test_a_probes_code_retrains_nothing(finished, checkout, edited):
-    with edited(checkout / "src/bnopt/probes/activations.py", lambda text: f"{text}\nCHANGED = 1\n"):
-        jobs = finished.planned()
-    assert "train" not in rules(jobs)
-    assert {wildcards["probe"] for rule, wildcards in jobs if rule == "probe"} == {"activations"}
+def test_a_commit_reruns_nothing(finished, monkeypatch, checkout):
+    """The commit is noted with each result, and no job depends on it."""
+    git = ["git", "-C", str(checkout), "-c", "user.name=x", "-c", "user.email=x"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    try:
+        assert finished.planned() == []
+    finally:
+        shutil.rmtree(checkout / ".git")
 
 
-def test_one_figures_code_draws_that_figure_again(finished, checkout, edited):
-    with edited(checkout / "src/bnopt/figures/fig4.py", lambda text: f"{text}\nCHANGED = 1\n"):
-        jobs = finished.planned()
-    assert [wildcards["figure"] for rule, wildcards in jobs if rule == "draw"] == ["fig4"]
-    assert rules(jobs) <= {"draw"} | AFTER_DRAWING
+def test_every_row_of_the_documented_table_is_tested_here():
+    text = (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+?) +\|", text.split("## What reruns")[1].split("##")[0], re.MULTILINE)
+    others = {
+        "comments, docstrings, layout, anywhere",
+        "a commit",
+        "one more norm and its condition",
+        "a lost figure",
+        "the folder is moved",
+    }
+    assert set(rows[1:]) == {*CONFIGURATION, *FILES, *others}
 
 
-def test_the_style_of_figures_draws_them_again_and_nothing_else(finished, checkout, edited):
-    with edited(checkout / "paper/figures.mplstyle", lambda text: f"{text}\nlines.linewidth: 3\n"):
-        jobs = finished.planned()
-    drawn = {wildcards["figure"] for rule, wildcards in jobs if rule == "draw"}
-    assert drawn == set(finished.config["figures"])
-    assert "draw_claims" in rules(jobs)
-    assert rules(jobs) <= {"draw", "draw_claims"} | AFTER_DRAWING
+def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished, account):
+    (copy_of_finished.results / "figures" / "fig4.pdf").unlink()
+    assert names(copy_of_finished.planned()) == account.figures(["fig4"])
 
 
-def test_the_text_of_the_report_runs_the_reports_alone(finished, checkout, edited):
-    with edited(checkout / "paper/main.tex", lambda text: f"{text}\n% more\n"):
-        assert rules(finished.planned()) <= AFTER_DRAWING
+def test_an_edit_can_be_accepted_as_harmless(copy_of_finished, checkout, edited, account):
+    with edited(checkout / "src/bnopt/train.py", a_statement):
+        assert names(copy_of_finished.planned()) == account.training(account.config["conditions"])
+        copy_of_finished.run("--touch")
+        assert copy_of_finished.planned() == []
+    # It is the edited code that is accepted now.
+    assert copy_of_finished.planned() != []
 
 
 NORM = '''"""A norm of one's own."""
@@ -155,41 +303,11 @@ def test_a_norm_is_one_file_and_one_line_and_trains_its_condition_alone(copy_of_
     file = checkout / "src/bnopt/norms/mine.py"
     file.write_text(NORM, encoding="utf-8")
     try:
-        jobs = study.planned()
-        assert conditions(jobs, "train") == {"vgg_mine"}
-        assert rules(jobs) & BEFORE_STATISTICS == {"train"}
+        account = Account(study.config, latex=(study.results / "report" / "report.pdf").exists())
+        assert names(study.planned()) == account.training(["vgg_mine"])
         curve = study.results / "runs" / "vgg_mine" / "seed0" / "training.csv"
         study.run(curve.relative_to(study.folder))
     finally:
         file.unlink()
     plain = (study.results / "runs" / "vgg_none" / "seed0" / "training.csv").read_text()
     assert curve.read_text() == plain.replace("vgg_none", "vgg_mine")
-
-
-# -- interruptions --------------------------------------------------------------------------------
-
-
-def test_after_a_power_cut_unlocking_and_calling_again_finishes_the_work(tmp_path, new_study, pair_config):
-    config = copy.deepcopy(pair_config)
-    config["scales"]["tiny"]["vgg"]["steps"] = 100_000
-    study = new_study(tmp_path / "study", config)
-    run = study.results / "runs" / "vgg_none" / "seed0"
-    target = (run / "training.csv").relative_to(study.folder)
-    process = study.start(target)
-    try:
-        deadline = time.monotonic() + 120
-        while not list(run.glob("*/step*.pt")):
-            assert process.poll() is None, "snakemake ended before it was killed"
-            assert time.monotonic() < deadline, "training did not start"
-            time.sleep(0.05)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not (run / "training.csv").exists()
-    assert not (run / "snapshots").exists()
-
-    changed(study, "scales", "tiny", "vgg", "steps", 12)
-    study.run("--unlock")
-    study.run(target)
-    assert (run / "training.csv").read_text().count("\n") == 1 + 13
-    assert len(list((run / "snapshots").iterdir())) >= 3
