@@ -83,6 +83,22 @@ def test_a_probes_settings_retrain_nothing_and_run_that_probe_alone(copy_of_fini
     assert {wildcards["table"] for rule, wildcards in jobs if rule == "summarise"} == {"activations"}
 
 
+def test_images_made_again_retrain_nothing_that_does_not_use_them(copy_of_finished, tmp_path):
+    """All runs wait for the images to be found good, and only those of the task vgg depend on them."""
+    study = copy_of_finished
+    tasks = {name: entry["task"] for name, entry in study.config["conditions"].items()}
+    vgg = {name for name, task in tasks.items() if task == "vgg"}
+    (tmp_path / "images").mkdir()
+    (study.results / "data" / "images.json").touch()
+    assert "train" not in rules(study.planned())
+    for changes in [["--config", f"images={tmp_path / 'images'}"], ["--forcerun", "prepare"]]:
+        jobs = study.planned(*changes)
+        assert ("prepare", {"scale": "tiny"}) in jobs
+        assert conditions(jobs, "train") == vgg
+        assert not {name for name in conditions(jobs, "probe") if tasks[name] != "vgg"}
+        assert "random_layers" not in rules(jobs)
+
+
 def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished):
     (copy_of_finished.results / "figures" / "fig4.pdf").unlink()
     jobs = copy_of_finished.planned()
