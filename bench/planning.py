@@ -24,7 +24,7 @@ def study(conditions):
         for n in range((conditions + 1) // 2)
         for task in ("vgg", "deep_linear")[: conditions - 2 * n]
     }
-    config |= dict.fromkeys(("claims", "alternatives", "rate_spread"), {})
+    config |= {key: {} for key in ("claims", "alternatives", "rate_spread")}
     config["scales"]["digits"]["seeds"] = list(range(SEEDS))
     measured = {
         probe: [name for name, entry in config["conditions"].items() if entry["task"] in tasks]

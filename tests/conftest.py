@@ -46,6 +46,30 @@ def config():
     return copy.deepcopy(CONFIG)
 
 
+@pytest.fixture
+def changed(config):
+    """Function: (path, value)s -> a copy of config.yaml with these changes.
+
+    Keys of a path are joined by " > "; the value ... removes what is there.
+    """
+
+    def changed(*changes):
+        result = copy.deepcopy(config)
+        for path, value in changes:
+            entry = result
+            *parents, key = path.split(" > ")
+            for parent in parents:
+                entry = entry[parent]
+            key = int(key) if isinstance(entry, list) else key
+            if value is ...:
+                del entry[key]
+            else:
+                entry[key] = value
+        return result
+
+    return changed
+
+
 @pytest.fixture(params=MEASURED, ids="-".join)
 def measured(request):
     """Every probe with every task it is configured for: (probe, task)."""

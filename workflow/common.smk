@@ -36,14 +36,19 @@ except StudyError as error:
     sys.exit(f"error: {error}")
 
 
+def one_of(names):
+    """Return a pattern of these names; of none one that matches nothing, as an empty one would anything."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    scale="|".join(config["scales"]),
-    condition="|".join(map(re.escape, config["conditions"])),
+    scale=one_of(config["scales"]),
+    condition=one_of(config["conditions"]),
     seed=r"\d+",
-    probe="|".join(config["probes"]),
-    spread="|".join(config["rate_spread"]),
-    table="|".join(study.tables(config)),
-    figure="|".join(config["figures"]),
+    probe=one_of(config["probes"]),
+    spread=one_of(config["rate_spread"]),
+    table=one_of(study.tables(config)),
+    figure=one_of(config["figures"]),
 
 
 def images_settings(wildcards):

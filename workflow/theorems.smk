@@ -8,6 +8,9 @@ OUTPUTS   results/{scale}/theorems/random_layers.csv        every theorem on ran
 
 rule random_layers:
     """Evaluate the theorems on random layers."""
+    input:
+        # Nothing is computed before the images are found to be good.
+        checked=ancient("results/{scale}/data/images.json"),
     output:
         table="results/{scale}/theorems/random_layers.csv",
     log:

@@ -13,17 +13,20 @@ from bnopt.runtime import StudyError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
-def prepare(*, images, cache):
+def prepare(*, images, cache, least_side=1, least_number=1):
     """Return the images named by `images`.
 
     images: `digits` (embedded in scikit-learn), `cifar10` (downloaded to the folder `cache`), or the
-    path of a folder tree `train/<class>/*`, `test/<class>/*`.
+    path of a folder tree `train/<class>/*`, `test/<class>/*`, with at least `least_side` pixels a side
+    and `least_number` images in `train`.
     """
     if images == "digits":
         return digits()
     if images == "cifar10":
         return cifar10(cache)
-    return folder(Path(images))
+    prepared = folder(Path(images))
+    _check_enough(prepared, images, least_side, least_number)
+    return prepared
 
 
 def digits():
@@ -99,6 +102,21 @@ def folder(root):
                 labels.append(label)
         parts.append((np.stack(pixels), labels))
     return _images(*parts, classes=classes["train"], source=f"images from the folder {root.name}")
+
+
+def _check_enough(prepared, root, least_side, least_number):
+    """Raise StudyError if the images are too small for the net's poolings or too few for a batch."""
+    number, _, height, width = prepared.train_images.shape
+    if min(height, width) < least_side:
+        raise StudyError(
+            f"{root}: expected images of at least {least_side} x {least_side} pixels, which the poolings "
+            f"of the net (M under convolutions) halve to nothing otherwise; found {height} x {width}"
+        )
+    if number < least_number:
+        raise StudyError(
+            f"{Path(root) / 'train'}: expected at least as many images as the batch_size, {least_number}; "
+            f"found {number}"
+        )
 
 
 def _subfolders(path):

@@ -24,11 +24,19 @@ def scale_of(config, scale):
 
 
 def images_settings(config, scale):
-    """Return the settings of the job that prepares the images of a scale."""
-    source = scale_of(config, scale)["images"]
+    """Return the settings of the job that prepares the images of a scale.
+
+    Of a folder it is told how large and how many the images have to be; of the others that is known.
+    """
+    sizes = scale_of(config, scale)
+    source = sizes["images"]
     if source in ("digits", "cifar10"):
         return {"images": source}
-    return {"images": str(Path(source).expanduser())}
+    settings = {"images": str(Path(source).expanduser())}
+    if "vgg" in sizes:
+        settings["least_side"] = 2 ** sizes["vgg"]["net"]["convolutions"].count("M")
+        settings["least_number"] = sizes["vgg"]["batch_size"]
+    return settings
 
 
 def images_content(config, scale):
@@ -153,7 +161,7 @@ def _fill(value, names, place):
     if isinstance(value, list):
         return [_fill(item, names, place) for item in value]
     if isinstance(value, dict):
-        return {key: _fill(item, names, place) for key, item in value.items()}
+        return {key: _fill(item, names, f"{place}.{key}") for key, item in value.items()}
     return value
 
 

@@ -318,6 +318,20 @@ def test_a_path_without_a_folder_tree_is_refused_with_its_place(tmp_path, make):
     assert_one_or_two_sentences(message)
 
 
+def test_images_too_small_or_too_few_for_the_study_are_refused(tmp_path):
+    write_tree(tmp_path)
+    data.prepare(images=str(tmp_path), cache="not used", least_side=6, least_number=4)
+    for needs, words in [
+        ({"least_side": 7}, [f"{tmp_path}: expected", "at least 7 x 7 pixels", "found 6 x 7"]),
+        ({"least_number": 5}, [f"{tmp_path / 'train'}: expected", "batch_size, 5", "found 4"]),
+    ]:
+        with pytest.raises(StudyError) as caught:
+            data.prepare(images=str(tmp_path), cache="not used", **needs)
+        for word in words:
+            assert word in str(caught.value)
+        assert_one_or_two_sentences(str(caught.value))
+
+
 # -- CIFAR-10 -------------------------------------------------------------------------------------
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -47,6 +47,10 @@ def shrink(config):
     for task in ("vgg", "deep_linear"):
         sizes[task] |= {"steps": 12, "test_every": 4, "snapshot_every": 4}
     sizes["vgg"]["batch_size"] = 32
+    for of_task in small["probes"].values():
+        for settings in of_task.values():
+            fewer = {"units": 3, "every": 2, "samples": 32}
+            settings |= {key: value for key, value in fewer.items() if key in settings}
     small["random_layers"]["draws"] = 3
     sizes["seeds"] = [0]
     small["scale"], small["scales"] = SCALE, {SCALE: sizes}
@@ -224,6 +228,12 @@ def pair_config(tiny_config):
     small = prune(tiny_config, conditions=["vgg_none", "vgg_batch"], tables=["training", "along_gradient"])
     small["scales"][SCALE]["seeds"] = [0, 1]
     return small
+
+
+@pytest.fixture(scope="session")
+def two_tasks_config(tiny_config):
+    """A condition of either task, to be trained alone: one needs the images, the other does not."""
+    return prune(tiny_config, conditions=["vgg_none", "deep_linear_none"], tables=["training"])
 
 
 @pytest.fixture(scope="session")

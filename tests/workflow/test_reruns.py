@@ -269,6 +269,7 @@ def test_every_row_of_the_documented_table_is_tested_here():
         "one more norm and its condition",
         "a lost figure",
         "the folder is moved",
+        "other images",
     }
     assert set(rows[1:]) == {*CONFIGURATION, *FILES, *others}
 
@@ -276,6 +277,16 @@ def test_every_row_of_the_documented_table_is_tested_here():
 def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished, account):
     (copy_of_finished.results / "figures" / "fig4.pdf").unlink()
     assert names(copy_of_finished.planned()) == account.figures(["fig4"])
+
+
+def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tmp_path):
+    """All runs wait for the images to be found good, and only those of the task vgg depend on them."""
+    study = copy_of_finished
+    vgg = [name for name, entry in study.config["conditions"].items() if entry["task"] == "vgg"]
+    (tmp_path / "images").mkdir()
+    expected = {"prepare"} | account.training(vgg)
+    for changes in [["--config", f"images={tmp_path / 'images'}"], ["--forcerun", "prepare"]]:
+        assert names(study.planned(*changes)) == expected
 
 
 def test_an_edit_can_be_accepted_as_harmless(copy_of_finished, checkout, edited, account):
