@@ -157,6 +157,12 @@ def figure_runs(wildcards):
     ]
 
 
+def figure_curves(wildcards):
+    """Return the training curves of all runs that a figure shows."""
+    shown = study.figure_settings(config, wildcards.scale, wildcards.figure)["conditions"]
+    return run_files(wildcards.scale, study.TRAINING, shown, config["scales"][wildcards.scale]["seeds"])
+
+
 def figure_code(wildcards):
     return fingerprints.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
 

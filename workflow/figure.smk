@@ -2,6 +2,7 @@
 
 INPUTS    results/{scale}/statistics/{table}_over_seeds.csv, claims.csv
           the first seed's tables, where a figure shows a single run
+          the training curves of the runs shown, to say which diverged
           paper/figures.mplstyle
 OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
 """
@@ -10,6 +11,7 @@ OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
 rule draw:
     """Draw one of the paper's figures."""
     input:
+        curves=figure_curves,
         first_seed=figure_runs,
         over_seeds=figure_statistics,
         style=STYLE,
@@ -39,6 +41,7 @@ rule draw:
             --style {input.style:q} \
             --over-seeds {input.over_seeds:q} \
             --first-seed {input.first_seed:q} \
+            --curves {input.curves:q} \
             --pdf {output.pdf:q} \
             --png {output.png:q} \
             >{log:q} 2>&1

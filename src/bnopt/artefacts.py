@@ -14,7 +14,7 @@ import pandas as pd
 from bnopt import records
 
 # Columns that hold names, whatever these look like.
-NAMES = ("condition", "layer", "place", "claim")
+NAMES = ("condition", "layer", "place", "quantity", "claim")
 # A file is written within seconds; one that is older and still partial has lost its writer.
 LEFTOVER_SECONDS = 3600
 
@@ -102,10 +102,13 @@ def read_recorded(path):
 def read_table(path):
     """Read a CSV table that has a record; raise StudyError if it is damaged.
 
-    An empty field is a missing number; in the text column `layer` it stays empty text.
+    An empty field is a missing number; in the text column `layer` it stays empty text. A table without
+    rows has numbers too, but for its names.
     """
     text = io.StringIO(read_recorded(path))
     table = pd.read_csv(text, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])
+    if table.empty:
+        table = table.astype({column: float for column in table if column not in NAMES})
     if "layer" in table:
         table["layer"] = table["layer"].fillna("")
     return table

@@ -122,6 +122,8 @@ def _by_step(rows, column):
     A name ending in * stands for all columns that begin so. Steps without a value are dropped.
     """
     columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
+    if not columns and rows.empty:  # every run diverged at once: there is no column to be found
+        return pd.DataFrame()
     if not columns:
         raise StudyError(f"config.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
     # A table of several tasks has columns that a run of one of them leaves empty.
@@ -141,7 +143,7 @@ def _assess(pairs, claim, quantity, summary, *, finite_only=False):
     result = {"n": len(kept), "effects": effects, "p_floor": 0.5 ** len(kept), "reason": ""}
     if len(kept) < 2:
         missing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_sign_flip"), np.nan)
-        reason = f"an interval needs at least 2 seeds with both conditions, found {len(kept)}"
+        reason = f"an interval needs at least 2 seeds with a value of both conditions, found {len(kept)}"
         return result | missing | {"verdict": "not run", "reason": reason, "p_floor": np.nan}
     margin = _margin(claim, quantity)
     return result | verdicts.assess(kept, expected=claim["expected"], margin=margin)
@@ -164,7 +166,7 @@ def _effect_of_column(pair, a, b, quantity, summary):
     if summary == "equal_loss":
         means = summaries.equal_loss(a, b, *(pair["curves"][i]["loss"] for i in (0, -1)))
         return _compare(*means, quantity).mean() if len(means[0]) else np.nan
-    numbers = [summaries.OF_ONE_RUN[summary](values) for values in (a, b)]
+    numbers = [summaries.OF_ONE_RUN[summary](values) if len(values) else np.nan for values in (a, b)]
     if quantity["compare"] == "log_ratio":
         # Of a diverged run nothing is recorded any more; such a quantity then counts as infinite.
         for i, diverged in enumerate(pair["diverged"]):

@@ -1,4 +1,6 @@
-"""What the figures share: colours, curves with their bands, ridges."""
+"""What the figures share: colours, curves with their bands, ridges, and what they say of diverged runs."""
+
+import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,6 +26,9 @@ LABELS = {
 }
 CURVE_POINTS = 100
 RIDGES = 14
+# Of text in the size of the note about diverged runs.
+CHARACTERS_PER_INCH = 14
+NOTHING = "nothing finite"
 
 
 def style(condition):
@@ -63,8 +68,18 @@ def centre_and_interval(ax, table, condition, quantity, layer=""):
 def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
     """Draw the mean over seeds as a line and its interval as a band. Set the scale of the axis before."""
     mean, low, high = centre_and_interval(ax, table, condition, quantity, layer)
-    ax.plot(mean.index, factor * mean, **line)
+    ax.plot(mean.index, factor * mean, marker=marker(mean), **line)
     ax.fill_between(mean.index, factor * low, factor * high, color=line["color"], alpha=0.2, linewidth=0)
+    # In the table of training curves a cross marks the last step before a run diverges.
+    diverged = series(table, condition, "diverged")["mean"].gt(0)
+    if diverged.any():
+        before = mean[mean.index < diverged.idxmax()].dropna()
+        ax.plot(before.index[-1:], factor * before[-1:], marker="x", linestyle="", color=line["color"])
+
+
+def marker(values):
+    """Return the marker of a line: a dot for a single point, which would be invisible without one."""
+    return "." if np.isfinite(values).sum() == 1 else None
 
 
 def band(ax, table, condition, low, high, *, label, **line):
@@ -74,7 +89,7 @@ def band(ax, table, condition, low, high, *, label, **line):
     ax.fill_between(steps, edges[0][0], edges[1][0], color=line["color"], alpha=0.3, linewidth=0, label=label)
     for mean, bottom, top in edges:
         ax.fill_between(steps, bottom, top, color=line["color"], alpha=0.12, linewidth=0)
-        ax.plot(steps, mean, linewidth=0.8, **line)
+        ax.plot(steps, mean, linewidth=0.8, marker=marker(mean), **line)
 
 
 def ridges(ax, rows, **line):
@@ -83,6 +98,11 @@ def ridges(ax, rows, **line):
     rows: of one run, layer and place, with `step, unit, low, high, bin_*`. The density of a step is
     the mean over units of their histograms, each scaled to the same height.
     """
+    ax.tick_params(left=False)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.set_yticks([])
+    if rows.empty:
+        return
     steps = np.unique(rows["step"])
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, RIDGES).round().astype(int))]
     finite = rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])]
@@ -98,8 +118,6 @@ def ridges(ax, rows, **line):
         ax.plot(x, top, color=line["color"], linewidth=0.5, zorder=depth)
     shown = [0, len(steps) - 1] if len(steps) > 1 else [0]
     ax.set_yticks([len(steps) - 1 - i for i in shown], [str(steps[i]) for i in shown])
-    ax.tick_params(left=False)
-    ax.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _density(rows, x):
@@ -122,9 +140,11 @@ def layer_title(layers, name):
 
 
 def first_place(activations, condition, layer):
-    """Return a run's rows of a layer at the first of its task's places."""
+    """Return a run's rows of a layer at the first of its task's places; none if it diverged at once."""
+    if activations.empty:
+        return activations
     rows = activations[(activations["condition"] == condition) & (activations["layer"] == layer)]
-    return rows[rows["place"] == rows["place"].iloc[0]]
+    return rows[rows["place"] == rows["place"].iloc[0]] if len(rows) else rows
 
 
 def ridge_grid(activations, conditions, layers):
@@ -143,3 +163,34 @@ def ridge_panels(axes, activations, conditions, layers):
         row[0].set_ylabel(layer_title(layers, layer))
     for ax, condition in zip(axes[0], conditions.values(), strict=True):
         ax.set_title(label(condition), fontsize="small")
+
+
+def say_what_diverged(figure, curves):
+    """Write above a figure which of its runs diverged and when, and into a panel that it has nothing to show.
+
+    curves: the training tables of all runs the figure shows. Where none diverged nothing is written.
+    """
+    fates = [fate for name, runs in curves.groupby("condition", sort=False) if (fate := _fate(name, runs))]
+    if not fates:
+        return
+    width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+    note = textwrap.fill("× Diverged: " + ", ".join(fates), width, break_on_hyphens=False)
+    figure.suptitle(note, fontsize="small")
+    for ax in figure.axes:
+        if ax.get_label() != "<colorbar>" and not _shows_something(ax):
+            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize="small", transform=ax.transAxes)
+
+
+def _fate(condition, runs):
+    """Return what the note says of a condition; nothing if all its runs went on."""
+    lost = runs[runs["diverged"] == 1]
+    if lost.empty:
+        return ""
+    n, of = lost["seed"].nunique(), runs["seed"].nunique()
+    return f"{condition} ({n} of {of} runs, from step {lost['step'].min()})"
+
+
+def _shows_something(ax):
+    """Return whether a line of data, not one across the panel, has a finite point."""
+    lines = [line.get_xydata() for line in ax.lines if line.get_transform() is ax.transData]
+    return any(np.isfinite(points).all(axis=1).any() for points in lines)

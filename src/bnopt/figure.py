@@ -3,7 +3,7 @@
 import matplotlib.style
 import pandas as pd
 
-from bnopt import artefacts, plugins, runtime
+from bnopt import artefacts, drawing, plugins, runtime
 
 
 def main(argv=None):
@@ -17,6 +17,7 @@ def main(argv=None):
     parser.add_argument("--style", required=True, help="matplotlib style sheet")
     parser.add_argument("--over-seeds", nargs="+", required=True, help="statistics (.csv)")
     parser.add_argument("--first-seed", nargs="*", default=[], help="tables of runs (.csv)")
+    parser.add_argument("--curves", nargs="*", default=[], help="training tables of all runs shown (.csv)")
     parser.add_argument("--pdf", required=True, help="file to write")
     parser.add_argument("--png", required=True, help="file to write")
     options = parser.parse_args(argv)
@@ -33,6 +34,8 @@ def main(argv=None):
     }
     matplotlib.style.use(options.style)
     figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
+    if options.curves:
+        drawing.say_what_diverged(figure, pd.concat([artefacts.read_table(file) for file in options.curves]))
     # Without dates two drawings of the same numbers are the same bytes.
     for file, metadata in ((options.pdf, {"CreationDate": None}), (options.png, {})):
         with artefacts.atomic(file) as partial:

@@ -42,6 +42,8 @@ def numbers(claims, study, images):
 
 def sigma_numbers(activations):
     """Return the median and the extremes of σ of the plain deep linear network's units, steps and seeds."""
+    # Where every run diverged at once the table lacks what is measured.
+    activations = activations.reindex(columns=["condition", "sigma", "sigma_min", "sigma_max"])
     rows = activations[activations["condition"] == "deep_linear_none"]
     return {
         "sigma.median": number(rows["sigma"].median()),
@@ -144,7 +146,11 @@ def sizes_table(study):
 
 
 def conditions_table(study):
-    """Return the conditions with their settings and the number of runs that diverged."""
+    """Return the conditions with their settings, how many runs diverged, and from which step the first."""
+    lost = {
+        name: [run["step"] for run in study["diverged"] if run["condition"] == name]
+        for name in study["conditions"]
+    }
     return pd.DataFrame(
         [
             {
@@ -153,7 +159,8 @@ def conditions_table(study):
                 "Norm": escape(condition["norm"]),
                 "Learning rate": number(condition["lr"]),
                 "Runs": len(study["seeds"]),
-                "Diverged": sum(run["condition"] == name for run in study["diverged"]),
+                "Diverged": len(lost[name]),
+                "From step": min(lost[name], default=""),
             }
             for name, condition in study["conditions"].items()
         ]
@@ -276,7 +283,7 @@ def write(
         ),
         "theorems": (theorems_table(theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
-        "conditions": (conditions_table(study), r"@{}lllrrr@{}"),
+        "conditions": (conditions_table(study), r"@{}L{5cm}llrrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
         "software": (software_table(provenance), r"@{}lL{9cm}@{}"),
     } | {
@@ -314,9 +321,9 @@ def main(argv=None):
     tables = {name: artefacts.read_table(getattr(options, name)) for name in names}
     claims, training = tables["claims"], tables.pop("training")
     texts = ["flips_under", "paper_value", "reason"]
-    claims[texts] = claims[texts].fillna("")
-    runs = training.groupby(["condition", "seed"])["diverged"].max()
-    diverged = runs[runs == 1].reset_index().to_dict("records")
+    claims[texts] = claims[texts].astype(object).fillna("")
+    lost = training[training["diverged"] == 1]
+    diverged = lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,

@@ -7,6 +7,7 @@ from scipy import stats
 from bnopt import artefacts, plugins, runtime
 
 KEYS = ["condition", "layer", "step"]
+RUN_KEYS = ["condition", "seed", "layer", "step"]
 
 
 def per_seed(tables, *, table):
@@ -14,13 +15,16 @@ def per_seed(tables, *, table):
 
     A table that already has one row per run, layer and step needs no file in quantities/.
     """
+    # Of a run that diverged at once a probe has no rows, and so not even its columns.
+    tables = [of_run for of_run in tables if len(of_run)]
+    if not tables:
+        return pd.DataFrame(columns=RUN_KEYS)
     values = pd.concat(tables, ignore_index=True)
     if table in plugins.names("quantities"):
         values = plugins.load("quantities", table).per_step(values)
     if "layer" not in values:
         values.insert(2, "layer", "")
-    keys = ["condition", "seed", "layer", "step"]
-    return values.set_index(keys).sort_index().reset_index()
+    return values.set_index(RUN_KEYS).sort_index().reset_index()
 
 
 def over_seeds(values, *, confidence=0.95):
@@ -31,7 +35,7 @@ def over_seeds(values, *, confidence=0.95):
     Intervals are those of Student's t with n − 1 degrees of freedom; empty where n < 2 or a seed is
     not finite, and the geometric ones where a value is not positive.
     """
-    long = values.melt(["condition", "seed", "layer", "step"], var_name="quantity").dropna()
+    long = values.melt(RUN_KEYS, var_name="quantity").dropna()
     with np.errstate(invalid="ignore", divide="ignore"):
         logarithms = np.log(long["value"].where(long["value"] > 0))
     keys = ["quantity", *KEYS]

@@ -555,6 +555,14 @@ def test_a_diverged_run_that_left_nothing_to_probe_is_infinite_too():
     assert rows["x"]["n_diverged"] == 1
 
 
+@pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "last", "final", "equal_loss"])
+def test_no_summary_needs_a_value_of_a_run_that_diverged_at_once(summary):
+    table = probe_table()
+    table = table[~((table["condition"] == "b") & (table["seed"] == 1))]
+    _, _, effects = judged_with([("b", 1)], claim(quantity="q"), quantity(summary=summary), probed=table)
+    assert effects["x", 1] == -INF or (summary == "equal_loss" and math.isnan(effects["x", 1]))
+
+
 def test_of_several_diverged_pairs_each_counts_on_its_side():
     _, _, effects = judged_with([("a", 0), ("b", 1), ("a", 2), ("b", 2)], claim())
     assert effects["x", 0] == INF

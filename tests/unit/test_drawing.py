@@ -123,6 +123,58 @@ def test_a_band_lies_between_the_means_of_its_edges():
     ]
 
 
+# -- divergence -------------------------------------------------------------------------------------
+
+
+def test_a_curve_of_one_point_is_visible():
+    ax = Figure().subplots()
+    drawing.curve(ax, over_seeds({0: NUMBERS[0], 5: (INF, NAN, NAN)}), "a", "x", **LINE)
+    drawing.curve(ax, over_seeds(NUMBERS), "a", "x", **LINE)
+    drawing.band(ax, over_seeds({0: NUMBERS[0]}), "a", "x", "x", label="A", **LINE)
+    assert [line.get_marker() for line in ax.lines] == [".", "None", ".", "."]
+
+
+@pytest.mark.parametrize(("lost", "crossed"), [({}, []), ({10: 0.5}, [5]), ({5: 0.5, 10: 1.0}, [0])])
+def test_a_cross_is_at_the_last_step_before_a_run_diverges(lost, crossed):
+    share = {step: (lost.get(step, 0.0), NAN, NAN) for step in NUMBERS}
+    ax = Figure().subplots()
+    table = pd.concat([over_seeds(NUMBERS), over_seeds(share, quantity="diverged")])
+    drawing.curve(ax, table, "a", "x", factor=100, **LINE)
+    crosses = [line for line in ax.lines if line.get_marker() == "x"]
+    assert [x for line in crosses for x in line.get_xdata()] == crossed
+    assert [y for line in crosses for y in line.get_ydata()] == [100 * NUMBERS[x][0] for x in crossed]
+
+
+def curves_of(first_lost, steps=4):
+    """Training tables from (condition, seed) -> the first step that is lost, or None."""
+    return pd.DataFrame(
+        [
+            {"condition": condition, "seed": seed, "step": step, "diverged": int(step >= first)}
+            for (condition, seed), first in first_lost.items()
+            for step in range(steps)
+        ]
+    )
+
+
+def test_a_figure_says_what_diverged_and_which_panel_shows_nothing():
+    figure = Figure()
+    full, empty = figure.subplots(1, 2)
+    full.plot([0, 1], [0, 1])
+    empty.plot([0, 1], [NAN, INF])
+    empty.axhline(1)
+    drawing.say_what_diverged(figure, curves_of({("a", 0): 2, ("a", 1): 1, ("a", 2): 9, ("b", 0): 9}))
+    assert figure.get_suptitle() == "× Diverged: a (2 of 3 runs, from step 1)"
+    assert [[text.get_text() for text in ax.texts] for ax in (full, empty)] == [[], [drawing.NOTHING]]
+
+
+def test_a_figure_of_runs_that_all_went_on_says_nothing():
+    figure = Figure()
+    ax = figure.subplots()
+    drawing.say_what_diverged(figure, curves_of({("a", 0): 9}))
+    assert figure.get_suptitle() == ""
+    assert not ax.texts
+
+
 # -- ridges -----------------------------------------------------------------------------------------
 
 

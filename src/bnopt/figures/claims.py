@@ -28,8 +28,9 @@ def draw(over_seeds, first_seed):
     axes[1].tick_params(left=False)
     for row, claim in zip(rows, claims.itertuples(), strict=True):
         flips = " *" if isinstance(claim.flips_under, str) and claim.flips_under else ""
+        diverged = f" ({claim.n_diverged:.0f} diverged)" if claim.n_diverged > 0 else ""
         axes[1].annotate(
-            claim.verdict + flips,
+            claim.verdict + flips + diverged,
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",

@@ -36,6 +36,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         [figure.add_subplot(grid[row, 2 + column]) for column in range(len(shown))]
         for row in range(len(layers["vgg"]))
     ]
-    drawing.ridge_panels(axes, activations, shown, layers["vgg"])
-    axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
+    if shown:  # not if all diverged at once
+        drawing.ridge_panels(axes, activations, shown, layers["vgg"])
+        axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
     return figure

@@ -23,10 +23,10 @@ def draw(over_seeds, first_seed, *, conditions):
         if task in shared:
             ax.sharey(shared[task])
         shared.setdefault(task, ax)
-        _lines(figure, ax, table[table["condition"] == name], lr=condition["lr"])
         ax.set(title=f"{TITLES[task]}\n{drawing.label(condition)}", xlabel="η")
         if task == "deep_linear":
             ax.set(xscale="log", yscale="log")
+        _lines(figure, ax, table[table["condition"] == name], lr=condition["lr"])
     return figure
 
 
@@ -36,7 +36,7 @@ def _lines(figure, ax, rows, *, lr):
     eta = rows["quantity"].str.removeprefix(PREFIX).astype(float) * lr
     curves = rows.assign(eta=eta).pivot(index="step", columns="eta", values="mean")
     curves = curves.replace([np.inf], np.nan)
-    chosen = np.unique(np.linspace(0, len(curves) - 1, LINES).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(curves) - 1, LINES).round().astype(int)) if len(curves) else []
     colours = matplotlib.colormaps["viridis"]
     for step, curve in curves.iloc[chosen].iterrows():
         ax.plot(curve.index, curve, color=colours(step / max(curves.index.max(), 1)), linewidth=0.7)

@@ -61,7 +61,8 @@ def _distributions(axes, random, probes, lines):
     black = {"color": "black", "label": RANDOM}
     exact = random[random["eps"] == 0]
     known = [name for name in IDENTITIES if name in probes]
-    of = {name: probes[probes["condition"] == name] for name in lines}
+    shown = [*known, "thm4.2_bound_slack", "thm4.4_printed_slack"]
+    of = {name: probes[probes["condition"] == name].reindex(columns=shown) for name in lines}
 
     _cumulative(errors, np.maximum(exact["error"], SMALLEST), **black)
     _cumulative(bound, exact["bound_slack"], **black)
@@ -108,7 +109,8 @@ def _over_training(ax, table, quantity, lines):
         layers = layers.clip(lower=SMALLEST_SHARE) if quantity.endswith("_share") else layers
         plain = {key: line[key] for key in ("color", "linestyle")}
         ax.plot(layers.index, layers, linewidth=0.5, alpha=0.4, **plain)
-        ax.plot(layers.index, layers.mean(axis="columns"), **plain)
+        mean = layers.mean(axis="columns")
+        ax.plot(mean.index, mean, marker=drawing.marker(mean), **plain)
     if quantity.endswith("_share"):
         ax.set(yscale="log", ylim=(SMALLEST_SHARE / 2, 2))
     else:
