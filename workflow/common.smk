@@ -89,28 +89,37 @@ def task_data(wildcards):
     return {"vgg": "results/{scale}/data/images.npz", "deep_linear": []}[task]
 
 
+def snapshots_folder(path):
+    """Return the folder as an output that stays, or that goes once every probe has read it."""
+    kept = config["scales"][config["scale"]]["keep_snapshots"]
+    return directory(path) if kept else temp(directory(path))
+
+
 def run_modules(wildcards):
     condition = config["conditions"][wildcards.condition]
     return f"bnopt.tasks.{condition['task']}", f"bnopt.norms.{condition['norm']}"
 
 
-def run_files(scale, table, conditions, seeds):
-    """Return the files of one table, `training` or a probe's, for some runs."""
+def run_pattern(scale, table):
+    """Return the path of a table, `training` or a probe's, of any run."""
     if table == study.TRAINING:
-        pattern = "results/{scale}/runs/{condition}/seed{seed}/training.csv"
-    else:
-        pattern = "results/{scale}/probes/{table}/{condition}/seed{seed}.csv"
-    return expand(pattern, scale=scale, table=table, condition=conditions, seed=seeds)
+        return f"results/{scale}/runs/{{condition}}/seed{{seed}}/training.csv"
+    return f"results/{scale}/probes/{table}/{{condition}}/seed{{seed}}.csv"
+
+
+def run_files(scale, table, conditions, seeds):
+    """Return the files of one table for some runs."""
+    return expand(run_pattern(scale, table), condition=conditions, seed=seeds)
 
 
 def run_tables(wildcards):
     """Return the files of one table for every run that needs it."""
-    return run_files(
-        wildcards.scale,
-        wildcards.table,
-        study.tables(config)[wildcards.table],
-        config["scales"][wildcards.scale]["seeds"],
-    )
+    runs = study.runs_settings(config, wildcards.scale, wildcards.table)
+    return run_files(wildcards.scale, wildcards.table, **runs)
+
+
+def run_tables_pattern(wildcards):
+    return run_pattern(wildcards.scale, wildcards.table)
 
 
 def spread_curves(wildcards):
@@ -120,7 +129,8 @@ def spread_curves(wildcards):
 
 
 def statistics_settings(wildcards):
-    return study.as_json({"table": wildcards.table}, ordered=False)
+    runs = study.runs_settings(config, wildcards.scale, wildcards.table)
+    return study.as_json({"table": wildcards.table} | runs, ordered=True)
 
 
 def statistics_code(wildcards):
@@ -130,9 +140,16 @@ def statistics_code(wildcards):
 
 def theorem_tables(wildcards):
     """Return the tables of the probe `theorems` of every run that needs it."""
-    conditions = study.tables(config).get("theorems", [])
-    seeds = config["scales"][wildcards.scale]["seeds"]
-    return run_files(wildcards.scale, "theorems", conditions, seeds)
+    runs = study.runs_settings(config, wildcards.scale, "theorems")
+    return run_files(wildcards.scale, "theorems", **runs)
+
+
+def theorems_pattern(wildcards):
+    return run_pattern(wildcards.scale, "theorems")
+
+
+def theorems_settings(wildcards):
+    return study.as_json(study.runs_settings(config, wildcards.scale, "theorems"), ordered=True)
 
 
 def figure_statistics(wildcards):
@@ -159,8 +176,12 @@ def figure_runs(wildcards):
 
 def figure_curves(wildcards):
     """Return the training curves of all runs that a figure shows."""
-    shown = study.figure_settings(config, wildcards.scale, wildcards.figure)["conditions"]
-    return run_files(wildcards.scale, study.TRAINING, shown, config["scales"][wildcards.scale]["seeds"])
+    shown = study.figure_settings(config, wildcards.scale, wildcards.figure)
+    return run_files(wildcards.scale, study.TRAINING, shown["conditions"], shown["seeds"])
+
+
+def curves_pattern(wildcards):
+    return run_pattern(wildcards.scale, study.TRAINING)
 
 
 def figure_code(wildcards):

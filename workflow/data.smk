@@ -14,6 +14,7 @@ rule prepare:
         "logs/{scale}/prepare.log",
     benchmark:
         "benchmarks/{scale}/prepare.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:

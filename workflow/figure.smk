@@ -27,10 +27,12 @@ rule draw:
         "logs/{scale}/draw/{figure}.log",
     benchmark:
         "benchmarks/{scale}/draw/{figure}.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:
         code=figure_code,
+        curves=curves_pattern,
         settings=figure_settings,
     shell:
         r"""
@@ -41,7 +43,7 @@ rule draw:
             --style {input.style:q} \
             --over-seeds {input.over_seeds:q} \
             --first-seed {input.first_seed:q} \
-            --curves {input.curves:q} \
+            --curves {params.curves:q} \
             --pdf {output.pdf:q} \
             --png {output.png:q} \
             >{log:q} 2>&1
@@ -65,6 +67,7 @@ rule draw_claims:
         "logs/{scale}/draw/claims.log",
     benchmark:
         "benchmarks/{scale}/draw/claims.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:

@@ -54,6 +54,7 @@ rule bundle:
         report="results/{scale}/report/report.tex",
     log:
         "logs/{scale}/bundle.log",
+    localrule: True
     conda:
         "../environment.yml"
     params:
@@ -96,6 +97,7 @@ rule compile:
         ),
     log:
         "logs/{scale}/compile.log",
+    localrule: True
     shadow:
         "minimal"
     conda:

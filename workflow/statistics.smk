@@ -50,17 +50,19 @@ rule summarise:
         "logs/{scale}/summarise/{table}.log",
     benchmark:
         "benchmarks/{scale}/summarise/{table}.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:
         code=statistics_code,
+        pattern=run_tables_pattern,
         settings=statistics_settings,
     shell:
         r"""
         python -m bnopt.statistics \
             --settings {params.settings:q} \
             --code {params.code:q} \
-            --tables {input.tables:q} \
+            --tables {params.pattern:q} \
             --per-seed {output.per_seed:q} \
             --over-seeds {output.over_seeds:q} \
             >{log:q} 2>&1
@@ -89,6 +91,7 @@ rule judge:
         "logs/{scale}/judge.log",
     benchmark:
         "benchmarks/{scale}/judge.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:

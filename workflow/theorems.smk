@@ -17,6 +17,7 @@ rule random_layers:
         "logs/{scale}/random_layers.log",
     benchmark:
         "benchmarks/{scale}/random_layers.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:
@@ -48,18 +49,20 @@ rule summarise_theorems:
         "logs/{scale}/summarise_theorems.log",
     benchmark:
         "benchmarks/{scale}/summarise_theorems.tsv"
+    localrule: True
     conda:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.theorem_table"),
-        settings="{}",
+        pattern=theorems_pattern,
+        settings=theorems_settings,
     shell:
         r"""
         python -m bnopt.theorem_table \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --random {input.random:q} \
-            --probes {input.probes:q} \
+            --probes {params.pattern:q} \
             --table {output.table:q} \
             >{log:q} 2>&1
         """

@@ -15,7 +15,7 @@ rule train:
         data=task_data,
     output:
         curve="results/{scale}/runs/{condition}/seed{seed}/training.csv",
-        snapshots=directory("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
+        snapshots=snapshots_folder("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
     log:
         "logs/{scale}/train/{condition}/seed{seed}.log",
     benchmark:

@@ -99,6 +99,14 @@ def read_recorded(path):
     return content.decode()
 
 
+def read_runs(pattern, *, conditions, seeds):
+    """Return the tables of some runs, told by a path with {condition} and {seed} in it.
+
+    A pattern, because a command cannot be as long as the paths of some thousand runs.
+    """
+    return [read_table(pattern.format(condition=c, seed=s)) for c in conditions for s in seeds]
+
+
 def read_table(path):
     """Read a CSV table that has a record; raise StudyError if it is damaged.
 

@@ -10,7 +10,7 @@ import yaml
 
 from bnopt import plugins
 from bnopt.runtime import StudyError
-from bnopt.study import CHANCE, RANDOM_LAYERS, SPREAD, TRAINING, claims, scale_of
+from bnopt.study import CHANCE, RANDOM_LAYERS, SPREAD, TRAINING, claims, scale_of, tasks_of
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "config.schema.yaml"
 # Pixels a side and training images of what comes with a name; a folder is seen when it is prepared.
@@ -134,14 +134,9 @@ def _check_scales(config):
     for name, sizes in config["scales"].items():
         for task in sorted(tasks - set(sizes)):
             _refuse(f"scales.{name}", f"the key {task}", "none")
-        for task in _tasks(sizes):
+        for task in tasks_of(sizes):
             _check_steps(f"scales.{name}.{task}", sizes[task])
             _check_layers(f"scales.{name}.{task}.layers", task, sizes[task])
-
-
-def _tasks(sizes):
-    """Return the tasks that a scale has sizes for."""
-    return [key for key in sizes if key not in ("images", "seeds")]
 
 
 def _check_steps(place, sizes):

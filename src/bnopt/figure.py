@@ -10,19 +10,20 @@ def main(argv=None):
     """Draw a figure from the command line.
 
     Its settings hold `tables`, name -> conditions; files are given in that order, those of the first
-    seed one per table and condition. The rest goes to the figure's own `draw`.
+    seed one per table and condition; `seeds` are those of all runs. The rest goes to the figure's own
+    `draw`.
     """
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--figure", required=True)
     parser.add_argument("--style", required=True, help="matplotlib style sheet")
     parser.add_argument("--over-seeds", nargs="+", required=True, help="statistics (.csv)")
     parser.add_argument("--first-seed", nargs="*", default=[], help="tables of runs (.csv)")
-    parser.add_argument("--curves", nargs="*", default=[], help="training tables of all runs shown (.csv)")
+    parser.add_argument("--curves", help="training tables of the runs shown, see artefacts.read_runs")
     parser.add_argument("--pdf", required=True, help="file to write")
     parser.add_argument("--png", required=True, help="file to write")
     options = parser.parse_args(argv)
     settings = dict(options.settings)
-    tables = settings.pop("tables")
+    tables, seeds = settings.pop("tables"), settings.pop("seeds", [])
     over_seeds = {
         name: artefacts.read_table(file) for name, file in zip(tables, options.over_seeds, strict=True)
     }
@@ -35,7 +36,8 @@ def main(argv=None):
     matplotlib.style.use(options.style)
     figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
     if options.curves:
-        drawing.say_what_diverged(figure, pd.concat([artefacts.read_table(file) for file in options.curves]))
+        curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
+        drawing.say_what_diverged(figure, pd.concat(curves))
     # Without dates two drawings of the same numbers are the same bytes.
     for file, metadata in ((options.pdf, {"CreationDate": None}), (options.png, {})):
         with artefacts.atomic(file) as partial:

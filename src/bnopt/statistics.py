@@ -60,12 +60,13 @@ def _mean_and_interval(long, confidence, keys):
 def main(argv=None):
     """Summarise the tables of all runs from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    parser.add_argument("--tables", nargs="+", required=True, help="tables of runs (.csv)")
+    parser.add_argument("--tables", required=True, help="tables of runs (.csv), see artefacts.read_runs")
     parser.add_argument("--per-seed", required=True, help="table to write (.csv)")
     parser.add_argument("--over-seeds", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
-    tables = [artefacts.read_table(path) for path in options.tables]
-    values = per_seed(tables, **options.settings)
+    settings = dict(options.settings)
+    table = settings.pop("table")
+    values = per_seed(artefacts.read_runs(options.tables, **settings), table=table)
     artefacts.write_table(values, options.per_seed, made_by=options)
     artefacts.write_table(over_seeds(values), options.over_seeds, made_by=options)
 

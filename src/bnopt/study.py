@@ -23,6 +23,11 @@ def scale_of(config, scale):
     return config["scales"][scale] | ({"images": config["images"]} if "images" in config else {})
 
 
+def tasks_of(sizes):
+    """Return the tasks that a scale has sizes for."""
+    return [key for key, value in sizes.items() if isinstance(value, dict)]
+
+
 def images_settings(config, scale):
     """Return the settings of the job that prepares the images of a scale.
 
@@ -88,11 +93,12 @@ def probe_settings(config, scale, condition, probe):
 
 
 def figure_settings(config, scale, figure):
-    """Return the settings of a drawing job: per table its conditions, and what they are."""
+    """Return the settings of a drawing job: per table its conditions, what they are, and the seeds."""
     entry = config["figures"][figure]
     shown = dict.fromkeys(c for names in entry["tables"].values() for c in names)
     settings = {
         "tables": entry["tables"],
+        "seeds": scale_of(config, scale)["seeds"],
         "conditions": {name: config["conditions"][name] for name in shown},
     }
     if "layers" in entry:
@@ -102,6 +108,11 @@ def figure_settings(config, scale, figure):
             for task, names in entry["layers"].items()
         }
     return settings
+
+
+def runs_settings(config, scale, table):
+    """Return the runs of which a table is needed: conditions and seeds."""
+    return {"conditions": tables(config).get(table, []), "seeds": scale_of(config, scale)["seeds"]}
 
 
 def claims_settings(config, section):
@@ -120,7 +131,7 @@ def report_settings(config, scale):
         "scale": scale,
         "images": sizes["images"],
         "seeds": sizes["seeds"],
-        "tasks": {task: sizes[task] for task in sizes if task not in ("images", "seeds")},
+        "tasks": {task: sizes[task] for task in tasks_of(sizes)},
         "conditions": config["conditions"],
         "captions": {name: figure["caption"] for name, figure in config["figures"].items()},
     }

@@ -121,12 +121,12 @@ def main(argv=None):
     """Summarise what was found of the theorems from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--random", required=True, help="table of random layers (.csv)")
-    parser.add_argument("--probes", nargs="*", default=[], help="tables of the probe theorems (.csv)")
+    parser.add_argument("--probes", required=True, help="tables of the probe, see artefacts.read_runs")
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
     random = artefacts.read_table(options.random)
-    probes = [artefacts.read_table(path) for path in options.probes]
-    artefacts.write_table(summarise(random, probes, **options.settings), options.table, made_by=options)
+    probes = artefacts.read_runs(options.probes, **options.settings)
+    artefacts.write_table(summarise(random, probes), options.table, made_by=options)
 
 
 if __name__ == "__main__":

@@ -206,13 +206,14 @@ def test_the_configuration_gives_a_figure_exactly_its_keyword_arguments(config, 
     keywords = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
     assert positional == ["over_seeds", "first_seed"]
     for scale in config["scales"]:
-        assert set(study.figure_settings(config, scale, name)) - {"tables"} == keywords
+        assert set(study.figure_settings(config, scale, name)) - {"tables", "seeds"} == keywords
 
 
 @figures
 def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, request, statistics_of, name):
     settings = study.figure_settings(small_config, SCALE, name)
     *tables, curves = statistics_of(settings.pop("tables"))
+    del settings["seeds"]
     before = [{key: table.copy() for key, table in part.items()} for part in tables]
     figure = plugins.load("figures", name).draw(*tables, **settings)
     drawing.say_what_diverged(figure, curves)
@@ -235,6 +236,7 @@ def test_two_drawings_of_the_same_numbers_are_the_same_bytes(small_config, neede
     """Shown for the figure that has both curves with bands and ridges."""
     settings = study.figure_settings(small_config, SCALE, "fig2")
     shown = settings.pop("tables")
+    del settings["seeds"]
     drawn = []
     for _ in range(2):
         over_seeds = {

@@ -232,6 +232,10 @@ WRONG = {
     "scales": [({}, "1 or more entries", "found {}")],
     "scales.*": [],
     "scales.*.images": [NO_TEXT, ("no/such/folder", "existing folder; found no/such/folder")],
+    "scales.*.keep_snapshots": [
+        ("no", "type boolean", "found the text \"no\""),
+        (1, "type boolean", "found 1"),
+    ],
     "scales.*.seeds": [
         ([], "1 or more items", "found []"),
         ([-1], "at least 0", "found -1"),

@@ -46,9 +46,14 @@ def run_tables(lost, small_config, prepared, tmp_path_factory):
             for table, rows in found.items():
                 rows.insert(0, "condition", condition)
                 rows.insert(1, "seed", seed)
-                files[table].append(folder / table / f"{condition}{seed}.csv")
+                files[table].append(folder / table / f"{condition}-{seed}.csv")
                 artefacts.write_table(rows, files[table][-1])
     return files
+
+
+def pattern_of(files):
+    """Return the path of a run's table as a stage is given it."""
+    return str(files[0].with_name("{condition}-{seed}.csv"))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,8 @@ def summarised(run_tables, tmp_path_factory):
             "--over-seeds",
             f"{folder}/{table}_over_seeds.csv",
         ]
-        statistics.main(["--settings", json.dumps({"table": table}), "--tables", *map(str, files), *out])
+        settings = json.dumps({"table": table, "conditions": PAIR, "seeds": SEEDS})
+        statistics.main(["--settings", settings, "--tables", pattern_of(files), *out])
     return folder
 
 
@@ -106,6 +112,7 @@ def test_a_figure_is_drawn(run_tables, summarised, small_config, tmp_path, name)
     settings = study.figure_settings(small_config, SCALE, name)
     settings["tables"] = {t: list(PAIR) if of else [] for t, of in settings["tables"].items()}
     settings["conditions"] = {condition: settings["conditions"][condition] for condition in PAIR}
+    settings["seeds"] = SEEDS
     random = tmp_path / "random_layers.csv"
     artefacts.write_table(random_layers(draws=4, seed=0), random)
     over_seeds = [
@@ -115,7 +122,8 @@ def test_a_figure_is_drawn(run_tables, summarised, small_config, tmp_path, name)
     first = [str(run_tables[table][i]) for table, of in settings["tables"].items() if of for i in (0, 2)]
     style = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
     out = ["--pdf", str(tmp_path / "it.pdf"), "--png", str(tmp_path / "it.png")]
-    tables = ["--over-seeds", *over_seeds, "--first-seed", *first, "--curves", *run_tables["training"]]
+    curves = pattern_of(run_tables["training"])
+    tables = ["--over-seeds", *over_seeds, "--first-seed", *first, "--curves", curves]
     what = ["--settings", json.dumps(settings), "--figure", name, "--style", style]
     figure.main([str(word) for word in (*what, *tables, *out)])
     assert (tmp_path / "it.pdf").stat().st_size > 0

@@ -193,8 +193,9 @@ def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that
     assert {job[1] for job in found if job[0] == "draw"} == shown
 
 
-def test_a_seed_is_seen_by_no_job_of_another_seed(config, changed):
-    assert difference(config, changed(("scales > digits > seeds", [0, 1, 2, 3, 4, 5, 6]))) == set()
+def test_a_seed_is_seen_by_no_job_of_another_seed_but_by_the_figures_of_all(config, changed):
+    seen = difference(config, changed(("scales > digits > seeds", [0, 1, 2, 3, 4, 5, 6])))
+    assert seen == {("draw", figure) for figure in config["figures"]}
 
 
 def test_a_new_condition_that_nothing_names_is_trained_and_changes_nothing_else(config, changed):

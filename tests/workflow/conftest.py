@@ -27,11 +27,12 @@ SCALE = "tiny"
 
 
 def pytest_collection_modifyitems(config, items):
-    """With several workers (`--dist loadgroup`), keep these tests on one: they share a finished study."""
+    """With several workers (`--dist loadgroup`), keep tests that share a study on one of them."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.xdist_group("workflow"))
+                shared = "finished" in item.fixturenames
+                item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.stem))
 
 
 def shrink(config):
