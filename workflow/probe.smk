@@ -18,6 +18,8 @@ rule probe:
         "logs/{scale}/{probe}/{condition}/seed{seed}.log",
     benchmark:
         "benchmarks/{scale}/{probe}/{condition}/seed{seed}.tsv"
+    # Before further training: snapshots that do not stay go sooner.
+    priority: 1
     conda:
         "../environment.yml"
     threads: 1

@@ -233,7 +233,7 @@ WRONG = {
     "scales.*": [],
     "scales.*.images": [NO_TEXT, ("no/such/folder", "existing folder; found no/such/folder")],
     "scales.*.keep_snapshots": [
-        ("no", "type boolean", "found the text \"no\""),
+        ("no", "type boolean", 'found the text "no"'),
         (1, "type boolean", "found 1"),
     ],
     "scales.*.seeds": [

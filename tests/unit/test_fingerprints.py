@@ -220,7 +220,7 @@ def test_a_new_norm_changes_no_fingerprint_of_the_others(code):
         ("bnopt.summaries", {"bnopt.claims"}),
         ("bnopt.verdicts", {"bnopt.claims"}),
         ("bnopt.images", {"bnopt.data"}),
-        ("bnopt.drawing", set()),
+        ("bnopt.drawing", {"bnopt.figure"}),
         ("bnopt.study", set()),
         ("bnopt.checkpoint", {"bnopt.train", "bnopt.probe"}),
         ("bnopt.provenance", set()),

@@ -26,6 +26,7 @@ GENERATED = (".git", ".snakemake", "results", "logs", "benchmarks", ".venv", "*.
 SCALE = "tiny"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(config, items):
     """With several workers (`--dist loadgroup`), keep tests that share a study on one of them."""
     if config.pluginmanager.hasplugin("xdist"):
@@ -221,6 +222,12 @@ def new_study(checkout):
 def tiny_config(config):
     """The study with tiny sizes and one seed."""
     return shrink(config)
+
+
+@pytest.fixture(scope="session")
+def pruned():
+    """Function: a configuration, conditions, tables -> the study of these alone, and what they allow."""
+    return prune
 
 
 @pytest.fixture(scope="session")

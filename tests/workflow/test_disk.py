@@ -1,6 +1,7 @@
 """Where snapshots do not stay, they are deleted once every probe has read them, and only then."""
 
 import copy
+import re
 
 import pytest
 
@@ -49,3 +50,10 @@ def test_a_switch_keeps_them(temporary, tmp_path, new_study):
     study = new_study(tmp_path / "study", temporary.config)
     study.run("--notemp", "results/tiny/probes/along_gradient/vgg_batch/seed0.csv")
     assert len(list(study.results.rglob("step*.pt"))) == 3
+
+
+def test_with_one_gpu_the_snapshots_of_one_run_are_there_at_a_time(temporary, tmp_path, new_study):
+    study = new_study(tmp_path / "study", temporary.config)
+    said = study.run("--resources", "gpu=1", "--", VERDICTS)
+    order = re.findall(r"^(?:local)?rule (train|probe):", said, flags=re.MULTILINE)
+    assert order == ["train", "probe"] * 4

@@ -29,10 +29,15 @@ def words_of(pdf):
     return b"".join(found).replace(b"\\", b"").replace(b"\0", b"").decode("latin-1")
 
 
-@pytest.fixture(scope="module")
-def all_diverged(tmp_path_factory, new_study, tiny_config):
-    """The whole tiny study, finished, at a learning rate at which nothing trains."""
+FEW = ["vgg_none", "vgg_batch", "vgg_noisy_batch", "deep_linear_none", "deep_linear_batch"]
+
+
+@pytest.fixture(scope="module", params=["few", pytest.param("whole", marks=pytest.mark.long)])
+def all_diverged(request, tmp_path_factory, new_study, tiny_config, pruned):
+    """The tiny study, finished, at a learning rate at which nothing trains: all of it, or some conditions."""
     config = copy.deepcopy(tiny_config)
+    if request.param == "few":
+        config = pruned(config, conditions=FEW, tables=set(study.tables(config)) - {study.SPREAD})
     for condition in config["conditions"].values():
         condition["lr"] = TOO_LARGE
     new = new_study(tmp_path_factory.mktemp("diverged") / "study", config)

@@ -1,0 +1,178 @@
+"""A real SLURM on this machine: one controller, virtual nodes with placeholder GPUs, no systemd, no cgroups.
+
+Needs munge, slurmctld, slurmd and slurm-client; runs as whoever calls it, in a folder of its own.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, closing, suppress
+from datetime import datetime
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo")
+SYSTEM_PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+STARTING = 30
+
+CONF = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+SwitchType=switch/none
+SlurmdParameters=config_overrides
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerParameters=bf_interval=2,sched_interval=5,sched_min_interval=0,batch_sched_delay=0
+ReturnToService=2
+InactiveLimit=0
+KillWait=10
+MinJobAge=3600
+JobRequeue=1
+GresTypes=gpu
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/jobs.txt
+NodeName=DEFAULT CPUs=4 RealMemory=100000 Gres=gpu:1
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}]
+PartitionName=main Nodes=n[1-2] Default=YES MaxTime=24:00:00 DefaultTime=10 State=UP
+"""
+
+
+def missing():
+    """Return the programs that are not installed."""
+    return [program for program in PROGRAMS if not shutil.which(program, path=SYSTEM_PATH)]
+
+
+class Cluster:
+    """Two nodes of four cores and one GPU each, all of them this machine."""
+
+    gpus = 2
+
+    def __init__(self):
+        # Not below pytest's folders: the path of a socket may have hundred letters.
+        self.folder = Path(tempfile.mkdtemp(prefix="slurm"))
+        self.environment = os.environ | {
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}{SYSTEM_PATH}",
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+        }
+
+    def start(self):
+        """Start munge, the controller and the nodes; return when both nodes are idle."""
+        (self.folder / "state").mkdir()
+        self._configure()
+        key = self.folder / "munge.key"
+        key.write_bytes(secrets.token_bytes(128))
+        key.chmod(0o400)
+        names = {"key-file": key.name, "socket": "munge.sock", "pid-file": "munged.pid"}
+        names |= {"log-file": "munged.log", "seed-file": "munge.seed"}
+        self.run("munged", "--force", *(f"--{option}={self.folder / name}" for option, name in names.items()))
+        self.run("slurmctld", "-c")
+        for node in ("n1", "n2"):
+            self.run("slurmd", "-N", node)
+        deadline = time.monotonic() + STARTING
+        while self._answer("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split() != ["n1", "n2"]:
+            assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text()
+            time.sleep(0.25)
+
+    def stop(self):
+        """Cancel all jobs and stop the daemons, by the numbers they have recorded."""
+        jobs = self.running(states="PD,R,CG,S")
+        if jobs:
+            self.run("scancel", *jobs)
+            time.sleep(1)
+        for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "munged"):
+            file = self.folder / f"{name}.pid"
+            if file.exists():
+                subprocess.run(["kill", file.read_text().strip()], check=False)
+        time.sleep(1)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *command):
+        """Run a command of SLURM; return what it printed."""
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False, cwd=self.folder
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def running(self, comment="", *, states="R"):
+        """Return the numbers of the jobs in some states whose comment, rule and wildcards, has a text."""
+        lines = self._answer("squeue", "-h", "-t", states, "-o", "%A %k").splitlines()
+        return [line.split()[0] for line in lines if comment in line]
+
+    def describe(self, number):
+        """Return what the controller knows of a job."""
+        return dict(re.findall(r"(\w+)=(\S*)", self.run("scontrol", "show", "job", number)))
+
+    def jobs(self):
+        """Return SLURM's own records of the jobs that have ended, each a dictionary."""
+        file = self.folder / "jobs.txt"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+
+    def _answer(self, *command):
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def _configure(self):
+        user = self._answer("id", "-un").strip()
+        conf = CONF.format(
+            folder=self.folder, host=socket.gethostname().split(".")[0], user=user, ports=free_ports()
+        )
+        (self.folder / "slurm.conf").write_text(conf)
+        # The daemon wants a character device; what it is does not matter where nothing confines devices.
+        (self.folder / "gres.conf").write_text("AutoDetect=off\nNodeName=n[1-2] Name=gpu File=/dev/null\n")
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+        # The executor removes every SLURM variable before its inner srun, so the clients are told here.
+        (self.folder / "bin").mkdir()
+        for program in ("sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr"):
+            if real := shutil.which(program, path=SYSTEM_PATH):
+                wrapper = self.folder / "bin" / program
+                wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {real} "$@"\n')
+                wrapper.chmod(0o755)
+
+
+def free_ports():
+    """Return a free port, and the first and last of two that follow each other."""
+    while True:
+        with ExitStack() as stack:
+            one, two, three = (stack.enter_context(closing(socket.socket())) for _ in range(3))
+            one.bind(("", 0))
+            two.bind(("", 0))
+            first = two.getsockname()[1]
+            with suppress(OSError):
+                three.bind(("", first + 1))
+                return one.getsockname()[1], first, first + 1
+
+
+def peak(jobs):
+    """Return how many jobs ran at once at most, by SLURM's own times, which are whole seconds."""
+    moments = []
+    for job in jobs:
+        start, end = (datetime.fromisoformat(job[key]) for key in ("StartTime", "EndTime"))
+        moments += [(end, -1), (start, 1)] if end > start else []
+    count = highest = 0
+    for _, change in sorted(moments):
+        count += change
+        highest = max(highest, count)
+    return highest

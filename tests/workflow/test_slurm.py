@@ -1,0 +1,218 @@
+"""The shipped profile on a real SLURM: the jobs run there, and whatever befalls them the tables are the same.
+
+The long form, which cancels, requeues and outlives a dead snakemake, is `pytest -m long -k slurm`.
+"""
+
+import copy
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from workflow import slurm_cluster as slurm
+
+VERDICTS = "results/tiny/statistics/claims.csv"
+PATIENCE = 400
+
+pytestmark = [
+    pytest.mark.skipif(bool(slurm.missing()), reason=f"SLURM: not installed: {', '.join(slurm.missing())}"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A running cluster."""
+    there = slurm.Cluster()
+    try:
+        there.start()
+        yield there
+    finally:
+        there.stop()
+
+
+class Leader:
+    """Snakemake with the shipped profile, but for the account, on a cluster; it asks more often."""
+
+    def __init__(self, study, cluster, *, minutes=None, checkpoint_seconds="1"):
+        self.study, self.cluster = study, cluster
+        profile = yaml.safe_load((study.checkout / "profiles/slurm/config.yaml").read_text())
+        assert profile["default-resources"].pop("slurm_account") == "CHANGE_ME"
+        profile |= {"slurm-init-seconds-before-status-checks": 1, "max-status-checks-per-second": 2}
+        if minutes:
+            profile["set-resources"]["train"]["runtime"] = minutes
+        folder = study.folder / "profile"
+        folder.mkdir()
+        (folder / "config.yaml").write_text(yaml.safe_dump(profile))
+        self.arguments = [
+            *("--snakefile", str(study.checkout / "Snakefile"), "--directory", str(study.folder)),
+            *("--workflow-profile", str(folder), VERDICTS),
+        ]
+        self.environment = cluster.environment | {
+            "BNOPT_DEVICE": "cpu",
+            "BNOPT_CHECKPOINT_SECONDS": checkpoint_seconds,
+        }
+        self.said = study.folder / "said.txt"
+
+    def start(self, *command):
+        """Start it, in a process group of its own."""
+        command = command or [sys.executable, "-m", "snakemake"]
+        with self.said.open("a") as said:
+            self.process = subprocess.Popen(
+                [*command, *self.arguments],
+                env=self.environment,
+                cwd=self.study.folder,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def finish(self):
+        """Wait for its end, which must be a good one; return all it said."""
+        try:
+            code = self.process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            code = "still running"
+        said = self.said.read_text()
+        assert code == 0, said
+        return said
+
+    def wait_for(self, condition, what):
+        """Wait until a condition holds while it runs."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < deadline, f"waited in vain for {what}:\n{self.said.read_text()}"
+            time.sleep(0.2)
+        return found
+
+
+def ended(cluster, study):
+    """Return SLURM's records of the jobs of a study."""
+    return [job for job in cluster.jobs() if job["WorkDir"] == str(study.folder)]
+
+
+def test_every_training_and_probing_job_runs_on_slurm_within_the_gpus(
+    tmp_path, new_study, pair_config, cluster
+):
+    local = new_study(tmp_path / "local", pair_config)
+    local.run(VERDICTS)
+    study = new_study(tmp_path / "cluster", pair_config)
+    Leader(study, cluster).start().finish()
+    assert study.tables() == local.tables()
+
+    jobs = ended(cluster, study)
+    assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 8  # 4 runs and a probe on each
+    assert all("gpu:1" in cluster.describe(job["JobId"])["TresPerJob"] for job in jobs)
+    assert {job["NodeList"] for job in jobs} <= {"n1", "n2"}
+    assert 1 <= slurm.peak(jobs) <= cluster.gpus
+    logs = sorted(path.parent.name for path in (study.folder / "logs/slurm").rglob("*.log"))
+    assert len(logs) == 8
+    # Everything else ran beside snakemake.
+    assert {path.parts[-3] for path in (study.folder / "logs/slurm").rglob("*.log")} <= {
+        "rule_train",
+        "rule_probe",
+        "slurm",
+    }
+
+
+# -- the long form --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def long_config(pair_config):
+    """Runs that take long enough to be stopped: about a minute each."""
+    config = copy.deepcopy(pair_config)
+    config["scales"]["tiny"]["vgg"] |= {"steps": 6000, "snapshot_every": 500}
+    return config
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, new_study, long_config):
+    """The tables of the study, run locally."""
+    study = new_study(tmp_path_factory.mktemp("local") / "study", long_config)
+    study.run(VERDICTS)
+    return study.tables()
+
+
+def going_on(study):
+    """Return the steps at which runs went on, by their logs."""
+    logs = (study.folder / "logs/tiny/train").rglob("*.log")
+    return [int(step) for log in logs for step in re.findall(r"going on at step (\d+)", log.read_text())]
+
+
+def with_checkpoint(study, name):
+    return (study.results / f"unfinished/train-{name}/checkpoint.pt").exists
+
+
+@pytest.mark.long
+def test_cancelled_requeued_and_without_a_leader_the_tables_are_the_same(
+    tmp_path, new_study, long_config, undisturbed, cluster
+):
+    study = new_study(tmp_path / "study", long_config)
+    leader = Leader(study, cluster).start()
+    first, second = leader.wait_for(
+        lambda: len(found := cluster.running("train")) == 2 and found, "two training jobs"
+    )
+    kept = leader.wait_for(
+        lambda: len(found := list(study.results.glob("unfinished/*/checkpoint.pt"))) == 2 and found,
+        "two checkpoints",
+    )
+    assert len(kept) == 2
+    cluster.run("scancel", first)
+    cluster.run("scontrol", "requeue", second)
+    time.sleep(2)
+    cluster.run("scontrol", "update", f"JobId={second}", "StartTime=now")
+    leader.wait_for(lambda: len(going_on(study)) >= 2, "both runs to go on")
+
+    os.killpg(leader.process.pid, signal.SIGKILL)
+    leader.process.wait()
+    assert cluster.running("train"), "the jobs outlive the one that sent them"
+    recover = [sys.executable, str(study.checkout / "tools/recover.py"), "cancel"]
+    said = leader.start(*recover).finish()
+    assert "job(s) left" in said
+    assert study.tables() == undisturbed
+    assert list(study.results.glob("unfinished/*")) == []
+    states = [job["JobState"] for job in ended(cluster, study)]
+    print("states of the jobs:", {state: states.count(state) for state in set(states)})
+    assert states.count("COMPLETED") == 8
+    assert states.count("CANCELLED") >= 2
+    assert slurm.peak(ended(cluster, study)) <= cluster.gpus
+
+
+@pytest.mark.long
+def test_waiting_for_the_jobs_of_a_dead_leader_takes_their_results(
+    tmp_path, new_study, long_config, undisturbed, cluster
+):
+    study = new_study(tmp_path / "study", long_config)
+    leader = Leader(study, cluster).start()
+    leader.wait_for(lambda: len(cluster.running("train")) == 2, "two training jobs")
+    os.killpg(leader.process.pid, signal.SIGKILL)
+    leader.process.wait()
+    recover = [sys.executable, str(study.checkout / "tools/recover.py"), "wait"]
+    leader.start(*recover).finish()
+    assert study.tables() == undisturbed
+    assert [job["JobState"] for job in ended(cluster, study)].count("COMPLETED") >= 8
+
+
+@pytest.mark.long
+def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, long_config, cluster):
+    config = copy.deepcopy(long_config)
+    config["scales"]["tiny"]["vgg"] |= {"steps": 12_000, "snapshot_every": 1000}
+    config["scales"]["tiny"]["seeds"] = [0]
+    config |= {"claims": {}, "alternatives": {}}
+    local = new_study(tmp_path / "local", config)
+    local.run(VERDICTS)
+    study = new_study(tmp_path / "study", config)
+    Leader(study, cluster, minutes="1 * attempt").start().finish()
+    assert study.tables() == local.tables()
+    states = [job["JobState"] for job in ended(cluster, study)]
+    print("states of the jobs:", {state: states.count(state) for state in set(states)})
+    assert "TIMEOUT" in states
+    assert going_on(study)
