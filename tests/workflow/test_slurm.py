@@ -204,7 +204,7 @@ def test_waiting_for_the_jobs_of_a_dead_leader_takes_their_results(
 @pytest.mark.long
 def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, long_config, cluster):
     config = copy.deepcopy(long_config)
-    config["scales"]["tiny"]["vgg"] |= {"steps": 12_000, "snapshot_every": 1000}
+    config["scales"]["tiny"]["vgg"] |= {"steps": 36_000, "snapshot_every": 3000}
     config["scales"]["tiny"]["seeds"] = [0]
     config |= {"claims": {}, "alternatives": {}}
     local = new_study(tmp_path / "local", config)
