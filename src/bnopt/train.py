@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from bnopt import artefacts, checkpoint, device, runtime, snapshots
 from bnopt.run import Run
+from bnopt.runtime import StudyError
 
 
 def train(
@@ -72,7 +73,13 @@ def train(
             "diverged": 0,
         }
     )
-    return _mark_divergence(curve, folder)
+    curve = _mark_divergence(curve, folder)
+    if not _has_snapshots(folder, int((curve["diverged"][:-1] == 0).sum()), snapshot_every):
+        raise StudyError(
+            f"{folder}: expected a snapshot every {snapshot_every} steps, found fewer; another copy of this "
+            "job has taken them away: see that only one runs, then call snakemake again"
+        )
+    return curve
 
 
 def _has_snapshots(folder, step, every):

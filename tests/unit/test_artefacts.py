@@ -175,6 +175,35 @@ def test_on_a_full_disk_the_old_is_kept_and_nothing_half_written_is_left(tmp_pat
     assert [entry.name for entry in tmp_path.iterdir()] == [target.name] * old
 
 
+KILLED = FULL_DISK.replace(
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))",
+    "artefacts.os.replace = lambda *paths: artefacts.os.kill(artefacts.os.getpid(), 9)",
+)
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "archive", "folder"])
+@pytest.mark.parametrize("old", [False, True], ids=["new", "replaced"])
+def test_killed_between_writing_and_renaming_a_writer_leaves_what_was_there(tmp_path, kind, old):
+    """Of a folder not even the old one: it is whole or not there."""
+    assert "os.kill" in KILLED
+    target = tmp_path / ("folder" if kind == "folder" else "file.npz")
+    if old:
+        write_anything = {"folder": target.mkdir}.get(kind, lambda: target.write_bytes(b"old"))
+        write_anything()
+    before = content(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, kind, str(target)],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -9, done.stderr
+    visible = [file for file in tmp_path.iterdir() if not file.name.startswith(".")]
+    assert {str(f.relative_to(tmp_path)) for f in visible} <= {target.name}
+    assert {name: data for name, data in content(tmp_path).items() if not name.startswith(".")} == before
+
+
 def test_in_a_read_only_folder_the_old_is_kept(tmp_path):
     (tmp_path / "table.csv").write_text("old")
     program = f"""

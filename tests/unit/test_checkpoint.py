@@ -190,6 +190,21 @@ def test_a_run_whose_snapshots_are_gone_starts_anew(trained, keep):
     assert found == whole[1]
 
 
+def test_a_run_robbed_of_its_snapshots_by_another_copy_is_no_result(trained, keep, monkeypatch):
+    """On a cluster an old copy of a job may still run when SLURM starts it again."""
+    folder = keep("robbed").folder / "snapshots"
+    write = snapshots.write
+
+    def write_and_rob(state, place, step):
+        write(state, place, step)
+        if step == 2 * EVERY:
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(snapshots, "write", write_and_rob)
+    with pytest.raises(runtime.StudyError, match="another copy of this job has taken them away"):
+        trained("batch", name="robbed")
+
+
 def test_a_checkpoint_takes_less_than_a_hundredth_of_the_time(keep, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])

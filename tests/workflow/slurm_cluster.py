@@ -21,7 +21,7 @@ STARTING = 30
 
 CONF = """\
 ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}(localhost)
 SlurmctldPort={ports[0]}
 SlurmUser={user}
 SlurmdUser={user}
@@ -53,7 +53,7 @@ AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobs.txt
 NodeName=DEFAULT CPUs=4 RealMemory=100000 Gres=gpu:1
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}]
+NodeName=n[1-2] NodeHostname={host} NodeAddr=localhost Port=[{ports[1]}-{ports[2]}]
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=24:00:00 DefaultTime=10 State=UP
 """
 

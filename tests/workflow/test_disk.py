@@ -54,6 +54,7 @@ def test_a_switch_keeps_them(temporary, tmp_path, new_study):
 
 def test_with_one_gpu_the_snapshots_of_one_run_are_there_at_a_time(temporary, tmp_path, new_study):
     study = new_study(tmp_path / "study", temporary.config)
-    said = study.run("--resources", "gpu=1", "--", VERDICTS)
-    order = re.findall(r"^(?:local)?rule (train|probe):", said, flags=re.MULTILINE)
+    done = study.snakemake("--resources", "gpu=1", "--", VERDICTS, profile=None)
+    order = re.findall(r"^(?:local)?rule (train|probe):", done.stdout, flags=re.MULTILINE)
+    assert done.returncode == 0, done.stdout
     assert order == ["train", "probe"] * 4
