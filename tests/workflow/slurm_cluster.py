@@ -49,7 +49,7 @@ KillWait=10
 MinJobAge=3600
 JobRequeue=1
 GresTypes=gpu
-AccountingStorageType=accounting_storage/none
+{accounting}
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobs.txt
 NodeName=DEFAULT CPUs=4 RealMemory=100000 Gres=gpu:1
@@ -58,9 +58,47 @@ PartitionName=main Nodes=n[1-2] Default=YES MaxTime=24:00:00 DefaultTime=10 Stat
 """
 
 
-def missing():
+ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb", "mariadb-install-db", "sacctmgr")
+ACCOUNT = "study"
+
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge.sock
+AccountingStorageEnforce=associations"""
+
+DATABASE_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock
+DbdHost={host}
+DbdAddr=localhost
+DbdPort={port}
+SlurmUser={user}
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StoragePort={sql_port}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm
+"""
+
+SQL = """\
+CREATE DATABASE slurm;
+CREATE USER slurm@localhost IDENTIFIED BY 'slurm';
+CREATE USER slurm@'%' IDENTIFIED BY 'slurm';
+GRANT ALL ON slurm.* TO slurm@localhost;
+GRANT ALL ON slurm.* TO slurm@'%';
+"""
+
+
+def missing(*, accounting=False):
     """Return the programs that are not installed."""
-    return [program for program in PROGRAMS if not shutil.which(program, path=SYSTEM_PATH)]
+    programs = PROGRAMS + (ACCOUNTING_PROGRAMS if accounting else ())
+    return [program for program in programs if not shutil.which(program, path=SYSTEM_PATH)]
 
 
 class Cluster:
@@ -68,9 +106,14 @@ class Cluster:
 
     gpus = 2
 
-    def __init__(self):
+    def __init__(self, *, accounting=False):
         # Not below pytest's folders: the path of a socket may have hundred letters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm"))
+        # The database gives up its rights as root.
+        self.folder.chmod(0o711)
+        self.accounting = accounting
+        self.user = self._answer_alone("id", "-un").strip()
+        self.host = socket.gethostname().split(".")[0]
         self.environment = os.environ | {
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{SYSTEM_PATH}",
             "SLURM_CONF": str(self.folder / "slurm.conf"),
@@ -86,6 +129,8 @@ class Cluster:
         names = {"key-file": key.name, "socket": "munge.sock", "pid-file": "munged.pid"}
         names |= {"log-file": "munged.log", "seed-file": "munge.seed"}
         self.run("munged", "--force", *(f"--{option}={self.folder / name}" for option, name in names.items()))
+        if self.accounting:
+            self._start_accounting()
         self.run("slurmctld", "-c")
         for node in ("n1", "n2"):
             self.run("slurmd", "-N", node)
@@ -100,7 +145,7 @@ class Cluster:
         if jobs:
             self.run("scancel", *jobs)
             time.sleep(1)
-        for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "munged"):
+        for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "slurmdbd", "mariadbd", "munged"):
             file = self.folder / f"{name}.pid"
             if file.exists():
                 subprocess.run(["kill", file.read_text().strip()], check=False)
@@ -134,10 +179,57 @@ class Cluster:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         return done.stdout
 
+    @staticmethod
+    def _answer_alone(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def _start_accounting(self):
+        """Start a database and slurmdbd, and add an account for the user."""
+        database = self.folder / "database"
+        owner = "mysql" if self.user == "root" else self.user
+        database.mkdir()
+        shutil.chown(database, owner)
+        self.run("mariadb-install-db", "--no-defaults", f"--user={owner}", f"--datadir={database}",
+                 "--auth-root-authentication-method=normal")  # fmt: skip
+        port, sql_port, _ = free_ports()
+        with (self.folder / "mariadbd.log").open("w") as log:
+            server = subprocess.Popen(
+                [
+                    *("mariadbd", "--no-defaults", f"--user={owner}", f"--datadir={database}"),
+                    *(f"--socket={database}/s.sock", f"--port={sql_port}", "--bind-address=localhost"),
+                ],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        (self.folder / "mariadbd.pid").write_text(str(server.pid))
+        client = ("mariadb", "--no-defaults", f"--socket={database}/s.sock", "--user=root")
+        deadline = time.monotonic() + STARTING
+        while subprocess.run([*client, "--execute=SELECT 1"], capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, (self.folder / "mariadbd.log").read_text()
+            time.sleep(0.25)
+        self.run(*client, f"--execute={SQL}")
+        names = {"folder": self.folder, "host": self.host, "user": self.user}
+        conf = self.folder / "slurmdbd.conf"
+        conf.write_text(DATABASE_CONF.format(**names, port=port, sql_port=sql_port))
+        conf.chmod(0o600)
+        text = (self.folder / "slurm.conf").read_text()
+        accounting = ACCOUNTING.format(folder=self.folder, port=port)
+        (self.folder / "slurm.conf").write_text(text.replace(NO_ACCOUNTING, accounting))
+        self.run("slurmdbd")
+        while "localhost" not in self._answer("sacctmgr", "show", "configuration"):
+            assert time.monotonic() < deadline + STARTING, (self.folder / "slurmdbd.log").read_text()
+            time.sleep(0.5)
+        for what in (["cluster", "test"], ["account", ACCOUNT], ["user", self.user, f"Account={ACCOUNT}"]):
+            self._answer("sacctmgr", "--immediate", "add", *what)
+
     def _configure(self):
-        user = self._answer("id", "-un").strip()
         conf = CONF.format(
-            folder=self.folder, host=socket.gethostname().split(".")[0], user=user, ports=free_ports()
+            folder=self.folder,
+            host=self.host,
+            user=self.user,
+            ports=free_ports(),
+            accounting=NO_ACCOUNTING,
         )
         (self.folder / "slurm.conf").write_text(conf)
         # The daemon wants a character device; what it is does not matter where nothing confines devices.

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -24,15 +25,21 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A running cluster."""
-    there = slurm.Cluster()
+@contextmanager
+def running(**how):
+    there = slurm.Cluster(**how)
     try:
         there.start()
         yield there
     finally:
         there.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A running cluster without accounting."""
+    with running() as there:
+        yield there
 
 
 class Leader:
@@ -42,6 +49,8 @@ class Leader:
         self.study, self.cluster = study, cluster
         profile = yaml.safe_load((study.checkout / "profiles/slurm/config.yaml").read_text())
         assert profile["default-resources"].pop("slurm_account") == "CHANGE_ME"
+        if cluster.accounting:
+            profile["default-resources"]["slurm_account"] = slurm.ACCOUNT
         profile |= {"slurm-init-seconds-before-status-checks": 1, "max-status-checks-per-second": 2}
         if minutes:
             profile["set-resources"]["train"]["runtime"] = minutes
@@ -216,3 +225,24 @@ def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, 
     print("states of the jobs:", {state: states.count(state) for state in set(states)})
     assert "TIMEOUT" in states
     assert going_on(study)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    bool(slurm.missing(accounting=True)),
+    reason=f"SLURM's accounting: not installed: {', '.join(slurm.missing(accounting=True))}",
+)
+def test_with_accounting_a_cancelled_job_is_sent_again_and_the_tables_are_the_same(
+    tmp_path, new_study, long_config, undisturbed
+):
+    with running(accounting=True) as cluster:
+        study = new_study(tmp_path / "study", long_config)
+        leader = Leader(study, cluster).start()
+        first = leader.wait_for(lambda: cluster.running("train"), "a training job")[0]
+        leader.wait_for(lambda: list(study.results.glob("unfinished/*/checkpoint.pt")), "a checkpoint")
+        cluster.run("scancel", first)
+        leader.finish()
+        assert study.tables() == undisturbed
+        lines = cluster.run("sacct", "-X", "-n", "-P", "-o", "State,Account").splitlines()
+        assert lines.count(f"COMPLETED|{slurm.ACCOUNT}") == 8
+        assert sum(line.startswith("CANCELLED") for line in lines) == 1
