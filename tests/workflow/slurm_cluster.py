@@ -79,7 +79,7 @@ SlurmUser={user}
 PidFile={folder}/slurmdbd.pid
 LogFile={folder}/slurmdbd.log
 StorageType=accounting_storage/mysql
-StorageHost=localhost
+StorageHost={address}
 StoragePort={sql_port}
 StorageUser=slurm
 StoragePass=slurm
@@ -209,7 +209,9 @@ class Cluster:
             assert time.monotonic() < deadline, (self.folder / "mariadbd.log").read_text()
             time.sleep(0.25)
         self.run(*client, f"--execute={SQL}")
-        names = {"folder": self.folder, "host": self.host, "user": self.user}
+        # Told "localhost" the database's client would look for a socket in its own place.
+        address = socket.gethostbyname("localhost")
+        names = {"folder": self.folder, "host": self.host, "user": self.user, "address": address}
         conf = self.folder / "slurmdbd.conf"
         conf.write_text(DATABASE_CONF.format(**names, port=port, sql_port=sql_port))
         conf.chmod(0o600)
@@ -217,7 +219,7 @@ class Cluster:
         accounting = ACCOUNTING.format(folder=self.folder, port=port)
         (self.folder / "slurm.conf").write_text(text.replace(NO_ACCOUNTING, accounting))
         self.run("slurmdbd")
-        while "localhost" not in self._answer("sacctmgr", "show", "configuration"):
+        while not answers(port):
             assert time.monotonic() < deadline + STARTING, (self.folder / "slurmdbd.log").read_text()
             time.sleep(0.5)
         for what in (["cluster", "test"], ["account", ACCOUNT], ["user", self.user, f"Account={ACCOUNT}"]):
@@ -242,6 +244,12 @@ class Cluster:
                 wrapper = self.folder / "bin" / program
                 wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {real} "$@"\n')
                 wrapper.chmod(0o755)
+
+
+def answers(port):
+    """Return whether something listens at a port of this machine."""
+    with closing(socket.socket()) as connection:
+        return connection.connect_ex(("localhost", port)) == 0
 
 
 def free_ports():

@@ -243,6 +243,7 @@ def test_with_accounting_a_cancelled_job_is_sent_again_and_the_tables_are_the_sa
         cluster.run("scancel", first)
         leader.finish()
         assert study.tables() == undisturbed
+        time.sleep(5)  # the database hears of the last job a little later
         lines = cluster.run("sacct", "-X", "-n", "-P", "-o", "State,Account").splitlines()
         assert lines.count(f"COMPLETED|{slurm.ACCOUNT}") == 8
         assert sum(line.startswith("CANCELLED") for line in lines) == 1
