@@ -10,8 +10,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
 TEXT = f"{workflow.basedir}/paper/main.tex"
 # Without LaTeX the report is left ready to be compiled elsewhere.
