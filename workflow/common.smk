@@ -21,9 +21,10 @@ from bnopt import checks, fingerprints, plugins, provenance, study
 from bnopt.runtime import StudyError
 
 # Every job finds the package beside this workflow, installed or not. The commit is noted with each
-# result; in the environment, not among the params, it reruns nothing.
+# result, and a device may be wished for; in the environment, not among the params, they rerun nothing.
 shell.prefix(
     "export BNOPT_COMMIT={}; ".format(shlex.quote(provenance.commit()))
+    + ("export BNOPT_DEVICE={}; ".format(shlex.quote(str(config["device"]))) if "device" in config else "")
     + "export PYTHONPATH={}".format(shlex.quote(SOURCE))
     + '"${{PYTHONPATH:+:$PYTHONPATH}}"; '
 )

@@ -101,7 +101,21 @@ def folder(root):
                 pixels.append(image)
                 labels.append(label)
         parts.append((np.stack(pixels), labels))
-    return _images(*parts, classes=classes["train"], source=f"images from the folder {root.name}")
+    return _images(*parts, classes=classes["train"], source=_source(root))
+
+
+def _source(root):
+    """Return what the images are: the folder's name and, if there is one, what its SOURCE.txt says."""
+    named = f"images from the folder {root.name}"
+    said = root / "SOURCE.txt"
+    if not said.is_file():
+        return named
+    try:
+        return f"{named}: {' '.join(said.read_text(encoding='utf-8').split())}"
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"{said}: expected text in UTF-8, found {error}; write it anew or remove it"
+        ) from error
 
 
 def _check_enough(prepared, root, least_side, least_number):

@@ -1,6 +1,10 @@
 """A snapshot brought back to life, for probes to measure on."""
 
+from functools import lru_cache, partial
+
 from torch.func import functional_call
+
+from bnopt.vectors import value_and_gradient
 
 
 class Point:
@@ -27,6 +31,13 @@ class Point:
             return self.run.task.loss(self._forward(parameters, inputs, step), targets)
         finally:
             self.run.model.train()
+
+    def value_and_gradient(self, parameters):
+        """Return the loss of batch t in training mode and its gradient, detached: what most probes need."""
+        self.run.set_noise(self.step)
+        inputs, targets = self.run.batch(self.step)
+        value, *gradient = _recorded_pass(self.run)(*parameters, *self.buffers.values(), inputs, targets)
+        return value, gradient
 
     def inputs(self):
         """Return the inputs of batch t."""
@@ -71,6 +82,32 @@ class Point:
 
     def _forward(self, parameters, inputs, step):
         self.run.set_noise(step)
-        buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        tensors = dict(zip(self.names, parameters, strict=True)) | buffers
-        return functional_call(self.run.model, tensors, (inputs,))
+        return _forward(self.run, parameters, self.buffers, inputs)
+
+
+def _forward(run, parameters, buffers, inputs):
+    """Return the outputs of the net; the buffers stay as they are."""
+    names = [name for name, _ in run.model.named_parameters()]
+    tensors = dict(zip(names, parameters, strict=True))
+    tensors |= {name: buffer.clone() for name, buffer in buffers.items()}
+    return functional_call(run.model, tensors, (inputs,))
+
+
+def _pass(run, *tensors):
+    """Return the loss and its gradient for parameters, buffers, inputs and targets, one after the other."""
+    *state, inputs, targets = tensors
+    names = [name for name, _ in run.model.named_buffers()]
+    count = len(state) - len(names)
+    parameters, buffers = state[:count], dict(zip(names, state[count:], strict=True))
+
+    def loss(leaves):
+        return run.task.loss(_forward(run, leaves, buffers, inputs), targets)
+
+    value, gradient = value_and_gradient(loss, parameters)
+    return value, *gradient
+
+
+@lru_cache(maxsize=1)
+def _recorded_pass(run):
+    """Return the pass of a run, recorded once for all of its points."""
+    return run.recorded(partial(_pass, run))

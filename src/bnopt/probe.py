@@ -8,6 +8,7 @@ from bnopt.point import Point
 from bnopt.run import Run
 
 
+@device.memory_explained()
 def probe(data, folder, *, task, norm, net, batch_size, lr, seed, probe, settings, kept=None):
     """Return the table of a probe: the rows it measures at each snapshot in `folder`, with their step.
 

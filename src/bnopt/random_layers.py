@@ -196,7 +196,7 @@ def main(argv=None):
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
-    device.choose()
+    device.be_repeatable()
     artefacts.write_table(random_layers(**options.settings), options.table, made_by=options)
 
 

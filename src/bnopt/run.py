@@ -1,6 +1,6 @@
 """A run: one condition at one seed. Training moves it, probes look at it; both see the same batches."""
 
-from bnopt import plugins
+from bnopt import graphs, plugins
 
 
 class Run:
@@ -22,6 +22,7 @@ class Run:
         ]
         self.batch_size = batch_size
         self.seed = seed
+        self.device = device
 
     def batch(self, step):
         """Return the inputs and targets of the batch of `step`."""
@@ -31,3 +32,11 @@ class Run:
         """Let every norm that draws noise draw that of `step`."""
         for number, module in self.noisy:
             module.stream = (self.seed, step, number)
+
+    def recorded(self, function, *, changes=()):
+        """Return a function of tensors as it is or, on a GPU, recorded: see `graphs.Recorded`.
+
+        Noise is drawn anew by Python at every step: a run with noise is not recorded.
+        """
+        recordable = self.device.type == "cuda" and not self.noisy
+        return graphs.Recorded(function, changes=changes) if recordable else function

@@ -70,7 +70,8 @@ def train_settings(config, scale, condition):
     """Return the settings of a training job; it keeps snapshots only if some table needs them."""
     sizes = scale_of(config, scale)[config["conditions"][condition]["task"]]
     probed = any(condition in needs for t, needs in tables(config).items() if t in config["probes"])
-    return net_settings(config, scale, condition) | {
+    settings = net_settings(config, scale, condition) | {"tf32": sizes.get("tf32", False)}
+    return settings | {
         "steps": sizes["steps"],
         "test_every": sizes["test_every"],
         "snapshot_every": sizes["snapshot_every"] if probed else 0,

@@ -9,8 +9,22 @@ from bnopt.run import Run
 from bnopt.runtime import StudyError
 
 
+@device.memory_explained()
 def train(
-    data, *, task, norm, net, lr, steps, batch_size, test_every, snapshot_every, seed, folder, kept=None
+    data,
+    *,
+    task,
+    norm,
+    net,
+    lr,
+    steps,
+    batch_size,
+    test_every,
+    snapshot_every,
+    seed,
+    folder,
+    tf32=False,
+    kept=None,
 ):
     """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
 
@@ -19,9 +33,9 @@ def train(
     its last row, t = steps, has nothing else. Every `snapshot_every`-th θ_t (0: none) goes into
     `folder`. From the first step whose loss is not finite a run counts as diverged: it stops, loss
     is ∞ from there on, `diverged` is 1, and there are no snapshots. From the checkpoint `kept`, if
-    there is one, the run goes on, bit for bit as if it had never been stopped.
+    there is one, the run goes on, bit for bit as if it had never been stopped. tf32: see `device.choose`.
     """
-    place = device.choose()
+    place = device.choose(tf32=tf32)
     run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
     # Recorded on the device: reading a value at every step would make the device wait for Python.
@@ -36,6 +50,15 @@ def train(
         run.model.load_state_dict(state["model"])
         record.copy_(state["record"])
 
+    def update(inputs, targets):
+        outputs = run.model(inputs)
+        loss = run.task.loss(outputs, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.detach(), run.task.accuracy(outputs.detach(), targets)
+
+    update = run.recorded(update, changes=run.model.state_dict().values())
     title = f"{task} {norm} lr {lr:g} seed {seed}"
     progress = tqdm(range(start, steps), desc=title, initial=start, total=steps, mininterval=1)
     for step in progress:
@@ -52,15 +75,8 @@ def train(
             if step:
                 progress.set_postfix(loss=f"{losses[step - 1]:.3g}", accuracy=f"{accuracies[step - 1]:.3f}")
 
-        inputs, targets = run.batch(step)
         run.set_noise(step)
-        outputs = run.model(inputs)
-        loss = run.task.loss(outputs, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses[step] = loss.detach()
-        accuracies[step] = run.task.accuracy(outputs.detach(), targets)
+        losses[step], accuracies[step] = update(*run.batch(step))
 
     tests[steps] = run.task.test(run.model, run.data)
     curve = pd.DataFrame(

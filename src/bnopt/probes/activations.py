@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bnopt import streams
-from bnopt.vectors import descend, value_and_gradient
+from bnopt.vectors import descend
 
 
 def measure(point, *, layers, units, bins):
@@ -29,7 +29,7 @@ def measure(point, *, layers, units, bins):
         for name, number in layers.items()
         for place, module in point.run.task.PLACES.items()
     }
-    _, gradient = value_and_gradient(point.loss, point.parameters)
+    _, gradient = point.value_and_gradient(point.parameters)
     updated = descend(point.parameters, gradient, point.lr)
     with torch.no_grad():
         now = point.outputs(point.parameters, places, step=point.step)

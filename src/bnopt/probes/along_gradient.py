@@ -4,7 +4,7 @@ At θ_t, with g_t the gradient of the loss of batch t, for each step size η: th
 of the gradient after a step of η down the gradient.
 """
 
-from bnopt.vectors import descend, difference, norm, value_and_gradient
+from bnopt.vectors import descend, difference, norm
 
 
 def measure(point, *, step_sizes):
@@ -18,7 +18,7 @@ def measure(point, *, step_sizes):
     All on batch t in training mode, over all parameters. k step sizes cost k + 1 forward and
     backward passes.
     """
-    _, gradient = value_and_gradient(point.loss, point.parameters)
+    _, gradient = point.value_and_gradient(point.parameters)
     return landscape(point, gradient, gradient, step_sizes=step_sizes)
 
 
@@ -28,7 +28,7 @@ def landscape(point, gradient, direction, *, step_sizes):
     rows = []
     for size in step_sizes:
         eta = size * point.lr
-        loss, moved = value_and_gradient(point.loss, descend(point.parameters, direction, eta))
+        loss, moved = point.value_and_gradient(descend(point.parameters, direction, eta))
         rows.append(
             {
                 "lr": point.lr,

@@ -24,7 +24,7 @@ def measure(point, *, layers):
     G′ of layer i costs one forward from layer i on and a backward that stops there, and all k layers
     together about half of k full passes.
     """
-    _, gradient = value_and_gradient(point.loss, point.parameters)
+    _, gradient = point.value_and_gradient(point.parameters)
     updated = descend(point.parameters, gradient, point.lr)
     names = {number: name for name, number in layers.items()}
     rows = []

@@ -29,7 +29,7 @@ def measure(point, *, step_sizes):
         changes.append(norm(difference(moved, gradient)))
         betas.append(changes[-1] / (eta * norm(gradient)))
 
-    _, own = value_and_gradient(point.loss, point.parameters)
+    _, own = point.value_and_gradient(point.parameters)
     _, following = value_and_gradient(of_next_batch, descend(point.parameters, own, point.lr))
     return [
         {

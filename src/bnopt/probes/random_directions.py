@@ -4,7 +4,7 @@ import torch
 
 from bnopt import streams
 from bnopt.probes.along_gradient import landscape
-from bnopt.vectors import norm, value_and_gradient
+from bnopt.vectors import norm
 
 
 def measure(point, *, step_sizes, directions):
@@ -16,7 +16,7 @@ def measure(point, *, step_sizes, directions):
     (seed, step, parameter): parameters that two conditions share get the same draw in both.
     With r directions and k step sizes: 2 r k + 1 forward and backward passes.
     """
-    _, gradient = value_and_gradient(point.loss, point.parameters)
+    _, gradient = point.value_and_gradient(point.parameters)
     rows = []
     for number in range(directions):
         direction = _draw(point, number, length=norm(gradient))

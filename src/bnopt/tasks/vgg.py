@@ -72,9 +72,8 @@ def build(norm, data, *, convolutions, hidden, seed):
         weights = streams.generator(seed, "weights", number)
         nn.init.xavier_uniform_(layer["linear"].weight, generator=weights)
         nn.init.zeros_(layer["linear"].bias)
-    return nn.Sequential(
-        OrderedDict((str(n), nn.Sequential(layer)) for n, layer in enumerate(layers, start=1))
-    )
+    net = OrderedDict((str(n), nn.Sequential(layer)) for n, layer in enumerate(layers, start=1))
+    return nn.Sequential(net).to(memory_format=torch.channels_last)
 
 
 def _layer(linear, norm):
@@ -89,7 +88,8 @@ def batch(data, *, seed, step, batch_size):
 
 
 def _standardise(pixels, data):
-    return (pixels.float() - data["mean"]) / data["std"]
+    # The channels of a position side by side, in which convolutions are fastest.
+    return ((pixels.float() - data["mean"]) / data["std"]).contiguous(memory_format=torch.channels_last)
 
 
 def loss(outputs, labels):
