@@ -12,6 +12,8 @@ from pathlib import Path
 
 STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
 TEXT = f"{workflow.basedir}/paper/main.tex"
+# Results of other scales that the repository keeps, for the report to show beside its own.
+KEPT = sorted(str(file.parent) for file in Path(workflow.basedir, "docs/results").glob("*/claims.csv"))
 # Without LaTeX the report is left ready to be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 SOURCE = str(Path(workflow.basedir, "src"))
@@ -165,7 +167,7 @@ def figure_statistics(wildcards):
 
 def figure_runs(wildcards):
     """Return the tables of the first seed's runs, in the same order."""
-    seed = config["scales"][wildcards.scale]["seeds"][0]
+    seed = study.scale_of(config, wildcards.scale)["seeds"][0]
     return [
         file
         for table, conditions in config["figures"][wildcards.figure]["tables"].items()
@@ -199,7 +201,7 @@ def activations_table(wildcards):
 
 def config_overrides(wildcards):
     """Return what a nested call of Snakemake must be told of this one's --config."""
-    chosen = {"scale": wildcards.scale} | {key: config[key] for key in ["images"] if key in config}
+    chosen = {"scale": wildcards.scale} | {k: config[k] for k in study.REPLACEABLE if k in config}
     return [f"{key}={value}" for key, value in chosen.items()]
 
 

@@ -1,6 +1,7 @@
 """The reports: a LaTeX document, and Snakemake's own HTML page.
 
 INPUTS    paper/main.tex, the hand-written text
+          docs/results/{scale}/, results of other scales that the repository keeps
           results/{scale}/statistics/claims*.csv, results/{scale}/figures/, benchmarks/{scale}/
 OUTPUTS   results/{scale}/provenance.json, how every table came about
           results/{scale}/report/report.tex and generated/, ready for LaTeX
@@ -44,6 +45,7 @@ rule bundle:
         claims="results/{scale}/statistics/claims.csv",
         figures=figure_files,
         images="results/{scale}/data/images.json",
+        kept=KEPT,
         provenance="results/{scale}/provenance.json",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
         text=TEXT,
@@ -74,6 +76,7 @@ rule bundle:
             --activations {input.activations:q} \
             --training {input.training:q} \
             --images {input.images:q} \
+            --kept {input.kept:q} \
             --provenance {input.provenance:q} \
             --figures {input.figures:q} \
             --benchmarks {params.benchmarks:q} \

@@ -72,7 +72,7 @@ class Checkpoint:
             "options": {name: value for name, value in vars(self.made_by).items() if name != "code"},
             "modules": records.modules(self.made_by.stage),
             "torch": torch.__version__,
-            "gpu": records.hardware()["gpu"] is not None,
+            "gpu": records.hardware()["gpu"],
             "inputs": [_listing(Path(path)) for path in self.inputs if path],
         }
         return json.dumps(about, sort_keys=True)

@@ -3,16 +3,20 @@
 import fcntl
 import itertools
 import os
+import re
 import tempfile
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from bnopt.runtime import StudyError
 
-# Open files whose locks say which GPUs this process uses; they end with the process, however it ends.
+# Open files whose locks say which GPU this process uses; they end with it, however it ends.
 _held = []
+# What libraries say of a full memory; only PyTorch's own allocator has an exception for it.
+FULL = re.compile("out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def choose(*, tf32=False):
@@ -31,7 +35,7 @@ def choose(*, tf32=False):
     if wish == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     gpus = [str(torch.cuda.get_device_properties(n).uuid) for n in range(torch.cuda.device_count())]
-    place = torch.device("cuda", least_used(gpus))
+    place = torch.device("cuda", _least_used(tuple(gpus)))
     torch.cuda.set_device(place)
     return place
 
@@ -48,23 +52,33 @@ def be_repeatable():
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def least_used(gpus):
-    """Return which of these GPUs, by their names, fewest processes hold; hold it until this one ends.
+@cache
+def _least_used(gpus):
+    """Return the place of a GPU with a free share, the lowest there is; hold it until this process ends.
 
-    Share n of a GPU is the lock of a file: the first share of any GPU is taken before the second of one.
+    gpus: their names. Share n of a GPU is the lock of a file: the first share of any GPU is taken before the
+    second of one. Where files cannot be locked it is the first GPU.
     """
     folder = Path(tempfile.gettempdir(), f"bnopt-gpus-{os.getuid()}")
-    folder.mkdir(exist_ok=True)
     shares = ((share, place) for share in itertools.count() for place in range(len(gpus)))
-    for share, place in shares:
-        file = (folder / f"{gpus[place]}-{share}").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            _held.append(file)
-            return place
+    try:
+        folder.mkdir(exist_ok=True)
+        return next(place for share, place in shares if _hold(folder / f"{gpus[place]}-{share}"))
+    except OSError as error:
+        print(f"{folder}: cannot be locked ({error.strerror}); taking the first GPU")
+        return 0
+
+
+def _hold(path):
+    """Return whether the lock of a file was free; then it is this process's."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _held.append(file)
+    return True
 
 
 @contextmanager
@@ -72,9 +86,15 @@ def memory_explained():
     """Raise StudyError where the GPU's memory is full, with what to change."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        # Recording may fail a second time while it ends: the reason is then behind the last error.
+        reason = error
+        while reason and not FULL.search(str(reason)):
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise
         raise StudyError(
-            f"memory of the GPU: expected room for this job, found it full ({str(error).split('.')[0]}); "
+            f"memory of the GPU: expected room for this job, found it full ({str(reason).split('.')[0]}); "
             "let fewer jobs share it (--resources gpu=1), use a GPU with more memory, a smaller batch_size "
             "or net, or the processor (--config device=cpu). What was done is kept: call snakemake again "
             "to go on"

@@ -30,10 +30,12 @@ class Recorded:
     def _record(self, arguments):
         self.arguments = [argument.detach().clone() for argument in arguments]
         before = [tensor.detach().clone() for tensor in self.changes]
-        self.replay, self.results = record(lambda: self.function(*self.arguments))
-        with torch.no_grad():
-            for tensor, value in zip(self.changes, before, strict=True):
-                tensor.copy_(value)
+        try:
+            self.replay, self.results = record(lambda: self.function(*self.arguments))
+        finally:
+            with torch.no_grad():
+                for tensor, value in zip(self.changes, before, strict=True):
+                    tensor.copy_(value)
 
 
 def record(function):
@@ -45,6 +47,7 @@ def record(function):
             function()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # On a stream of this GPU: the one PyTorch would take is of the first GPU a process records on.
+    with torch.cuda.graph(graph, stream=stream):
         results = function()
     return graph.replay, results

@@ -131,6 +131,32 @@ def theorems_table(theorems):
     return shown.set_axis(names, axis="columns")
 
 
+def scales_table(claims, kept):
+    """Return effect and verdict of every claim here and at the scales whose results are kept."""
+    table = pd.DataFrame({"Claim": claims["claim"].map(identifier)})
+    for heading, found in {"Here": claims, **{escape(name): rows for name, rows in kept.items()}}.items():
+        rows = found.set_index("claim").to_dict("index")
+        table[heading] = [
+            f"{estimate(rows[claim])} {rows[claim]['verdict']}" if claim in rows else "--"
+            for claim in claims["claim"]
+        ]
+    return table
+
+
+def kept_numbers(kept, images):
+    """Return how the claims came out at each scale whose results are kept, and on which images."""
+    return {
+        f"kept.{scale}.{key}": value
+        for scale, claims in kept.items()
+        for key, value in {
+            **{f"count.{verdict}": int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS},
+            "claims": len(claims),
+            "seeds": claims["n"].max(),
+            "source": escape(images[scale]["source"]),
+        }.items()
+    }
+
+
 def sizes_table(study):
     """Return the sizes of the scale, a row each."""
     rows = [("images", study["images"]), ("seeds", ", ".join(map(str, study["seeds"])))]
@@ -267,10 +293,16 @@ def write(
     study,
     benchmarks,
     figures,
+    kept,
+    kept_images,
 ):
-    """Write numbers.tex, the tables and the figures into a folder."""
+    """Write numbers.tex, the tables and the figures into a folder.
+
+    kept: scale -> the claims as they came out there once, of which the repository keeps the results;
+    kept_images: scale -> what the images were.
+    """
     folder = Path(folder)
-    definitions = numbers(claims, study, images)
+    definitions = numbers(claims, study, images) | kept_numbers(kept, kept_images)
     if activations is not None:
         definitions |= sigma_numbers(activations)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
@@ -290,6 +322,10 @@ def write(
         f"family_{family}": (family_table(rows), r"@{}L{4cm}L{3.1cm}L{3.2cm}rrl@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
+    if kept:
+        width = 11.5 / (1 + len(kept))
+        columns = rf"@{{}}L{{5cm}}*{{{1 + len(kept)}}}{{L{{{width:.1f}cm}}}}@{{}}"
+        tables["scales"] = (scales_table(claims, kept), columns)
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, (table, columns) in tables.items():
         (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
@@ -313,6 +349,7 @@ def main(argv=None):
         parser.add_argument(f"--{table}", required=True, help="file to read")
     parser.add_argument("--activations", nargs="?", help="file to read, if the study has any")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
+    parser.add_argument("--kept", nargs="*", default=[], help="folders of kept results, named by their scale")
     parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
@@ -324,6 +361,7 @@ def main(argv=None):
     claims[texts] = claims[texts].astype(object).fillna("")
     lost = training[training["diverged"] == 1]
     diverged = lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
+    kept = [Path(folder) for folder in options.kept]
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
@@ -334,6 +372,10 @@ def main(argv=None):
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,
             figures=options.figures,
+            kept={folder.name: artefacts.read_table(folder / "claims.csv") for folder in kept},
+            kept_images={
+                folder.name: json.loads(artefacts.read_recorded(folder / "images.json")) for folder in kept
+            },
         )
     artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)
 

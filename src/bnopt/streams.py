@@ -18,11 +18,14 @@ def generator(seed, *stream, device="cpu"):
 
 
 @lru_cache(maxsize=2)
-def _order(seed, epoch, samples):
-    return torch.randperm(samples, generator=generator(seed, "order", epoch))
+def _order(seed, epoch, samples, device):
+    return torch.randperm(samples, generator=generator(seed, "order", epoch)).to(device)
 
 
-def batch_indices(seed, step, samples, batch_size):
-    """Return the samples in the batch of `step`: a permutation per epoch, whole batches only."""
+def batch_indices(seed, step, samples, batch_size, device="cpu"):
+    """Return the samples in the batch of `step`: a permutation per epoch, whole batches only.
+
+    The order of an epoch is sent to the device once, so that no step waits for it.
+    """
     epoch, position = divmod(step, samples // batch_size)
-    return _order(seed, epoch, samples)[position * batch_size : (position + 1) * batch_size]
+    return _order(seed, epoch, samples, device)[position * batch_size : (position + 1) * batch_size]

@@ -16,11 +16,13 @@ TRAINING = "training"
 SPREAD = "rate_spread"
 RANDOM_LAYERS = "random_layers"
 CHANCE = "chance"
+# What of a scale --config may replace.
+REPLACEABLE = ("images", "seeds")
 
 
 def scale_of(config, scale):
-    """Return the sizes of a scale; `images` at the top level replaces its images."""
-    return config["scales"][scale] | ({"images": config["images"]} if "images" in config else {})
+    """Return the sizes of a scale; `images` and `seeds` at the top level replace its own."""
+    return config["scales"][scale] | {key: config[key] for key in REPLACEABLE if key in config}
 
 
 def tasks_of(sizes):

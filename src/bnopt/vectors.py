@@ -14,8 +14,11 @@ def difference(a, b):
 
 
 def descend(parameters, gradient, step_size):
-    """Return θ − η g, rounded exactly as by an update of plain SGD."""
-    return [p.add(g, alpha=-step_size) for p, g in zip(parameters, gradient, strict=True)]
+    """Return θ − η g, rounded and laid out in memory exactly as by an update of plain SGD."""
+    return [
+        torch.add(p, g, alpha=-step_size, out=torch.empty_like(p))
+        for p, g in zip(parameters, gradient, strict=True)
+    ]
 
 
 def value_and_gradient(loss, parameters):

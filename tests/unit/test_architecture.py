@@ -158,6 +158,7 @@ TRAINING_REACHES = [
     "bnopt.checkpoint",
     "bnopt.device",
     "bnopt.fingerprints",
+    "bnopt.graphs",
     "bnopt.plugins",
     "bnopt.records",
     "bnopt.run",

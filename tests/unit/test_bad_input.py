@@ -229,6 +229,8 @@ WRONG = {
     "": [],
     "scale": [NONE_OF, ("", "one of digits")],
     "images": [NO_TEXT, ("no/such/folder", "digits, cifar10 or an existing folder", "no/such/folder")],
+    "seeds": [([], "1 or more items", "found []"), ([0, 0], "every item once"), ([-1], "at least 0", "-1")],
+    "device": [("gpu", "one of auto, cpu, cuda", '"gpu"')],
     "scales": [({}, "1 or more entries", "found {}")],
     "scales.*": [],
     "scales.*.images": [NO_TEXT, ("no/such/folder", "existing folder; found no/such/folder")],
@@ -236,6 +238,7 @@ WRONG = {
         ("no", "type boolean", 'found the text "no"'),
         (1, "type boolean", "found 1"),
     ],
+    "scales.*.vgg.tf32": [("yes", "type boolean", 'found the text "yes"')],
     "scales.*.seeds": [
         ([], "1 or more items", "found []"),
         ([-1], "at least 0", "found -1"),
@@ -354,7 +357,8 @@ def test_what_is_out_of_range_is_refused(config, refusal, place):
 # -- wrong keys and names -------------------------------------------------------------------------
 
 OPTIONAL = {
-    "": {"images"},
+    "": {"images", "seeds", "device"},
+    "scales.*.vgg": {"tf32"},
     "scales.*": {"vgg", "deep_linear"},  # of a task that no condition has
     "quantities.*": {"floor", "until_accuracy", "sensitivity"},
     "figures.*": {"layers"},

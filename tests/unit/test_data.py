@@ -160,6 +160,18 @@ def test_other_files_beside_the_images_do_no_harm(tmp_path):
     assert prepare(tmp_path).checksum() == expected
 
 
+def test_what_a_folder_says_of_its_images_goes_with_them(tmp_path):
+    root = tmp_path / "pictures"
+    write_tree(root)
+    assert str(prepare(root).source) == "images from the folder pictures"
+    (root / "SOURCE.txt").write_text("Drawn by hand,\n  once.\n", encoding="utf-8")
+    assert str(prepare(root).source) == "images from the folder pictures: Drawn by hand, once."
+    assert data.summary(prepare(root))["source"].endswith("Drawn by hand, once.")
+    (root / "SOURCE.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(StudyError, match=r"SOURCE\.txt: expected text in UTF-8"):
+        prepare(root)
+
+
 def test_an_indexed_image_gives_the_colours_of_its_palette(tmp_path):
     colours = np.array([[200, 10, 30], [5, 250, 60]], np.uint8)
     chosen = pixels(0) % 2

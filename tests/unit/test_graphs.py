@@ -1,55 +1,251 @@
-"""Recorded functions against the functions themselves.
+"""Recorded functions against the functions themselves, bit for bit.
 
 A CUDA graph replays kernels on the memory they were recorded with, and runs no Python. Where there is
-no GPU, `trace` takes its place: a list of the operations that PyTorch performed, replayed likewise.
+no GPU `trace` takes its place: the operations that PyTorch performed, replayed on the same tensors.
 """
 
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from bnopt import graphs, plugins
+from bnopt import graphs, plugins, snapshots
 from bnopt.graphs import Recorded
+from bnopt.point import Point
+from bnopt.run import Run
+from bnopt.train import train
+from bnopt.vectors import value_and_gradient
 
-CPU = torch.device("cpu")
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=pytest.mark.skipif(
-            not torch.cuda.is_available(), reason="no GPU: CUDA graphs are replayed by traces on the CPU only"
-        ),
-    ),
-]
-SILENT = [name for name in plugins.names("norms") if "nois" not in name]
+NORMS = plugins.names("norms")
+SILENT = [name for name in NORMS if "nois" not in name]
+RUNS = [("vgg", norm) for norm in NORMS] + [("deep_linear", norm) for norm in SILENT]
+STEPS = 8
+NO_GPU = "no GPU: only traces on the CPU are compared, not CUDA graphs"
 
 
 def trace(function):
     """What `graphs.record` does, on the CPU: warm up, note the operations, replay these and no Python."""
     for _ in range(graphs.WARM_UP):
         function()
-    operations = torch.no_grad()(make_fx(lambda: tuple(function()))())
-    results = [result.detach().clone() for result in operations()]
+    replayed = torch.no_grad()(make_fx(lambda: tuple(function()))())
+    results = [result.detach().clone() for result in replayed()]
 
     def replay():
-        for kept, value in zip(results, operations(), strict=True):
+        for kept, value in zip(results, replayed(), strict=True):
             kept.copy_(value)
 
     return replay, results
 
 
-@pytest.fixture(params=DEVICES)
+class Place:
+    """A device whose functions are recorded on demand; counts recordings and replays."""
+
+    def __init__(self, name, monkeypatch):
+        self.device, self.monkeypatch = torch.device(name), monkeypatch
+        self.recordings = self.replays = 0
+        self.record = trace if name == "cpu" else graphs.record
+        monkeypatch.setenv("BNOPT_DEVICE", name)
+        monkeypatch.setattr(graphs, "record", self._counted)
+
+    def _counted(self, function):
+        self.recordings += 1
+        replay, results = self.record(function)
+
+        def counted():
+            self.replays += 1
+            replay()
+
+        return counted, results
+
+    def recording(self, wanted):
+        """Let runs record what they repeat, or not, from now on."""
+
+        def recorded(run, function, *, changes=()):
+            return Recorded(function, changes=changes) if wanted and not run.noisy else function
+
+        self.monkeypatch.setattr(Run, "recorded", recorded)
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)),
+    ]
+)
 def place(request, monkeypatch):
-    if request.param == "cpu":
-        monkeypatch.setattr(graphs, "record", trace)
-    return torch.device(request.param)
+    return Place(request.param, monkeypatch)
 
 
-def test_a_replay_takes_its_arguments_and_keeps_its_results(place):
-    double = Recorded(lambda x: [2 * x])
-    x = torch.ones(3, device=place)
-    first = double(x)
-    second = double(torch.full((3,), 5.0, device=place))
-    assert first[0].tolist() == [2, 2, 2]
-    assert second[0].tolist() == [10, 10, 10]
+# -- one function ---------------------------------------------------------------------------------
+
+
+def test_a_replay_takes_its_own_arguments_and_its_results_are_kept(place):
+    twice_and_square = Recorded(lambda x: [2 * x, x * x])
+    x = torch.ones(3, device=place.device)
+    first = twice_and_square(x)
+    second = twice_and_square(torch.full((3,), 5.0, device=place.device))
+    assert [result.tolist() for result in first] == [[2, 2, 2], [1, 1, 1]]
+    assert [result.tolist() for result in second] == [[10, 10, 10], [25, 25, 25]]
     assert x.tolist() == [1, 1, 1]
+    assert (place.recordings, place.replays) == (1, 2)
+
+
+def test_recording_moves_nothing_and_every_call_moves_what_is_to_change_once(place):
+    total = torch.zeros(2, device=place.device)
+
+    def add(x):
+        total.add_(x)
+        return [total + 0]
+
+    add = Recorded(add, changes=[total])
+    one = torch.ones(2, device=place.device)
+    assert [add(one * n)[0].tolist() for n in (1, 2, 3)] == [[1, 1], [3, 3], [6, 6]]
+    assert total.tolist() == [6, 6]
+
+
+def test_the_python_in_a_recorded_function_does_not_run_again(place):
+    calls = []
+    function = Recorded(lambda x: (calls.append(1), [x + len(calls)])[1])
+    x = torch.zeros(1, device=place.device)
+    first, during = function(x)[0].item(), len(calls)
+    assert during >= 1
+    assert function(x)[0].item() == first
+    assert len(calls) == during
+
+
+def test_a_recording_that_fails_leaves_what_it_changed_as_it_was(place):
+    total = torch.zeros(2, device=place.device)
+
+    def fail(x):
+        total.add_(x)
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        Recorded(fail, changes=[total])(torch.ones(2, device=place.device))
+    assert total.tolist() == [0, 0]
+
+
+def test_a_call_with_other_shapes_or_another_number_of_tensors_is_refused(place):
+    add = Recorded(lambda x, y: [x + y])
+    three = torch.ones(3, device=place.device)
+    add(three, three)
+    with pytest.raises(RuntimeError, match="size"):
+        add(three, torch.ones(4, device=place.device))
+    with pytest.raises(ValueError, match="shorter"):
+        add(three)
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(place, prepared, sizes_of, tmp_path):
+    """Function: task, norm, whether steps are recorded -> the curve and the snapshots of a run."""
+
+    def trained(task, norm, *, recorded, lr=None):
+        place.recording(recorded)
+        folder = tmp_path / f"{task}-{norm}-{recorded}"
+        curve = train(
+            prepared,
+            **sizes_of(task),
+            norm=norm,
+            lr=lr or {"vgg": 0.1, "deep_linear": 1e-6}[task],
+            steps=STEPS,
+            test_every=3,
+            snapshot_every=2,
+            seed=0,
+            folder=folder,
+        )
+        return curve, [snapshots.read(folder, step, "cpu") for step in snapshots.steps(folder)]
+
+    return trained
+
+
+@pytest.mark.parametrize(("task", "norm"), RUNS)
+def test_a_recorded_run_is_the_plain_one_bit_for_bit(place, trained, task, norm):
+    curve, states = trained(task, norm, recorded=False)
+    assert place.recordings == 0
+    fast_curve, fast_states = trained(task, norm, recorded=True)
+    assert (place.recordings, place.replays) == ((1, STEPS) if norm in SILENT else (0, 0))
+
+    assert curve.equals(fast_curve)
+    assert curve["loss"][0] != curve["loss"][STEPS - 1]
+    assert len(states) == len(fast_states) == STEPS // 2
+    for state, fast in zip(states, fast_states, strict=True):
+        assert all(torch.equal(state[name], fast[name]) for name in state)
+
+
+def test_a_recorded_run_that_diverges_does_so_at_the_same_step(trained):
+    curve, states = trained("vgg", "none", recorded=False, lr=1e4)
+    fast_curve, fast_states = trained("vgg", "none", recorded=True, lr=1e4)
+    assert curve["diverged"].any()
+    assert curve.equals(fast_curve)
+    assert len(states) == len(fast_states)
+
+
+# -- probes ---------------------------------------------------------------------------------------
+
+
+def points(place, prepared, sizes_of, run_of, task, norm, steps):
+    run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=place.device)
+    folder = run_of(norm, task=task).folder
+    for step in steps:
+        state = snapshots.read(folder, step, place.device)
+        yield Point(run, state, step=step, lr=0.1 if task == "vgg" else 1e-6)
+
+
+@pytest.mark.parametrize(("task", "norm"), RUNS)
+def test_a_recorded_pass_is_the_plain_one_at_every_point_of_a_run(
+    run_of, place, prepared, sizes_of, task, norm
+):
+    run_of(norm, task=task)
+    place.recording(True)
+    values = []
+    for point in points(place, prepared, sizes_of, run_of, task, norm, (2, 5, 9)):
+        before = {name: tensor.clone() for name, tensor in point.run.model.state_dict().items()}
+        buffers = {name: buffer.clone() for name, buffer in point.buffers.items()}
+        for factor in (1.0, 0.5):
+            parameters = [factor * p for p in point.parameters]
+            value, gradient = value_and_gradient(point.loss, parameters)
+            fast_value, fast_gradient = point.value_and_gradient(parameters)
+            assert torch.equal(value, fast_value)
+            assert all(torch.equal(a, b) for a, b in zip(gradient, fast_gradient, strict=True))
+            values.append(value.item())
+        # The evaluation mode of another pass in between stays with that pass.
+        point.loss(point.parameters, training=False)
+        assert all(torch.equal(before[name], value) for name, value in point.run.model.state_dict().items())
+        assert all(torch.equal(buffers[name], value) for name, value in point.buffers.items())
+    assert len(set(values)) == 6
+    assert place.recordings == (1 if norm in SILENT else 0)
+
+
+@pytest.mark.parametrize("norm", ["batch", "noisy_batch"])
+def test_probes_give_the_same_rows_recorded_or_not(
+    run_of, place, prepared, sizes_of, probe_settings, measured, norm
+):
+    name, task = measured
+    if (task, norm) not in RUNS:
+        norm = "l1"
+    measure = plugins.load("probes", name).measure
+    run_of(norm, task=task)
+    rows = []
+    for recorded in (False, True):
+        place.recording(recorded)
+        found = points(place, prepared, sizes_of, run_of, task, norm, (4, 8))
+        rows.append([measure(point, **probe_settings(name, task)) for point in found])
+    assert rows[0] == rows[1]
+
+
+# -- when it is done ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_runs_are_recorded_on_gpus_if_they_draw_no_noise(prepared, sizes, norm):
+    run = Run(prepared, **sizes, norm=norm, seed=0, device=torch.device("cpu"))
+    assert run.recorded(len) is len
+    run.device = torch.device("cuda")
+    recorded = run.recorded(len, changes=[1])
+    if norm in SILENT:
+        assert isinstance(recorded, Recorded)
+        assert (recorded.function, recorded.changes) == (len, [1])
+    else:
+        assert recorded is len

@@ -110,6 +110,23 @@ def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path
     assert study.images_settings(config, "digits")["images"] == str(tmp_path)
 
 
+def test_seeds_on_the_command_line_replace_those_of_the_scale_in_every_job(changed):
+    config = changed(("seeds", [5, 7]))
+    checks.check(config)
+    assert study.runs_settings(config, "paper", "training")["seeds"] == [5, 7]
+    assert study.figure_settings(config, "digits", "fig1")["seeds"] == [5, 7]
+    assert study.report_settings(config, "digits")["seeds"] == [5, 7]
+
+
+def test_where_jobs_compute_is_in_no_jobs_settings(changed):
+    plain, wished = changed(), changed(("device", "cuda"))
+    checks.check(wished)
+    for scale, condition in (("digits", "vgg_batch"), ("paper", "deep_linear_none")):
+        assert study.train_settings(plain, scale, condition) == study.train_settings(wished, scale, condition)
+        settings = [study.probe_settings(c, scale, condition, "theorems") for c in (plain, wished)]
+        assert settings[0] == settings[1]
+
+
 def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path, monkeypatch):
     (tmp_path / "my images").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -289,6 +306,7 @@ def test_training_is_given_the_arguments_it_takes(config):
         "task": "vgg",
         "norm": "batch",
         "lr": 0.1,
+        "tf32": False,
         **{key: sizes[key] for key in ("net", "steps", "batch_size", "test_every", "snapshot_every")},
     }
 

@@ -7,6 +7,10 @@ import torch
 
 from bnopt import vectors
 
+ON_GPU = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no GPU: updates are compared on the CPU only"
+)
+
 
 def tensors(seed, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
@@ -31,9 +35,10 @@ def test_difference_is_entry_by_entry():
         vectors.difference(a, b[:-1])
 
 
-def test_descend_is_an_update_of_sgd_to_the_bit():
-    parameters = [t.requires_grad_() for t in tensors(0)]
-    gradient = tensors(1)
+@pytest.mark.parametrize("place", ["cpu", pytest.param("cuda", marks=ON_GPU)])
+def test_descend_is_an_update_of_sgd_to_the_bit(place):
+    parameters = [t.to(place).requires_grad_() for t in tensors(0)]
+    gradient = [t.to(place) for t in tensors(1)]
     before = [p.detach().clone() for p in parameters]
     found = vectors.descend(before, gradient, 0.1)
     for parameter, g in zip(parameters, gradient, strict=True):
@@ -41,6 +46,12 @@ def test_descend_is_an_update_of_sgd_to_the_bit():
     torch.optim.SGD(parameters, lr=0.1).step()
     assert all(torch.equal(a, b) for a, b in zip(found, parameters, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(found, before, strict=True))
+
+
+def test_descend_keeps_the_layout_of_the_parameters_also_of_a_single_channel():
+    weights = torch.randn(4, 1, 3, 3).to(memory_format=torch.channels_last)
+    (found,) = vectors.descend([weights], [torch.ones(4, 1, 3, 3)], 0.1)
+    assert found.stride() == weights.stride() != torch.ones(4, 1, 3, 3).stride()
 
 
 def test_value_and_gradient_are_those_of_a_polynomial_and_detached():

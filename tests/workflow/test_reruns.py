@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
 
 from bnopt import study as configuration
 
@@ -208,6 +209,11 @@ FILES = {
         a_statement,
         lambda a: a.summaries({"covariate_shift"}) - {"summarise_theorems"},
     ),
+    "results kept of other scales": (
+        "docs/results/cifar10-small/claims.csv",
+        lambda text: text.replace("inconclusive", "not run", 1),
+        lambda a: a.reports(),
+    ),
     "threads": (
         "workflow/train.smk",
         lambda text: text.replace("threads: 1", "threads: 2"),
@@ -271,9 +277,19 @@ def test_every_row_of_the_documented_table_is_tested_here():
         "one more norm and its condition",
         "a lost figure",
         "the folder is moved",
+        "where jobs compute (`--config device=...`)",
         "other images",
     }
     assert set(rows[1:]) == {*CONFIGURATION, *FILES, *others}
+
+
+def test_where_jobs_compute_reruns_nothing_and_is_told_to_every_job(copy_of_finished):
+    study, wish = copy_of_finished, ["--config", "device=cuda"]
+    assert study.planned(*wish) == []
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU: that a wish for one is refused cannot be seen")
+    said = study.refused("results/tiny/runs/vgg_none/seed0/training.csv", "--force", *wish)
+    assert "expected a GPU for 'cuda', found none; use auto or cpu" in said
 
 
 def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished, account):

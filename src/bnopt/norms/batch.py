@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 
 class BatchNorm(nn.Module):
@@ -24,16 +23,19 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, y):
-        return functional.batch_norm(
+        # On GPUs `functional.batch_norm` would take cuDNN's kernels, which for channels_last limit the range
+        # of values; far along the gradient these are large.
+        normalised, _, _ = torch.native_batch_norm(
             y,
-            self.running_mean,
-            self.running_var,
             self.weight,
             self.bias,
-            training=self.training,
-            momentum=self.momentum,
-            eps=self.eps,
+            self.running_mean,
+            self.running_var,
+            self.training,
+            self.momentum,
+            self.eps,
         )
+        return normalised
 
 
 def build(channels):

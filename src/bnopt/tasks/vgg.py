@@ -82,9 +82,9 @@ def _layer(linear, norm):
 
 def batch(data, *, seed, step, batch_size):
     """Return the standardised images and the labels of the batch of `step`."""
-    chosen = streams.batch_indices(seed, step, len(data["train_labels"]), batch_size)
-    chosen = chosen.to(data["train_labels"].device)
-    return _standardise(data["train_images"][chosen], data), data["train_labels"][chosen]
+    labels = data["train_labels"]
+    chosen = streams.batch_indices(seed, step, len(labels), batch_size, device=labels.device)
+    return _standardise(data["train_images"][chosen], data), labels[chosen]
 
 
 def _standardise(pixels, data):

@@ -1,0 +1,50 @@
+"""Keep the results of a scale under docs/results/: python tools/keep.py SCALE
+
+Copies what says how the claims came out, with the records of how it came about: verdicts, statistics over
+seeds, figures, the report, the description of the images, and the provenance of every table. Raw tables
+stay in results/.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = (
+    "statistics/claims.csv",
+    "statistics/claims_*.csv",
+    "statistics/alternatives.csv",
+    "statistics/theorems.csv",
+    "statistics/*_over_seeds.csv",
+    "data/images.json",
+    "provenance.json",
+    "report/report.pdf",
+    "figures/*.png",
+)
+RECORD = ".provenance.json"
+
+
+def main():
+    """Replace what is kept of a scale."""
+    if len(sys.argv) != 2:
+        sys.exit(f"error: expected the name of a scale, found {len(sys.argv) - 1} arguments\n\n{__doc__}")
+    scale = sys.argv[1]
+    results, kept = ROOT / "results" / scale, ROOT / "docs" / "results" / scale
+    if not (results / "statistics" / "claims.csv").exists():
+        sys.exit(
+            f"error: {results}: expected the results of the scale, found no statistics/claims.csv; make them "
+            f"with snakemake --config scale={scale}"
+        )
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for pattern in KEPT:
+        for file in sorted(results.glob(pattern)):
+            shutil.copy(file, kept)
+            record = file.with_name(file.name + RECORD)
+            if record.exists():
+                shutil.copy(record, kept)
+    print(f"{kept}: {len(list(kept.iterdir()))} files")
+
+
+if __name__ == "__main__":
+    main()
