@@ -184,7 +184,7 @@ def fail_twice():
 
 
 def test_a_full_memory_is_explained_also_where_another_error_came_after_it():
-    with pytest.raises(StudyError, match="found it full .CUDA out of memory"):
+    with pytest.raises(StudyError, match=r"found it full \(CUDA out of memory\)"):
         fail_twice()
 
 
