@@ -135,11 +135,11 @@ def scales_table(claims, kept):
     """Return effect and verdict of every claim here and at the scales whose results are kept."""
     table = pd.DataFrame({"Claim": claims["claim"].map(identifier)})
     for heading, found in {"Here": claims, **{escape(name): rows for name, rows in kept.items()}}.items():
-        rows = found.set_index("claim").to_dict("index")
-        table[heading] = [
-            f"{estimate(rows[claim])} {rows[claim]['verdict']}" if claim in rows else "--"
-            for claim in claims["claim"]
-        ]
+        shown = {
+            row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {row['verdict']}"
+            for row in found.to_dict("records")
+        }
+        table[heading] = [shown.get(claim, "--") for claim in claims["claim"]]
     return table
 
 
@@ -151,7 +151,7 @@ def kept_numbers(kept, images):
         for key, value in {
             **{f"count.{verdict}": int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS},
             "claims": len(claims),
-            "seeds": claims["n"].max(),
+            "seeds": int(claims["n"].max()),
             "source": escape(images[scale]["source"]),
         }.items()
     }
@@ -295,11 +295,12 @@ def write(
     figures,
     kept,
     kept_images,
+    kept_figures,
 ):
     """Write numbers.tex, the tables and the figures into a folder.
 
     kept: scale -> the claims as they came out there once, of which the repository keeps the results;
-    kept_images: scale -> what the images were.
+    kept_images: scale -> what the images were; kept_figures: files, <scale>/<figure>.png.
     """
     folder = Path(folder)
     definitions = numbers(claims, study, images) | kept_numbers(kept, kept_images)
@@ -331,6 +332,8 @@ def write(
         (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
     for figure in figures:
         shutil.copy(figure, folder)
+    for figure in kept_figures:
+        shutil.copy(figure, folder / f"{figure.parent.name}_{figure.name}")
 
 
 def main(argv=None):
@@ -376,6 +379,7 @@ def main(argv=None):
             kept_images={
                 folder.name: json.loads(artefacts.read_recorded(folder / "images.json")) for folder in kept
             },
+            kept_figures=[file for folder in kept for file in sorted(folder.glob("fig*.png"))],
         )
     artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)
 
