@@ -9,6 +9,7 @@ number, or the longest run with its longest probe, whichever is more. What only 
 """
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import yaml
 from bnopt import device, plugins, study
 from bnopt.point import Point
 from bnopt.run import Run
+from bnopt.train import updater
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM_UP = 3
@@ -48,25 +50,14 @@ def once(call, place):
 
 
 def trainer(run, lr):
-    """Return a function that makes one step of training, as `bnopt.train` does."""
-    optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
-    step = 0
-
-    def update(inputs, targets):
-        outputs = run.model(inputs)
-        loss = run.task.loss(outputs, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return loss.detach(), run.task.accuracy(outputs.detach(), targets)
-
-    update = run.recorded(update, changes=run.model.state_dict().values())
+    """Return a function that makes one step of training after another."""
+    update = updater(run, lr=lr)
+    steps = itertools.count()
 
     def train_step():
-        nonlocal step
+        step = next(steps)
         run.set_noise(step)
         update(*run.batch(step))
-        step += 1
 
     return train_step
 

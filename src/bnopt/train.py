@@ -37,7 +37,6 @@ def train(
     """
     place = device.choose(tf32=tf32)
     run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
-    optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
     # Recorded on the device: reading a value at every step would make the device wait for Python.
     dtype = next(run.model.parameters()).dtype
     record = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=place)
@@ -50,15 +49,7 @@ def train(
         run.model.load_state_dict(state["model"])
         record.copy_(state["record"])
 
-    def update(inputs, targets):
-        outputs = run.model(inputs)
-        loss = run.task.loss(outputs, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return loss.detach(), run.task.accuracy(outputs.detach(), targets)
-
-    update = run.recorded(update, changes=run.model.state_dict().values())
+    update = updater(run, lr=lr)
     title = f"{task} {norm} lr {lr:g} seed {seed}"
     progress = tqdm(range(start, steps), desc=title, initial=start, total=steps, mininterval=1)
     for step in progress:
@@ -96,6 +87,21 @@ def train(
             "job has taken them away: see that only one runs, then call snakemake again"
         )
     return curve
+
+
+def updater(run, *, lr):
+    """Return a function that moves a run by one step of plain SGD: inputs, targets -> loss, accuracy."""
+    optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
+
+    def update(inputs, targets):
+        outputs = run.model(inputs)
+        loss = run.task.loss(outputs, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.detach(), run.task.accuracy(outputs.detach(), targets)
+
+    return run.recorded(update, changes=run.model.state_dict().values())
 
 
 def _has_snapshots(folder, step, every):
