@@ -195,8 +195,14 @@ def _edited(file, change):
 def checkout(tmp_path_factory):
     """A copy of the repository, which tests may change: only what is in it can be used."""
     folder = tmp_path_factory.mktemp("checkout") / "bnopt"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*GENERATED, "__pycache__"))
+    shutil.copytree(ROOT, folder, ignore=_generated)
     return folder
+
+
+def _generated(folder, names):
+    """Return what of a folder was generated there; the results that docs/ keeps are part of the repository."""
+    found = shutil.ignore_patterns(*GENERATED, "__pycache__")(folder, names)
+    return found - {"results"} if Path(folder) == ROOT / "docs" else found
 
 
 @pytest.fixture(scope="session")
