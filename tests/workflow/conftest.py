@@ -200,7 +200,7 @@ def checkout(tmp_path_factory):
 
 
 def _generated(folder, names):
-    """Return what of a folder was generated there; the results that docs/ keeps are part of the repository."""
+    """Return what of a folder was generated there; results that docs keeps are of the repository."""
     found = shutil.ignore_patterns(*GENERATED, "__pycache__")(folder, names)
     return found - {"results"} if Path(folder) == ROOT / "docs" else found
 
