@@ -30,9 +30,9 @@ def test_verdicts_figures_and_records_are_kept_and_raw_tables_are_not(keep, tmp_
     kept = [
         "statistics/claims.csv",
         "statistics/claims_sensitivity.csv",
-        "statistics/training_over_seeds.csv",
+        "statistics/theorems_over_seeds.csv",
     ]
-    left = ["statistics/training_per_seed.csv", "runs/vgg_none/seed0/training.csv"]
+    left = ["statistics/training_over_seeds.csv", "runs/vgg_none/seed0/training.csv"]
     for name in kept + left:
         artefacts.write_recorded(f"claim\n{name}\n", results / name)
     (results / "figures").mkdir()
