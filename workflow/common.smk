@@ -13,7 +13,7 @@ from pathlib import Path
 STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
 TEXT = f"{workflow.basedir}/paper/main.tex"
 # Results of other scales that the repository keeps, for the report to show beside its own.
-KEPT = sorted(str(file.parent) for file in Path(workflow.basedir, "docs/results").glob("*/claims.csv"))
+KEPT = sorted(map(str, Path(workflow.basedir, "docs/results").glob("*/claims.csv")))
 # Without LaTeX the report is left ready to be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 SOURCE = str(Path(workflow.basedir, "src"))

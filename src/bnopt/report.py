@@ -352,7 +352,7 @@ def main(argv=None):
         parser.add_argument(f"--{table}", required=True, help="file to read")
     parser.add_argument("--activations", nargs="?", help="file to read, if the study has any")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
-    parser.add_argument("--kept", nargs="*", default=[], help="folders of kept results, named by their scale")
+    parser.add_argument("--kept", nargs="*", default=[], help="<scale>/claims.csv among kept results")
     parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
@@ -364,7 +364,7 @@ def main(argv=None):
     claims[texts] = claims[texts].astype(object).fillna("")
     lost = training[training["diverged"] == 1]
     diverged = lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
-    kept = [Path(folder) for folder in options.kept]
+    kept = [Path(file).parent for file in options.kept]
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
