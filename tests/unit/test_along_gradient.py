@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from bnopt import plugins
 from bnopt.probes import along_gradient
 from bnopt.quantities import along_gradient as quantities
+from bnopt.vectors import value_and_gradient
 
 SIZES = [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
 LR = 0.1
@@ -42,7 +44,8 @@ def quadratic(eigenvalues, start, *, lr, seed=0):
 
     parts = torch.from_numpy(x).split([math.prod(shape) for shape in shapes])
     parameters = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-    return SimpleNamespace(loss=loss, parameters=parameters, lr=lr), matrix, x
+    both = partial(value_and_gradient, loss)
+    return SimpleNamespace(value_and_gradient=both, parameters=parameters, lr=lr), matrix, x
 
 
 EIGENVALUES = [7.0, 3.0, 2.0, 1.0, 0.5, 0.1, -1.0]
