@@ -32,11 +32,7 @@ def seconds(call, place, budget):
     """Return the median duration of a call, repeated until the budget is spent, three times at least."""
     times = []
     while len(times) < 3 or sum(times) < budget:
-        start = time.perf_counter()
-        call()
-        if place.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(once(call, place))
     return statistics.median(times)
 
 

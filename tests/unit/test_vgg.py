@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bnopt import images, plugins, streams
+from bnopt.run import Run
 from bnopt.tasks import vgg
 
 CONVOLUTIONS = [4, 4, "M", 6, 6]
@@ -272,3 +273,14 @@ def test_test_restores_the_mode_it_found(prepared, training):
     model.train(training)
     vgg.test(model, data)
     assert all(module.training == training for module in model.modules())
+
+
+def test_weights_and_images_have_their_channels_side_by_side(prepared, sizes):
+    run = Run(prepared, **sizes, norm="none", seed=0, device=torch.device("cpu"))
+    weights = [p for p in run.model.parameters() if p.dim() == 4 and p.shape[1] > 1]
+    assert len(weights) == 3
+    # In three channels, for in one there is nothing to tell.
+    pixels = run.data["train_images"][:5].expand(-1, 3, -1, -1)
+    for tensor in (*weights, vgg._standardise(pixels, run.data)):
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+        assert not tensor.is_contiguous()
