@@ -41,6 +41,16 @@ def prepared(tmp_path_factory):
     return path
 
 
+@pytest.fixture(params=["cpu", "cuda"])
+def device_name(request):
+    """Both devices, for what has to hold on each; the second where there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU: what is promised on GPUs is not seen here")
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def config():
     """The study itself, as config.yaml has it."""

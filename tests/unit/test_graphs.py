@@ -19,7 +19,6 @@ NORMS = plugins.names("norms")
 SILENT = [name for name in NORMS if "nois" not in name]
 RUNS = [("vgg", norm) for norm in NORMS] + [("deep_linear", norm) for norm in SILENT]
 STEPS = 8
-NO_GPU = "no GPU: only traces on the CPU are compared, not CUDA graphs"
 
 
 def trace(function):
@@ -65,14 +64,9 @@ class Place:
         self.monkeypatch.setattr(Run, "recorded", recorded)
 
 
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)),
-    ]
-)
-def place(request, monkeypatch):
-    return Place(request.param, monkeypatch)
+@pytest.fixture
+def place(device_name, monkeypatch):
+    return Place(device_name, monkeypatch)
 
 
 # -- one function ---------------------------------------------------------------------------------
