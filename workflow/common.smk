@@ -16,6 +16,8 @@ TEXT = f"{workflow.basedir}/paper/main.tex"
 KEPT = sorted(map(str, Path(workflow.basedir, "docs/results").glob("*/claims.csv")))
 # Without LaTeX the report is left ready to be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
+# A job that is told to compute on the processor need not wait for a GPU.
+GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
@@ -30,6 +32,10 @@ shell.prefix(
     + "export PYTHONPATH={}".format(shlex.quote(SOURCE))
     + '"${{PYTHONPATH:+:$PYTHONPATH}}"; '
 )
+
+# Numbers in a list arrive as texts where they are said on the command line: --config seeds=[0,1].
+if isinstance(config.get("seeds"), list):
+    config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
 
 try:
     checks.check(config)

@@ -24,7 +24,7 @@ rule probe:
         "../environment.yml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS_OF_A_JOB,
     params:
         checkpoint="results/{scale}/unfinished/{probe}-{condition}-seed{seed}",
         code=probe_code,

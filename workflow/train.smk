@@ -24,7 +24,7 @@ rule train:
         "../environment.yml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS_OF_A_JOB,
     params:
         checkpoint="results/{scale}/unfinished/train-{condition}-seed{seed}",
         code=train_code,

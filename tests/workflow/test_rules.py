@@ -133,6 +133,16 @@ def test_without_a_gpu_the_cores_are_the_only_limit(tmp_path, devices):
     assert int(number) > 1000
 
 
+@pytest.mark.parametrize(("wish", "gpus"), [([], 1), (["--config", "device=cpu"], 0)])
+def test_a_job_that_is_to_use_the_processor_waits_for_no_gpu(finished, wish, gpus):
+    target = "results/tiny/probes/along_gradient/vgg_batch/seed0.csv"
+    said = finished.snakemake(
+        "--dry-run", "--forceall", "--until", "probe", target, *wish, profile=None
+    ).stdout
+    found = re.findall(r"^ +resources: .*gpu=(\d+)", said, re.MULTILINE)
+    assert found == [str(gpus)] * 2, said  # of training and of the probe
+
+
 def test_the_profile_uses_all_cores_goes_on_after_an_interruption_and_shows_what_failed(tmp_path):
     profile = profile_with([], tmp_path)
     assert profile["cores"] == "all"
