@@ -24,7 +24,6 @@ KEPT = (
     "report/report.pdf",
     "figures/*.png",
 )
-RECORD = ".provenance.json"
 
 
 def main():
@@ -38,14 +37,17 @@ def main():
             f"error: {results}: expected the results of the scale, found no statistics/claims.csv; make them "
             f"with snakemake --config scale={scale}"
         )
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
+    # Complete before it takes the place of what was kept; not in docs/results, where reports look.
+    partial = ROOT / "docs" / f".keeping-{scale}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for pattern in KEPT:
-        for file in sorted(results.glob(pattern)):
-            shutil.copy(file, kept)
-            record = file.with_name(file.name + RECORD)
-            if record.exists():
-                shutil.copy(record, kept)
+        # Each with the record beside it, whose name is one longer.
+        for file in sorted(results.glob(f"{pattern}*")):
+            shutil.copy(file, partial)
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.parent.mkdir(exist_ok=True)
+    partial.rename(kept)
     print(f"{kept}: {len(list(kept.iterdir()))} files")
 
 

@@ -105,7 +105,7 @@ class Study:
 
     def snakemake(self, *arguments, profile="profiles/default"):
         """Run snakemake as a user does; return the finished process, its output as one text."""
-        return subprocess.run(self._command(*arguments, profile=profile), **self._surroundings())
+        return subprocess.run(self._command(*arguments, profile=profile), **self.surroundings())
 
     def run(self, *arguments):
         """Run snakemake, which must succeed; return what it said."""
@@ -123,7 +123,7 @@ class Study:
 
     def start(self, *arguments):
         """Start snakemake in a process group of its own; return the process."""
-        surroundings = self._surroundings() | {"stdout": subprocess.DEVNULL}
+        surroundings = self.surroundings() | {"stdout": subprocess.DEVNULL}
         del surroundings["check"]
         return subprocess.Popen(self._command(*arguments), **surroundings, start_new_session=True)
 
@@ -137,7 +137,8 @@ class Study:
         words = [str(word) for pair in options.items() for word in pair]
         return [sys.executable, "-m", "snakemake", *words, *map(str, arguments)]
 
-    def _surroundings(self):
+    def surroundings(self):
+        """Return how snakemake is called: where, in which environment, with its output as one text."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),

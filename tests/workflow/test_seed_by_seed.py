@@ -1,0 +1,58 @@
+"""A scale seed by seed: what is complete is kept, and the hours there are end it without losing anything."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from bnopt.artefacts import read_table
+
+
+@pytest.fixture
+def repository(tmp_path, checkout, tiny_config, pruned, new_study):
+    """A checkout whose own config.yaml is a small study: two conditions, curves alone, seeds 3 and 1."""
+    folder = tmp_path / "repository"
+    shutil.copytree(checkout, folder)
+    config = pruned(tiny_config, conditions=["vgg_none", "vgg_batch"], tables=["training"])
+    config["scales"]["tiny"]["seeds"] = [3, 1]
+    return new_study(folder, config, checkout=folder)
+
+
+def call(repository, *arguments):
+    """Call the tool; return the finished process."""
+    command = [sys.executable, "tools/seed_by_seed.py", "tiny", *map(str, arguments)]
+    done = subprocess.run(command, **repository.surroundings())
+    assert "Traceback" not in done.stdout, done.stdout
+    return done
+
+
+def test_seeds_are_added_until_the_hours_are_over_and_kept_when_complete(repository):
+    kept = repository.folder / "docs" / "results" / "tiny"
+    stopped = call(repository, 6 / 3600)
+    assert stopped.returncode == 0
+    assert "the hours are over" in stopped.stdout
+    assert not kept.exists()
+
+    done = call(repository, 1, "device=cpu")
+    assert done.returncode == 0, done.stdout
+    begun = [line for line in done.stdout.splitlines() if line.startswith("seeds ")]
+    assert begun == ["seeds 3 of tiny", "seeds 3,1 of tiny"]
+    assert done.stdout.count(f"{kept}: ") == 2
+    assert set(read_table(kept / "claims.csv")["n"]) == {2}
+    runs = repository.results / "runs" / "vgg_batch"
+    assert sorted(folder.name for folder in runs.iterdir()) == ["seed1", "seed3"]
+
+
+def test_what_fails_ends_it_and_is_not_kept(repository):
+    done = call(repository, 1, "images=nowhere")
+    assert done.returncode != 0
+    assert "nowhere" in done.stdout
+    assert not (repository.folder / "docs" / "results" / "tiny").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["soon"]])
+def test_without_hours_it_says_what_it_expects(repository, arguments):
+    done = call(repository, *arguments)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: expected a scale (tiny) and a number of hours, found tiny")

@@ -1,0 +1,62 @@
+"""Run a scale one seed more at a time until the hours are over; keep the results of complete seeds.
+
+    python tools/seed_by_seed.py SCALE HOURS [images=PATH, or what else snakemake --config takes]
+
+Runs on this machine's GPUs if there are any. Call it again to go on where it was stopped.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main():
+    """Add seed after seed, in the order of config.yaml."""
+    scale, seeds, end, chosen = arguments()
+    for count in range(1, len(seeds) + 1):
+        so_far = ",".join(map(str, seeds[:count]))
+        print(f"seeds {so_far} of {scale}", flush=True)
+        choice = [f"scale={scale}", f"seeds=[{so_far}]", *chosen]
+        code = run_until(end, [sys.executable, "-m", "snakemake", "--keep-going", "--config", *choice])
+        if code is None:
+            print("the hours are over; what is not complete goes on when this is called again")
+            return
+        if code:
+            sys.exit(code)
+        subprocess.run([sys.executable, ROOT / "tools" / "keep.py", scale], check=True)
+
+
+def arguments():
+    """Return the scale, its seeds, the time at which to stop, and what else is chosen."""
+    scales = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["scales"]
+    try:
+        scale, hours, *chosen = sys.argv[1:]
+        return scale, scales[scale]["seeds"], time.monotonic() + 3600 * float(hours), chosen
+    except (ValueError, KeyError):
+        expected = f"a scale ({', '.join(scales)}) and a number of hours"
+        sys.exit(f"error: expected {expected}, found {' '.join(sys.argv[1:]) or 'nothing'}\n\n{__doc__}")
+
+
+def run_until(end, command):
+    """Return the exit code of a command, or None if it was stopped because the time was over."""
+    # A group of its own: it is stopped as by Ctrl-C, its jobs with it, which keep what they have done.
+    process = subprocess.Popen(command, cwd=ROOT, process_group=0)
+    try:
+        return process.wait(max(0, end - time.monotonic()))
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as reason:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        if isinstance(reason, KeyboardInterrupt):
+            raise
+        return None
+
+
+if __name__ == "__main__":
+    main()
