@@ -46,7 +46,9 @@ def be_repeatable():
     One CPU thread a job (two threads may sum in another order), and deterministic kernels.
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Where a kernel has no such variant it warns. `use_deterministic_algorithms` does the same and imports
+    # PyTorch's compiler, which takes a job as long as all else before its first step.
+    torch.set_deterministic_debug_mode("warn")
     # Else every new tensor is filled before it is written: 3 to 5 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import torch
+from torch.optim.sgd import sgd
 from tqdm import tqdm
 
 from bnopt import artefacts, checkpoint, device, runtime, snapshots
@@ -91,14 +92,18 @@ def train(
 
 def updater(run, *, lr):
     """Return a function that moves a run by one step of plain SGD: inputs, targets -> loss, accuracy."""
-    optimiser = torch.optim.SGD(run.model.parameters(), lr=lr)
+    parameters = list(run.model.parameters())
+    # What `torch.optim.SGD` calls; making one would import PyTorch's compiler (see `device.be_repeatable`).
+    plain = {"momentum": 0, "dampening": 0, "nesterov": False, "weight_decay": 0, "maximize": False}
+    no_momentum = [None] * len(parameters)
 
     def update(inputs, targets):
         outputs = run.model(inputs)
         loss = run.task.loss(outputs, targets)
-        optimiser.zero_grad()
+        run.model.zero_grad()
         loss.backward()
-        optimiser.step()
+        with torch.no_grad():
+            sgd(parameters, [p.grad for p in parameters], no_momentum, lr=lr, **plain)
         return loss.detach(), run.task.accuracy(outputs.detach(), targets)
 
     return run.recorded(update, changes=run.model.state_dict().values())

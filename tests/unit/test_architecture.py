@@ -1,7 +1,10 @@
 """The shape of the code: dependencies run one way, and heavy packages stay where they are needed."""
 
 import ast
+import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -131,6 +134,36 @@ def test_torch_is_for_training_and_probing():
     assert {"bnopt.train", "bnopt.device", "bnopt.tensors", "bnopt.streams"} <= users
     assert users <= reach_of(TRAINING_SIDE)
     assert users & reach_of(OTHER_SIDE) == set()
+
+
+START_AND_COMPUTE = """
+import json, sys
+from pathlib import Path
+from bnopt import probe, random_layers, snapshots, train
+data, folder, net, lr, measured, layers = json.loads(sys.argv[1])
+net |= {"norm": "batch", "seed": 0, "lr": lr}
+train.train(data, **net, steps=2, test_every=1, snapshot_every=1, folder=folder)
+for name, settings in measured.items():
+    assert probe.probe(data, folder, **net, probe=name, settings=settings) is not None
+random_layers.random_layers(**layers)
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("task", ["vgg", "deep_linear"])
+def test_no_job_waits_for_pytorchs_compiler(task, small_config, prepared, sizes_of, probe_settings, tmp_path):
+    """It would be imported for no use, and takes as long as all else that comes before the first step."""
+    measured = {n: probe_settings(n, task) for n, of in small_config["probes"].items() if task in of}
+    told = [str(prepared), str(tmp_path), sizes_of(task), 1e-6, measured, {"draws": 2, "seed": 0}]
+    done = subprocess.run(
+        [sys.executable, "-c", START_AND_COMPUTE, json.dumps(told)],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_preparing_images_alone_needs_torchvision_scikit_learn_and_pillow():
