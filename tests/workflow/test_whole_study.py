@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 
@@ -33,6 +34,12 @@ def test_a_call_without_targets_makes_everything_and_says_where_it_is(first_run)
     assert str(finished.results) in said
     assert "claims.csv" in said
     assert "report" in said
+
+
+def test_with_several_workers_one_of_them_runs_the_study(finished, request):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("there is one worker")
+    assert request.node.nodeid.endswith("@finished")
 
 
 def test_every_figure_is_there_as_pdf_and_png(finished):
