@@ -22,7 +22,7 @@ class Checkpoint:
     def __init__(self, folder, made_by, inputs, signals):
         self.folder, self.made_by, self.inputs, self.signals = Path(folder), made_by, inputs, signals
         self.file = self.folder / "checkpoint.pt"
-        self.seconds = float(os.environ.get("BNOPT_CHECKPOINT_SECONDS", SECONDS))
+        self.seconds = _interval()
         self.written, self.cost = time.monotonic(), 0.0
 
     def read(self):
@@ -76,6 +76,17 @@ class Checkpoint:
             "inputs": [_listing(Path(path)) for path in self.inputs if path],
         }
         return json.dumps(about, sort_keys=True)
+
+
+def _interval():
+    """Return the seconds from one checkpoint to the next."""
+    wish = os.environ.get("BNOPT_CHECKPOINT_SECONDS", SECONDS)
+    try:
+        return float(wish)
+    except ValueError:
+        raise runtime.StudyError(
+            f"BNOPT_CHECKPOINT_SECONDS: expected a number of seconds, found {wish!r}; unset it"
+        ) from None
 
 
 def _listing(path):

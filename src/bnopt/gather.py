@@ -5,9 +5,11 @@ from pathlib import Path
 
 from bnopt import artefacts, records, runtime
 
+NAME = "provenance.json"
+
 
 def gather(results):
-    """Return path -> record (`records.describe`) of every table in a folder of results, sorted.
+    """Return path -> record (`records.describe`) of every table in a folder of results but itself, sorted.
 
     Fingerprints of single modules are left out; the record beside the table has them.
     """
@@ -15,7 +17,8 @@ def gather(results):
     found = {}
     for file in sorted(results.rglob(f"*{records.SUFFIX}")):
         table = file.with_name(file.name.removesuffix(records.SUFFIX))
-        if table.exists() and not file.name.startswith("."):
+        hidden, itself = file.name.startswith("."), table == results / NAME
+        if table.exists() and not hidden and not itself:
             record = records.read(table)
             found[str(table.relative_to(results))] = {k: v for k, v in record.items() if k != "modules"}
     return found
@@ -28,7 +31,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     found = gather(Path(options.provenance).parent, **options.settings)
     text = json.dumps(found, indent=1, ensure_ascii=False)
-    artefacts.write_text(f"{text}\n", options.provenance)
+    artefacts.write_recorded(f"{text}\n", options.provenance, made_by=options)
 
 
 if __name__ == "__main__":

@@ -371,7 +371,7 @@ def main(argv=None):
             **tables,
             activations=artefacts.read_table(options.activations) if options.activations else None,
             images=json.loads(artefacts.read_recorded(options.images)),
-            provenance=json.loads(Path(options.provenance).read_text(encoding="utf-8")),
+            provenance=json.loads(artefacts.read_recorded(options.provenance)),
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,
             figures=options.figures,

@@ -342,3 +342,8 @@ def test_the_time_between_checkpoints_is_set_by_the_environment(keep, monkeypatc
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "0.5")
     assert keep().seconds == 0.5
     assert runpy.run_path(checkpoint.__file__)["SECONDS"] == 10
+    monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "soon")
+    with pytest.raises(
+        runtime.StudyError, match="BNOPT_CHECKPOINT_SECONDS: expected a number of seconds, found 'soon'"
+    ):
+        keep()

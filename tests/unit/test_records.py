@@ -78,6 +78,9 @@ def test_all_records_of_a_folder_are_gathered(tmp_path):
     full = records.read(tmp_path / "a.csv")
     assert full.pop("modules")
     assert found["a.csv"] == full
+    # Nor does what was gathered before count as a result.
+    write(tmp_path / gather.NAME)
+    assert gather.gather(tmp_path) == found
 
 
 # -- what explains them to people -----------------------------------------------------------------

@@ -63,6 +63,16 @@ def test_a_damaged_file_is_named_with_the_command_that_makes_it_anew(copy_of_pai
     assert study.tables() == pair.tables()
 
 
+def test_a_report_does_not_cite_damaged_records(copy_of_finished):
+    study = copy_of_finished
+    report, records = ("results/tiny/report/report.tex", "results/tiny/provenance.json")
+    file = study.folder / records
+    file.write_bytes(file.read_bytes()[:-100])
+    assert f"to make it anew: snakemake --force {records}" in study.refused(report)
+    study.run("--force", records)
+    assert study.planned(report) != []
+
+
 # -- no room --------------------------------------------------------------------------------------
 
 

@@ -136,9 +136,7 @@ def test_without_a_gpu_the_cores_are_the_only_limit(tmp_path, devices):
 @pytest.mark.parametrize(("wish", "gpus"), [([], 1), (["--config", "device=cpu"], 0)])
 def test_a_job_that_is_to_use_the_processor_waits_for_no_gpu(finished, wish, gpus):
     target = "results/tiny/probes/along_gradient/vgg_batch/seed0.csv"
-    said = finished.snakemake(
-        "--dry-run", "--forceall", "--until", "probe", target, *wish, profile=None
-    ).stdout
+    said = finished.snakemake("--dry-run", "--forceall", target, *wish, profile=None).stdout
     found = re.findall(r"^ +resources: .*gpu=(\d+)", said, re.MULTILINE)
     assert found == [str(gpus)] * 2, said  # of training and of the probe
 
