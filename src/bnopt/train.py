@@ -93,9 +93,8 @@ def train(
 def updater(run, *, lr):
     """Return a function that moves a run by one step of plain SGD: inputs, targets -> loss, accuracy."""
     parameters = list(run.model.parameters())
-    # What `torch.optim.SGD` calls; making one would import PyTorch's compiler (see `device.be_repeatable`).
+    # `torch.optim.SGD` as a function: an object would import PyTorch's compiler, see `be_repeatable`.
     plain = {"momentum": 0, "dampening": 0, "nesterov": False, "weight_decay": 0, "maximize": False}
-    no_momentum = [None] * len(parameters)
 
     def update(inputs, targets):
         outputs = run.model(inputs)
@@ -103,7 +102,7 @@ def updater(run, *, lr):
         run.model.zero_grad()
         loss.backward()
         with torch.no_grad():
-            sgd(parameters, [p.grad for p in parameters], no_momentum, lr=lr, **plain)
+            sgd(parameters, [p.grad for p in parameters], [], lr=lr, **plain)
         return loss.detach(), run.task.accuracy(outputs.detach(), targets)
 
     return run.recorded(update, changes=run.model.state_dict().values())
