@@ -43,6 +43,10 @@ except StudyError as error:
     sys.exit(f"error: {error}")
 
 
+# Of a scale with sizes for one task, what that task allows.
+config |= study.restricted(config, config["scale"])
+
+
 def one_of(names):
     """Return a pattern of these names; of none one that matches nothing, as an empty one would anything."""
     return "|".join(map(re.escape, names)) or "(?!)"

@@ -132,8 +132,8 @@ def _check_scales(config):
     _expect_known("scale", config["scale"], config["scales"])
     tasks = {condition["task"] for condition in config["conditions"].values()}
     for name, sizes in config["scales"].items():
-        for task in sorted(tasks - set(sizes)):
-            _refuse(f"scales.{name}", f"the key {task}", "none")
+        if not tasks & set(sizes):
+            _refuse(f"scales.{name}", f"a key {' or '.join(sorted(tasks))}", "none")
         for task in tasks_of(sizes):
             _check_steps(f"scales.{name}.{task}", sizes[task])
             _check_layers(f"scales.{name}.{task}.layers", task, sizes[task])

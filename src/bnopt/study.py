@@ -30,6 +30,56 @@ def tasks_of(sizes):
     return [key for key, value in sizes.items() if isinstance(value, dict)]
 
 
+def restricted(config, scale):
+    """Return the study of the conditions that a scale has sizes for, and of what these allow.
+
+    A scale may have sizes for some tasks alone. Claims stay if both of their conditions do, figures with the
+    conditions that are left to them.
+    """
+    tasks = tasks_of(config["scales"][scale])
+    left = {name: entry for name, entry in config["conditions"].items() if entry["task"] in tasks}
+    if len(left) == len(config["conditions"]):
+        return config
+    probes = {
+        name: {task: settings for task, settings in of_task.items() if task in tasks}
+        for name, of_task in config["probes"].items()
+    }
+    probes = {name: of_task for name, of_task in probes.items() if of_task}
+    spreads = {name: runs for name, runs in config["rate_spread"].items() if set(runs) <= set(left)}
+    measured = {TRAINING, *probes, *([SPREAD] if spreads else [])}
+    gone = set(config["conditions"]) - set(left)
+    judged = {
+        section: {
+            name: claim
+            for name, claim in claims(config, section).items()
+            if not gone & {claim["condition_a"], claim["condition_b"]}
+            and config["quantities"][claim["quantity"]]["table"] in measured
+        }
+        for section in ("claims", "alternatives")
+    }
+    figures = {name: _restricted_figure(entry, left, tasks) for name, entry in config["figures"].items()}
+    return (
+        config
+        | judged
+        | {
+            "conditions": left,
+            "probes": probes,
+            "rate_spread": spreads,
+            "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
+        }
+    )
+
+
+def _restricted_figure(entry, conditions, tasks):
+    """Return a figure with these conditions alone, and the layers of these tasks."""
+    shown = {
+        table: [name for name in names if name in conditions] for table, names in entry["tables"].items()
+    }
+    shown = {table: names for table, names in shown.items() if names or table == RANDOM_LAYERS}
+    layers = {task: names for task, names in entry.get("layers", {}).items() if task in tasks}
+    return entry | {"tables": shown} | ({"layers": layers} if "layers" in entry else {})
+
+
 def images_settings(config, scale):
     """Return the settings of the job that prepares the images of a scale.
 
