@@ -11,7 +11,7 @@ import re
 import pytest
 import yaml
 
-from bnopt import checks, data
+from bnopt import checks, data, study
 from bnopt.runtime import StudyError
 
 SCHEMA = yaml.safe_load(checks.SCHEMA.read_text(encoding="utf-8"))
@@ -391,8 +391,7 @@ def test_a_missing_key_is_refused_with_its_name(config, refusal, place):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("scales > digits > vgg", ["scales.digits:", "expected the key vgg"]),
-        ("scales > paper > vgg", ["scales.paper:", "expected the key vgg"]),
+        ("scales > deep-linear > deep_linear", ["scales.deep-linear:", "expected a key deep_linear or vgg"]),
         ("probes > activations > vgg > bins", ["probes.activations.vgg:", "the keys layers, units, bins"]),
         ("figures > fig1 > layers", ["figures.fig1:", "expected the key layers"]),
     ],
@@ -469,11 +468,13 @@ def test_a_message_is_one_line_whatever_was_written(refusal):
 
 
 def test_a_layer_beyond_the_net_is_refused_at_every_scale(config, changed, refusal):
+    last = {
+        "vgg": lambda net: sum(size != "M" for size in net["convolutions"]) + len(net["hidden"]),
+        "deep_linear": lambda net: net["depth"] - 1,
+    }
     for name, scale in config["scales"].items():
-        net = scale["vgg"]["net"]
-        logits = sum(size != "M" for size in net["convolutions"]) + len(net["hidden"]) + 1
-        last = {"vgg": logits - 1, "deep_linear": scale["deep_linear"]["net"]["depth"] - 1}
-        for task, number in last.items():
+        for task in study.tasks_of(scale):
+            number = last[task](scale[task]["net"])
             layer = list(scale[task]["layers"])[-1]
             path = f"scales > {name} > {task} > layers > {layer}"
             checks.check(changed((path, number)))
@@ -485,7 +486,7 @@ def test_a_layer_beyond_the_net_is_refused_at_every_scale(config, changed, refus
 @pytest.mark.parametrize("key", ["test_every", "snapshot_every"])
 def test_steps_beyond_the_run_are_refused_at_every_scale(config, refusal, key):
     for name, scale in config["scales"].items():
-        for task in ("vgg", "deep_linear"):
+        for task in study.tasks_of(scale):
             path = f"scales > {name} > {task} > {key}"
             assert_names(refusal(path, scale[task]["steps"] + 1), path.split(" > "))
 
@@ -502,10 +503,11 @@ def test_the_longest_intervals_that_a_run_has_are_allowed(changed):
 
 
 def test_a_layer_that_a_scale_does_not_have_is_refused(config, refusal):
-    for name in config["scales"]:
-        message = refusal(f"scales > {name} > vgg > layers > #11", GONE)
-        assert f"(scale {name})" in message
-        assert "found #11" in message
+    for name, scale in config["scales"].items():
+        for task in study.tasks_of(scale):
+            message = refusal(f"scales > {name} > {task} > layers > #11", GONE)
+            assert f"(scale {name})" in message
+            assert "found #11" in message
 
 
 def test_images_are_as_large_and_as_many_as_a_net_and_a_batch_need(changed, refusal):

@@ -234,8 +234,7 @@ def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
 def test_the_report_is_told_the_sizes_of_the_scale_it_is_about(config):
     for scale, sizes in config["scales"].items():
         told = study.report_settings(config, scale)
-        tasks = {condition["task"] for condition in config["conditions"].values()}
-        assert told["tasks"] == {task: sizes[task] for task in tasks}
+        assert told["tasks"] == {task: sizes[task] for task in ("vgg", "deep_linear") if task in sizes}
         assert (told["scale"], told["images"], told["seeds"]) == (scale, sizes["images"], sizes["seeds"])
         assert list(told["captions"]) == list(config["figures"])
 
@@ -453,3 +452,40 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
     }
     for kind, names in used.items():
         assert set(plugins.names(kind)) == names
+
+
+# -- scales for one task --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["digits", "cifar10-small", "paper"])
+def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(config, scale):
+    assert study.restricted(config, scale) is config
+
+
+@pytest.mark.parametrize(("task", "other"), [("vgg", "deep_linear"), ("deep_linear", "vgg")])
+def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(changed, task, other):
+    whole = changed((f"scales > digits > {other}", ...))
+    left = study.restricted(whole, "digits")
+    assert f'"{other}"' not in study.as_json({k: v for k, v in left.items() if k != "scales"}, ordered=True)
+    assert set(left) == set(whole)
+    assert list(left["conditions"]) == [n for n, c in whole["conditions"].items() if c["task"] == task]
+    # As each section says it of itself: by the names of its conditions.
+    for section in ("claims", "alternatives"):
+        stays = {
+            name: claim
+            for name, claim in study.claims(whole, section).items()
+            if {claim["condition_a"], claim["condition_b"]} & set(whole["conditions"])
+            <= set(left["conditions"])
+        }
+        assert study.claims(left, section) == stays
+    assert left["claims"]
+    for name, figure in whole["figures"].items():
+        shown = [c for names in figure["tables"].values() for c in names if c in left["conditions"]]
+        assert (name in left["figures"]) == bool(shown), name
+        if shown:
+            assert study.figure_settings(left, "digits", name)["conditions"].keys() == set(shown)
+    assert study.tables(left)[study.TRAINING] == list(left["conditions"])
+    kept = {table: set(names) & set(left["conditions"]) for table, names in study.tables(whole).items()}
+    assert {table: set(names) for table, names in study.tables(left).items()} == {
+        table: names for table, names in kept.items() if names
+    }
