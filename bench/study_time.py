@@ -106,6 +106,7 @@ def main():
     parser.add_argument("--workers", nargs="*", type=int, default=[1, 8, 64], help="GPUs or cores")
     options = parser.parse_args()
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    config = study.restricted(config, options.scale)
     place = device.choose()
     command = [sys.executable, "-m", "bnopt.train", "--help"]
     start_up = once(lambda: subprocess.run(command, capture_output=True, check=True), torch.device("cpu"))
