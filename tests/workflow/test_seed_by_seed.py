@@ -20,7 +20,7 @@ def repository(tmp_path, checkout, tiny_config, pruned, new_study):
 
 
 def call(repository, *arguments):
-    """Call the tool; return the finished process. Jobs that are interrupted may end in tracebacks, the tool may not."""
+    """Call the tool; return the finished process. Interrupted jobs may end in tracebacks, it may not."""
     command = [sys.executable, "tools/seed_by_seed.py", "tiny", *map(str, arguments)]
     done = subprocess.run(command, **repository.surroundings())
     assert 'seed_by_seed.py", line' not in done.stdout, done.stdout
