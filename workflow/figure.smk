@@ -72,7 +72,7 @@ rule draw_claims:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.figure", "bnopt.figures.claims"),
-        settings=study.as_json({"tables": {"claims": []}}, ordered=True),
+        settings=study.as_json({"tables": {"claims": []}, "conditions": config["conditions"]}, ordered=True),
     shell:
         r"""
         python -m bnopt.figure \

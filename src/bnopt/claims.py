@@ -14,6 +14,9 @@ COLUMNS = [
 ]  # fmt: skip
 CHANCE = "chance"
 WHOLE_RUN = "whole_run"
+TRAINING = "training"
+# What is no longer recorded of a diverged run counts as the worst there is, whatever was recorded before.
+WORST = {"log_ratio": np.inf, "difference": -np.inf}
 
 
 def judge(tables, *, claims, quantities):
@@ -27,7 +30,8 @@ def judge(tables, *, claims, quantities):
     With a, b the numbers of the conditions at one seed, an effect is a − b or, for positive
     quantities, log(max(a, floor) / max(b, floor)); the margin of a log ratio is given as a factor.
     condition_b may be `chance` or a number instead of a condition. With `until_accuracy` only those
-    steps count before either run passes that training accuracy.
+    steps count before either run passes that training accuracy. Of a diverged run losses and what probes
+    measure count as the worst there is: sizes as ∞, cosines as −∞; accuracies are those of a guess.
     """
     rows, sensitivity, numbers = [], [], []
     for name, claim in claims.items():
@@ -91,7 +95,7 @@ def _pairs(tables, claim, quantity):
     if claim["layers"]:
         table = table[table["layer"].isin(claim["layers"])]
     by_run = dict(list(table.groupby(["condition", "seed"])))
-    curves = dict(list(tables["training"].groupby(["condition", "seed"])))
+    curves = dict(list(tables[TRAINING].groupby(["condition", "seed"])))
     a, b = claim["condition_a"], claim["condition_b"]
     alone = b == CHANCE or not isinstance(b, str)
     pairs = []
@@ -167,10 +171,10 @@ def _effect_of_column(pair, a, b, quantity, summary):
         means = summaries.equal_loss(a, b, *(pair["curves"][i]["loss"] for i in (0, -1)))
         return _compare(*means, quantity).mean() if len(means[0]) else np.nan
     numbers = [summaries.OF_ONE_RUN[summary](values) if len(values) else np.nan for values in (a, b)]
-    if quantity["compare"] == "log_ratio":
-        # Of a diverged run nothing is recorded any more; such a quantity then counts as infinite.
+    if quantity["table"] != TRAINING or quantity["compare"] == "log_ratio":
+        worst = WORST[quantity["compare"]]
         for i, diverged in enumerate(pair["diverged"]):
-            numbers[i] = np.inf if diverged else numbers[i]
+            numbers[i] = worst if diverged else numbers[i]
     return _compare(*numbers, quantity)
 
 

@@ -24,11 +24,13 @@ LABELS = {
     "l2": "Standard + L₂",
     "linf": "Standard + L∞",
 }
-CURVE_POINTS = 100
 RIDGES = 14
+# How much of the values a ridge shows: a few far ones would leave of the others a needle.
+SHOWN = 0.995
 # Of text in the size of the note about diverged runs.
 CHARACTERS_PER_INCH = 14
 NOTHING = "nothing finite"
+CROSS = "x"
 
 
 def style(condition):
@@ -47,21 +49,11 @@ def series(table, condition, quantity, layer=""):
     return table[chosen].set_index("step").sort_index().replace([np.inf, -np.inf], np.nan)
 
 
-def thin(rows):
-    """Return a curve averaged within windows of steps, so that it has at most CURVE_POINTS points."""
-    window = -(-len(rows) // CURVE_POINTS)
-    steps = rows.index.to_series()
-    groups = np.arange(len(rows)) // window
-    averaged = rows.groupby(groups).mean()
-    averaged.index = steps.groupby(groups).mean()
-    return averaged
-
-
 def centre_and_interval(ax, table, condition, quantity, layer=""):
     """Return mean, low and high of a curve, the geometric ones on a logarithmic axis."""
     kind = ["geometric_mean", "geometric_low", "geometric_high"]
     columns = kind if ax.get_yscale() == "log" else ["mean", "ci_low", "ci_high"]
-    rows = thin(series(table, condition, quantity, layer)[columns])
+    rows = series(table, condition, quantity, layer)
     return [rows[column] for column in columns]
 
 
@@ -70,11 +62,11 @@ def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
     mean, low, high = centre_and_interval(ax, table, condition, quantity, layer)
     ax.plot(mean.index, factor * mean, marker=marker(mean), **line)
     ax.fill_between(mean.index, factor * low, factor * high, color=line["color"], alpha=0.2, linewidth=0)
-    # In the table of training curves a cross marks the last step before a run diverges.
+    # In the table of training curves a cross marks where the first run diverges.
     diverged = series(table, condition, "diverged")["mean"].gt(0)
     if diverged.any():
-        before = mean[mean.index < diverged.idxmax()].dropna()
-        ax.plot(before.index[-1:], factor * before[-1:], marker="x", linestyle="", color=line["color"])
+        so_far = mean.loc[: diverged.idxmax()].dropna()
+        ax.plot(so_far.index[-1:], factor * so_far[-1:], marker=CROSS, linestyle="", color=line["color"])
 
 
 def marker(values):
@@ -93,10 +85,11 @@ def band(ax, table, condition, low, high, *, label, **line):
 
 
 def ridges(ax, rows, **line):
-    """Draw one density per recorded step, stacked towards the reader: the first step at the back.
+    """Draw densities of RIDGES recorded steps, stacked towards the reader: the first step at the back.
 
     rows: of one run, layer and place, with `step, unit, low, high, bin_*`. The density of a step is
-    the mean over units of their histograms, each scaled to the same height.
+    the mean over units of their histograms, each scaled to the same height. The axis is symmetric and
+    holds 99.5 % of the values of these steps.
     """
     ax.tick_params(left=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -105,8 +98,7 @@ def ridges(ax, rows, **line):
         return
     steps = np.unique(rows["step"])
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, RIDGES).round().astype(int))]
-    finite = rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])]
-    reach = np.abs(finite[["low", "high"]].to_numpy()).max() if len(finite) else 1.0
+    reach = _reach(rows[rows["step"].isin(steps)])
     x = np.linspace(-reach, reach, 300)
     for depth, step in enumerate(steps):
         density = _density(rows[rows["step"] == step], x)
@@ -118,6 +110,19 @@ def ridges(ax, rows, **line):
         ax.plot(x, top, color=line["color"], linewidth=0.5, zorder=depth)
     shown = [0, len(steps) - 1] if len(steps) > 1 else [0]
     ax.set_yticks([len(steps) - 1 - i for i in shown], [str(steps[i]) for i in shown])
+
+
+def _reach(rows):
+    """Return how far from 0 the share SHOWN of the values in histograms lies, to the outer edges of bins."""
+    counts = rows.filter(regex=r"^bin_\d+$").to_numpy(dtype=float)
+    low, high = (rows[[edge]].to_numpy() for edge in ("low", "high"))
+    filled = (counts > 0) & np.isfinite(low) & np.isfinite(high)
+    if not filled.any():
+        return 1.0
+    width = np.where(filled, high - low, 0) / counts.shape[1]
+    left = np.where(filled, low, 0) + width * np.arange(counts.shape[1])
+    edges = np.maximum(np.abs(left), np.abs(left + width))
+    return np.quantile(edges[filled], SHOWN, weights=counts[filled], method="inverted_cdf") or 1.0
 
 
 def _density(rows, x):
@@ -155,11 +160,11 @@ def ridge_grid(activations, conditions, layers):
     return figure
 
 
-def ridge_panels(axes, activations, conditions, layers):
-    """Draw ridges into a grid of axes, a row per layer and a column per condition."""
+def ridge_panels(axes, activations, conditions, layers, *, look=style):
+    """Draw ridges into a grid of axes, a row per layer and a column per condition; look: its style."""
     for row, layer in zip(axes, layers, strict=True):
         for ax, (name, condition) in zip(row, conditions.items(), strict=True):
-            ridges(ax, first_place(activations, name, layer), **style(condition))
+            ridges(ax, first_place(activations, name, layer), **look(condition))
         row[0].set_ylabel(layer_title(layers, layer))
     for ax, condition in zip(axes[0], conditions.values(), strict=True):
         ax.set_title(label(condition), fontsize="small")
@@ -174,7 +179,9 @@ def say_what_diverged(figure, curves):
     if not fates:
         return
     width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
-    note = textwrap.fill("× Diverged: " + ", ".join(fates), width, break_on_hyphens=False)
+    crossed = any(line.get_marker() == CROSS for ax in figure.axes for line in ax.lines)
+    note = ("× " if crossed else "") + "Diverged: " + ", ".join(fates)
+    note = textwrap.fill(note, width, break_on_hyphens=False)
     figure.suptitle(note, fontsize="small")
     for ax in figure.axes:
         if ax.get_label() != "<colorbar>" and not _shows_something(ax):
@@ -186,8 +193,9 @@ def _fate(condition, runs):
     lost = runs[runs["diverged"] == 1]
     if lost.empty:
         return ""
-    n, of = lost["seed"].nunique(), runs["seed"].nunique()
-    return f"{condition} ({n} of {of} runs, from step {lost['step'].min()})"
+    seeds, of = sorted(lost["seed"].unique()), runs["seed"].nunique()
+    of_seeds = "" if len(seeds) == of else f", seed {', '.join(map(str, seeds))}"
+    return f"{condition} ({len(seeds)} of {of} runs{of_seeds}, from step {lost['step'].min()})"
 
 
 def _shows_something(ax):

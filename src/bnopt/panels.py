@@ -10,7 +10,7 @@ def landscape(table, conditions, *, scales):
 
     scales: the scale of the vertical axis of each panel, linear or log.
     """
-    figure = Figure(figsize=(9, 2.8))
+    figure = Figure(figsize=(9, 3))
     axes = figure.subplots(1, 3)
     titles = ("(a) Loss along the gradient", "(b) Gradient predictiveness", "(c) Effective β-smoothness")
     for ax, title, scale in zip(axes, titles, scales, strict=True):
@@ -22,7 +22,7 @@ def landscape(table, conditions, *, scales):
         drawing.curve(axes[2], table, name, "beta", **line)
     for ax in axes:
         fit(ax)
-    axes[0].legend(fontsize="x-small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
     return figure
 
 
@@ -52,13 +52,11 @@ def norms(training, along_gradient, conditions, *, quantity, title, factor, scal
 
 
 def fit(ax):
-    """Set the limits of a vertical axis: from 0 up, or, if logarithmic, what the lines reach.
+    """Set the limits of a vertical axis: from 0, or, if logarithmic, from below the lines, to above them.
 
     Intervals of few seeds may reach much further than the lines; they are cut off.
     """
-    if ax.get_yscale() == "linear":
-        ax.set_ylim(bottom=0)
-        return
     values = [v for line in ax.lines for v in line.get_ydata() if 0 < v < float("inf")]
+    logarithmic = ax.get_yscale() == "log"
     if values:
-        ax.set_ylim(min(values) / 2, max(values) * 2)
+        ax.set_ylim(min(values) / 2 if logarithmic else 0, max(values) * (2 if logarithmic else 1.05))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bnopt import artefacts, runtime
+from bnopt.verdicts import SIDES
 
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 RATIO, DIFFERENCE = "log_ratio", "difference"
@@ -26,13 +27,13 @@ def numbers(claims, study, images):
         **{f"count.{verdict}": int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS},
         "diverged": len(study["diverged"]),
         "flipped": int((claims["flips_under"] != "").sum()),
+        **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),
         **{f"images.{key}": escape(images[key]) for key in ("source", "train", "test")},
         **{f"caption.{name}": escape(text) for name, text in study["captions"].items()},
     }
     for claim in claims.to_dict("records"):
         found |= {
-            f"{claim['claim']}.effect": number(_shown(claim["effect"], claim["compare"])),
-            f"{claim['claim']}.interval": interval(claim),
+            f"{claim['claim']}.estimate": estimate(claim),
             f"{claim['claim']}.n": claim["n"],
             f"{claim['claim']}.p": number(claim["p_holm"]),
             f"{claim['claim']}.verdict": claim["verdict"],
@@ -59,10 +60,7 @@ def verdict_table(claims):
             "Claim": claims["claim"].map(identifier),
             "Place": claims["place"].map(escape),
             "Effect": [estimate(claim) for claim in claims.to_dict("records")],
-            "Verdict": [
-                claim["verdict"] + ("*" if claim["flips_under"] else "")
-                for claim in claims.to_dict("records")
-            ],
+            "Verdict": [verdict(claim) for claim in claims.to_dict("records")],
         }
     )
 
@@ -74,11 +72,13 @@ def family_table(claims):
         {
             "Statement": [escape(row["statement"]) for row in rows],
             "In the paper": [escape(row["paper_value"]) for row in rows],
+            "Expected": [expectation(row) for row in rows],
             "Here": [estimate(row) for row in rows],
             "$n$": [row["n"] for row in rows],
-            "$p$ (Holm)": [number(row["p_holm"]) for row in rows],
+            "$p$": [number(row["p_sign_flip"]) for row in rows],
+            "Holm": [number(row["p_holm"]) for row in rows],
             "Verdict": [
-                row["verdict"] if row["verdict"] != "not run" else escape(row["reason"]) for row in rows
+                verdict(row) if row["verdict"] != "not run" else escape(row["reason"]) for row in rows
             ],
         }
     )
@@ -136,7 +136,7 @@ def scales_table(claims, kept):
     table = pd.DataFrame({"Claim": claims["claim"].map(identifier)})
     for heading, found in {"Here": claims, **{escape(name): rows for name, rows in kept.items()}}.items():
         shown = {
-            row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {row['verdict']}"
+            row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
             for row in found.to_dict("records")
         }
         table[heading] = [shown.get(claim, "--") for claim in claims["claim"]]
@@ -159,7 +159,8 @@ def kept_numbers(kept, images):
 
 def sizes_table(study):
     """Return the sizes of the scale, a row each."""
-    rows = [("images", study["images"]), ("seeds", ", ".join(map(str, study["seeds"])))]
+    rows = [("images", study["images"])] if "vgg" in study["tasks"] else []
+    rows.append(("seeds", ", ".join(map(str, study["seeds"]))))
     for task, sizes in study["tasks"].items():
         for key, value in sizes.items():
             shown = " ".join(map(str, value)) if isinstance(value, list) else value
@@ -261,6 +262,26 @@ def interval(claim):
     return f"[{low}, {high}]"
 
 
+def expectation(claim):
+    """Return the effects that support a claim: beyond its margin, or within it for an equivalence."""
+
+    def shown(boundary):
+        # Without a minus before a zero.
+        return number(_shown(boundary + 0.0, claim["compare"]))
+
+    margin = claim["margin"]
+    if claim["expected"] == "equivalent":
+        return f"{shown(-margin)} to {shown(margin)}"
+    side, sign = SIDES[claim["expected"]]
+    return f"${'>' if side > 0 else '<'}$ {shown(sign * margin)}"
+
+
+def verdict(claim):
+    """Return a verdict, with a star if another summary would change it and a dagger if a run diverged."""
+    marks = ("*" if claim["flips_under"] else "") + (r"\textdagger" if claim["n_diverged"] else "")
+    return claim["verdict"] + marks
+
+
 def estimate(claim):
     """Return effect and interval of a claim; a ratio has a multiplication sign before it."""
     if np.isnan(claim["effect"]):
@@ -312,19 +333,19 @@ def write(
         "sensitivity": (sensitivity_table(sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
         "alternatives": (
             alternatives_table(alternatives, claims),
-            r"@{}L{3cm}L{3.2cm}L{2.6cm}L{1.9cm}L{2.6cm}L{1.9cm}@{}",
+            r"@{}L{3cm}L{3.2cm}L{2.5cm}L{1.8cm}L{2.5cm}L{1.8cm}@{}",
         ),
         "theorems": (theorems_table(theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
-        "conditions": (conditions_table(study), r"@{}L{5cm}llrrrr@{}"),
+        "conditions": (conditions_table(study), r"@{}L{4cm}llrrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
         "software": (software_table(provenance), r"@{}lL{9cm}@{}"),
     } | {
-        f"family_{family}": (family_table(rows), r"@{}L{4cm}L{3.1cm}L{3.2cm}rrl@{}")
+        f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.8cm}rrrl@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
     if kept:
-        width = 11.5 / (1 + len(kept))
+        width = (11.3 - 0.4 * len(kept)) / (1 + len(kept))
         columns = rf"@{{}}L{{5cm}}*{{{1 + len(kept)}}}{{L{{{width:.1f}cm}}}}@{{}}"
         tables["scales"] = (scales_table(claims, kept), columns)
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -334,6 +355,13 @@ def write(
         shutil.copy(figure, folder)
     for figure in kept_figures:
         shutil.copy(figure, folder / f"{figure.parent.name}_{figure.name}")
+
+
+def _read_claims(file):
+    """Return a table of claims in which empty texts are texts."""
+    claims = artefacts.read_table(file)
+    texts = ["flips_under", "paper_value", "reason"]
+    return claims.assign(**claims[texts].astype(object).fillna(""))
 
 
 def main(argv=None):
@@ -357,11 +385,9 @@ def main(argv=None):
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
-    names = ("claims", "sensitivity", "alternatives", "theorems", "training")
+    names = ("sensitivity", "alternatives", "theorems", "training")
     tables = {name: artefacts.read_table(getattr(options, name)) for name in names}
-    claims, training = tables["claims"], tables.pop("training")
-    texts = ["flips_under", "paper_value", "reason"]
-    claims[texts] = claims[texts].astype(object).fillna("")
+    tables["claims"], training = _read_claims(options.claims), tables.pop("training")
     lost = training[training["diverged"] == 1]
     diverged = lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
     kept = [Path(file).parent for file in options.kept]
@@ -375,7 +401,7 @@ def main(argv=None):
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,
             figures=options.figures,
-            kept={folder.name: artefacts.read_table(folder / "claims.csv") for folder in kept},
+            kept={folder.name: _read_claims(folder / "claims.csv") for folder in kept},
             kept_images={
                 folder.name: json.loads(artefacts.read_recorded(folder / "images.json")) for folder in kept
             },

@@ -8,6 +8,8 @@ from bnopt import artefacts, plugins, runtime
 
 KEYS = ["condition", "layer", "step"]
 RUN_KEYS = ["condition", "seed", "layer", "step"]
+# As many points as a curve can show.
+WINDOWS = 100
 
 
 def per_seed(tables, *, table):
@@ -28,14 +30,15 @@ def per_seed(tables, *, table):
 
 
 def over_seeds(values, *, confidence=0.95):
-    """Return mean and interval over seeds of every quantity, condition, layer and step.
+    """Return mean and interval over seeds of every quantity, condition, layer and window of steps.
 
     Columns: condition, layer, step, quantity, n; mean, ci_low, ci_high; and, for logarithmic axes,
     geometric_mean, geometric_low, geometric_high, which are the same of the logarithms, exponentiated.
     Intervals are those of Student's t with n − 1 degrees of freedom; empty where n < 2 or a seed is
-    not finite, and the geometric ones where a value is not positive.
+    not finite, and the geometric ones where a value is not positive. Runs that diverged are left out
+    where others of their condition went on, but for accuracies, which are then those of a guess.
     """
-    long = values.melt(RUN_KEYS, var_name="quantity").dropna()
+    long = _windowed(_without_stopped(values).dropna())
     with np.errstate(invalid="ignore", divide="ignore"):
         logarithms = np.log(long["value"].where(long["value"] > 0))
     keys = ["quantity", *KEYS]
@@ -46,6 +49,27 @@ def over_seeds(values, *, confidence=0.95):
     log.columns = ["geometric_mean", "geometric_low", "geometric_high"]
     summary = plain.join(log).assign(n=long.groupby(keys)["value"].count()).reset_index()
     return summary[[*KEYS, "quantity", "n", *plain.columns, *log.columns]]
+
+
+def _without_stopped(values):
+    """Return values in long form, of each condition only those of the runs that went furthest."""
+    long = values.melt(RUN_KEYS, var_name="quantity")
+    if "diverged" in values:  # the training curves, in which no other loss is infinite
+        long = long[~np.isinf(long["value"])]
+    last = long.groupby(["quantity", "condition", "seed"])["step"].transform("max")
+    return long[last == long.groupby(["quantity", "condition"])["step"].transform("max")]
+
+
+def _windowed(long):
+    """Return every run's means over windows of steps, at most WINDOWS of them, each at its middle step."""
+    curves = ["quantity", "condition", "layer"]
+    place = long.groupby(curves)["step"].rank("dense") - 1
+    width = np.ceil((place.groupby([long[key] for key in curves]).transform("max") + 1) / WINDOWS)
+    if (width <= 1).all():
+        return long
+    steps = long.assign(window=place // width).groupby([*curves, "window"])["step"]
+    middle = (steps.transform("min") + steps.transform("max")) / 2
+    return long.assign(step=middle).groupby([*curves, "seed", "step"])["value"].mean().reset_index()
 
 
 def _mean_and_interval(long, confidence, keys):

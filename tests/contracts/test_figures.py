@@ -280,8 +280,13 @@ def claims_table(names, tmp_path):
     columns = ["compare", "expected", "margin", "effect", "ci_low", "ci_high", "verdict", "flips_under"]
     rows = [{"claim": name, **dict(zip(columns, FATES[name], strict=True))} for name in names]
     table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
-    table["place"] = "Figure 1"
+    table["place"], table["condition_a"] = "Figure 1", "vgg_batch"
     return through_a_file(table, tmp_path)
+
+
+def drawn_claims(table):
+    conditions = {"vgg_batch": {"task": "vgg"}, "deep_linear_batch": {"task": "deep_linear"}}
+    return plugins.load("figures", "claims").draw({"claims": table}, {}, conditions=conditions)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +295,7 @@ def claims_table(names, tmp_path):
 def test_claims_are_drawn_whatever_their_verdicts(tmp_path, names):
     table = claims_table(names, tmp_path)
     before = table.copy()
-    figure = plugins.load("figures", "claims").draw({"claims": table}, {})
+    figure = drawn_claims(table)
     figure.draw_without_rendering()
     pd.testing.assert_frame_equal(table, before)
     words = [text.get_text() for text in figure.findobj(Text)]
@@ -302,7 +307,7 @@ def test_claims_are_drawn_whatever_their_verdicts(tmp_path, names):
 
 def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
     names = ["clear", "flipped", "other_way", "open"]
-    figure = plugins.load("figures", "claims").draw({"claims": claims_table(names, tmp_path)}, {})
+    figure = drawn_claims(claims_table(names, tmp_path))
     drawn = {"difference": {}, "log_ratio": {}}
     for ax, compare in zip(figure.axes, drawn, strict=True):
         labels = dict(zip(figure.axes[0].get_yticks(), figure.axes[0].get_yticklabels(), strict=True))
@@ -323,7 +328,7 @@ def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
 
 def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_path):
     names = ["flipped", "unbounded", "decided"]
-    figure = plugins.load("figures", "claims").draw({"claims": claims_table(names, tmp_path)}, {})
+    figure = drawn_claims(claims_table(names, tmp_path))
     ax = figure.axes[1]
     left, right = ax.get_xlim()
     reach = {}
@@ -335,3 +340,17 @@ def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_pa
     assert left < min(reach[2])  # rows are counted from below
     assert min(reach[1]) <= left < right <= max(reach[1])
     assert 0 < max(reach[0]) <= left
+
+
+def test_each_task_has_axes_of_its_own_and_a_far_bound_does_not_set_them(tmp_path):
+    table = claims_table(["clear", "flipped", "open"], tmp_path)
+    table.loc[table["claim"] == "open", ["condition_a", "ci_high"]] = "deep_linear_batch", 1e3
+    figure = drawn_claims(table)
+    rows = [[label.get_text() for label in ax.get_yticklabels()] for ax in figure.axes[::2]]
+    assert [[name.split(" · ")[0] for name in row] for row in rows] == [["clear", "flipped"], ["open"]]
+    limits = [np.log(ax.get_xlim()) for ax in figure.axes[1::2]]
+    # 1.3 times the largest effect or margin: exp(-2), and a factor of 2.
+    assert [tuple(limit) for limit in limits] == [
+        pytest.approx((-1.3 * 2, 1.3 * 2)),
+        pytest.approx((-1.3 * np.log(2), 1.3 * np.log(2))),
+    ]

@@ -555,6 +555,18 @@ def test_a_diverged_run_that_left_nothing_to_probe_is_infinite_too():
     assert rows["x"]["n_diverged"] == 1
 
 
+def test_what_a_probe_compares_by_differences_is_least_where_a_run_diverged():
+    """Cosines: of a diverged run some may have been measured, of batches before it did."""
+    entry = quantity(compare="difference", column="other")
+    the_claim = claim(quantity="q", expected="less", margin=0)
+    rows, sensitivity, effects = judged_with([("a", 0), ("b", 1)], the_claim, entry)
+    assert (effects["x", 0], effects["x", 1]) == (-INF, INF)
+    finite = effects_by_loop(probe_table(), the_claim, entry)
+    assert [effects["x", seed] for seed in (2, 10)] == pytest.approx([finite[2], finite[10]])
+    assert (rows["x"]["n"], rows["x"]["n_diverged"]) == (4, 2)
+    assert sensitivity["x", "finite_only"]["n"] == 2
+
+
 @pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "last", "final", "equal_loss"])
 def test_no_summary_needs_a_value_of_a_run_that_diverged_at_once(summary):
     table = probe_table()

@@ -63,18 +63,6 @@ def test_infinite_values_are_gaps_in_a_series():
     assert rows["mean"].isna().tolist() == [False, False, True, True, False]
 
 
-@pytest.mark.parametrize("length", [1, 99, 100, 101, 250, 501])
-def test_a_thinned_curve_is_means_over_windows_of_steps(length):
-    rows = pd.DataFrame({"mean": np.random.default_rng(0).normal(size=length)}, index=np.arange(length) * 3)
-    thinned = drawing.thin(rows)
-    window = math.ceil(length / drawing.CURVE_POINTS)
-    assert len(thinned) == math.ceil(length / window) <= drawing.CURVE_POINTS
-    for number, (step, mean) in enumerate(thinned["mean"].items()):
-        inside = range(number * window, min((number + 1) * window, length))
-        assert step == pytest.approx(sum(3 * i for i in inside) / len(inside))
-        assert mean == pytest.approx(sum(rows["mean"].iloc[i] for i in inside) / len(inside))
-
-
 def edges_of(collection):
     """Return step -> (lowest, highest) of a filled band."""
     found = {}
@@ -134,11 +122,22 @@ def test_a_curve_of_one_point_is_visible():
     assert [line.get_marker() for line in ax.lines] == [".", "None", ".", "."]
 
 
-@pytest.mark.parametrize(("lost", "crossed"), [({}, []), ({10: 0.5}, [5]), ({5: 0.5, 10: 1.0}, [0])])
-def test_a_cross_is_at_the_last_step_before_a_run_diverges(lost, crossed):
+@pytest.mark.parametrize(
+    ("lost", "left", "crossed"),
+    [
+        ({}, [0, 5, 10], []),
+        # The others go on; within a window of steps it may be the first.
+        ({10: 0.5}, [0, 5, 10], [10]),
+        ({0: 0.1, 5: 0.5, 10: 0.5}, [0, 5, 10], [0]),
+        # None goes on.
+        ({5: 1.0, 10: 1.0}, [0], [0]),
+    ],
+)
+def test_a_cross_is_where_the_first_run_diverges(lost, left, crossed):
     share = {step: (lost.get(step, 0.0), NAN, NAN) for step in NUMBERS}
     ax = Figure().subplots()
-    table = pd.concat([over_seeds(NUMBERS), over_seeds(share, quantity="diverged")])
+    numbers = {step: NUMBERS[step] for step in left}
+    table = pd.concat([over_seeds(numbers), over_seeds(share, quantity="diverged")])
     drawing.curve(ax, table, "a", "x", factor=100, **LINE)
     crosses = [line for line in ax.lines if line.get_marker() == "x"]
     assert [x for line in crosses for x in line.get_xdata()] == crossed
@@ -162,9 +161,20 @@ def test_a_figure_says_what_diverged_and_which_panel_shows_nothing():
     full.plot([0, 1], [0, 1])
     empty.plot([0, 1], [NAN, INF])
     empty.axhline(1)
-    drawing.say_what_diverged(figure, curves_of({("a", 0): 2, ("a", 1): 1, ("a", 2): 9, ("b", 0): 9}))
-    assert figure.get_suptitle() == "× Diverged: a (2 of 3 runs, from step 1)"
+    lost = {("a", 0): 2, ("a", 1): 1, ("a", 2): 9, ("b", 0): 9, ("c", 0): 3}
+    drawing.say_what_diverged(figure, curves_of(lost))
+    assert (
+        figure.get_suptitle()
+        == "Diverged: a (2 of 3 runs, seed 0, 1, from step 1), c (1 of 1 runs, from step 3)"
+    )
     assert [[text.get_text() for text in ax.texts] for ax in (full, empty)] == [[], [drawing.NOTHING]]
+
+
+def test_the_note_explains_crosses_where_there_are_any():
+    figure = Figure()
+    figure.subplots().plot([0], [0], marker=drawing.CROSS)
+    drawing.say_what_diverged(figure, curves_of({("a", 0): 2}))
+    assert figure.get_suptitle() == "× Diverged: a (1 of 1 runs, from step 2)"
 
 
 def test_a_figure_of_runs_that_all_went_on_says_nothing():
@@ -226,6 +236,20 @@ def test_ridges_stack_steps_with_the_first_at_the_back():
     assert [line.get_zorder() for line in ax.lines] == sorted(line.get_zorder() for line in ax.lines)
     labels = dict(zip(ax.get_yticks(), [label.get_text() for label in ax.get_yticklabels()], strict=True))
     assert labels == {3: "0", 0: "30"}
+
+
+def test_a_ridge_shows_all_but_the_farthest_of_its_values():
+    """996 values lie in [0, 1], 4 in the bin from 9 to 10: more than half a percent would have to."""
+    far = [(0.0, 10.0, [996, 0, 0, 0, 0, 0, 0, 0, 0, 4])]
+    assert drawing._reach(histograms([0], units=far)) == 1
+    assert drawing._reach(histograms([0], units=[(0.0, 10.0, [994, *[0] * 8, 6])])) == 10
+    assert drawing._reach(histograms([0], units=[(-10.0, 0.0, [6, *[0] * 8, 994])])) == 10
+    assert drawing._reach(histograms([0], units=[(-INF, INF, [0] * 4)])) == 1
+    values = np.random.default_rng(0).standard_t(2, 10_000)
+    counts, edges = np.histogram(values, bins=4000)
+    table = histograms([0], units=[(edges[0], edges[-1], counts)])
+    width = edges[1] - edges[0]
+    assert drawing._reach(table) == pytest.approx(np.quantile(np.abs(values), 0.995), abs=2 * width)
 
 
 def test_many_steps_are_thinned_to_a_few_ridges_that_keep_the_first_and_last():

@@ -89,10 +89,12 @@ def test_geometric_mean_and_interval_are_those_of_the_logarithms(confidence):
 
 @pytest.mark.parametrize("sample", [[1.0, 0.0, 2.0], [1.0, -1.0, 2.0], [0.0, 0.0]])
 def test_a_value_that_is_not_positive_leaves_no_geometric_mean(sample):
-    summary = statistics.over_seeds(values({("a", "", 0): {"x": sample}, ("a", "", 1): {"x": [1.0, 4.0]}}))
+    summary = statistics.over_seeds(
+        values({("a", "", 0): {"x": sample}, ("a", "", 1): {"x": [1.0, 4.0, 16.0]}})
+    )
     at = summary.set_index("step")
     assert at.loc[0, GEOMETRIC].isna().all()
-    assert at.loc[1, "geometric_mean"] == pytest.approx(2)
+    assert at.loc[1, "geometric_mean"] == pytest.approx(4)
     assert at.loc[0, "mean"] == pytest.approx(math.fsum(sample) / len(sample))
 
 
@@ -141,6 +143,72 @@ def test_infinite_values_do_not_touch_their_neighbours():
     summary = found(table)
     assert summary["a", "", 99, "beta"] == (1, 1, 1, 5)
     assert {k: v for k, v in summary.items() if k[2] != 99} == found(values(NUMBERS))
+
+
+# -- runs that stop, and long ones ------------------------------------------------------------------
+
+
+def test_runs_that_stopped_are_left_out_where_others_went_on():
+    table = values({("a", "", step): {"x": [1.0, 2.0, 4.0]} for step in (0, 5, 10)})
+    table = pd.concat([table, values({("b", "", step): {"x": [7.0, 8.0]} for step in (0, 5)})])
+    table = table[(table["condition"] != "a") | (table["seed"] != 1) | (table["step"] < 5)]
+    summary = found(table)
+    assert [summary["a", "", step, "x"][::3] for step in (0, 5, 10)] == [(2.5, 2)] * 3
+    assert [summary["b", "", step, "x"][::3] for step in (0, 5)] == [(7.5, 2)] * 2
+
+
+def test_a_missing_value_at_the_end_is_no_stop():
+    table = values({("a", "", 0): {"x": [1.0, 2.0]}, ("a", "", 5): {"x": [3.0, NAN]}})
+    summary = found(table)
+    assert summary["a", "", 0, "x"][::3] == (1.5, 2)
+    assert summary["a", "", 5, "x"][::3] == (3, 1)
+
+
+def test_of_a_diverged_run_accuracies_count_and_losses_do_not():
+    lost = curve("a", 0, [0.3, 0.4]).assign(loss=[2.0, INF, INF], diverged=[0, 1, 1])
+    tables = [lost, curve("a", 1, [0.5, 0.8])]
+    summary = found(statistics.per_seed(tables, table="training"))
+    assert [summary["a", "", step, "loss"][::3] for step in (0, 1)] == [(2, 1), (1, 1)]
+    # Row 1 of the lost run counts as chance.
+    assert summary["a", "", 1, "accuracy"][::3] == (pytest.approx((0.1 + 0.8) / 2), 2)
+    assert summary["a", "", 1, "diverged"][::3] == (0.5, 2)
+
+
+def test_where_all_diverge_the_curve_is_that_of_the_run_that_went_furthest():
+    tables = [
+        curve("a", 0, [0.3, 0.4]).assign(loss=[2.0, INF, INF], diverged=[0, 1, 1]),
+        curve("a", 1, [0.5, 0.8]).assign(loss=[4.0, 3.0, INF], diverged=[0, 0, 1]),
+    ]
+    summary = found(statistics.per_seed(tables, table="training"))
+    assert [summary["a", "", step, "loss"][::3] for step in (0, 1)] == [(4, 1), (3, 1)]
+    assert ("a", "", 2, "loss") not in summary
+
+
+@pytest.mark.parametrize("length", [1, 99, 100, 101, 250, 501])
+def test_long_curves_are_first_averaged_over_windows_of_steps(length):
+    draw = np.random.default_rng(0).lognormal(size=(length, 3))
+    table = values({("a", "", 3 * i): {"x": draw[i].tolist()} for i in range(length)})
+    other = values({("b", "#2", 0): {"x": [1.0, 2.0, 3.0]}})
+    summary = found(pd.concat([table, other]))
+    assert summary.pop(("b", "#2", 0, "x"))[0] == 2
+    width = math.ceil(length / statistics.WINDOWS)
+    windows = [range(start, min(start + width, length)) for start in range(0, length, width)]
+    assert len(summary) == len(windows) <= statistics.WINDOWS
+    for window in windows:
+        step = 3 * (window[0] + window[-1]) / 2
+        of_seeds = [sum(draw[i][seed] for i in window) / len(window) for seed in range(3)]
+        expected = stats.t.interval(0.95, 2, loc=np.mean(of_seeds), scale=np.std(of_seeds, ddof=1) / 3**0.5)
+        mean, low, high, n = summary["a", "", step, "x"]
+        assert n == 3
+        assert mean == pytest.approx(sum(of_seeds) / 3)
+        assert (low, high) == pytest.approx(expected)
+
+
+def test_an_infinite_value_makes_its_window_infinite():
+    table = values({("a", "", i): {"x": [INF if i == 5 else 1.0, 2.0]} for i in range(200)})
+    summary = found(table)
+    assert summary["a", "", 4.5, "x"][0] == INF
+    assert sum(mean == INF for mean, *_ in summary.values()) == 1
 
 
 # -- per seed -------------------------------------------------------------------------------------

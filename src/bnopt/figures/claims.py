@@ -10,20 +10,32 @@ VERDICTS = {
     "not run": {"color": "#BBBBBB", "marker": "|"},
 }
 PANELS = {"difference": "Difference a − b", "log_ratio": "Ratio a / b"}
+# Height of a claim, and of the title and axis of a panel.
+ROW, FRAME = 0.155, 0.65
 
 
-def draw(over_seeds, first_seed):
-    """Return a row per claim in the panel of its kind, its margin dotted, a ratio on a log axis."""
+def draw(over_seeds, first_seed, *, conditions):
+    """Return a row per claim in the panel of its task and kind, its margin dotted, a ratio on a log axis."""
     del first_seed
     claims = over_seeds["claims"]
-    figure = Figure(figsize=(9, 0.9 + 0.27 * len(claims)))
-    axes = figure.subplots(1, 2, sharey=True)
+    task_of = claims["condition_a"].map({name: settings["task"] for name, settings in conditions.items()})
+    tasks = [of_task for _, of_task in claims.groupby(task_of, sort=False)]
+    heights = [FRAME + ROW * len(rows) for rows in tasks] or [FRAME]
+    figure = Figure(figsize=(9, sum(heights)))
+    axes = figure.subplots(len(heights), 2, squeeze=False, sharey="row", height_ratios=heights)
+    for row, of_task in zip(axes, tasks, strict=False):
+        _task(row, of_task)
+    return figure
+
+
+def _task(axes, claims):
+    """Draw the claims about one task, the first at the top."""
     rows = np.arange(len(claims))[::-1]
     for ax, (compare, title) in zip(axes, PANELS.items(), strict=True):
         chosen = (claims["compare"] == compare).to_numpy()
         _panel(ax, claims[chosen], rows[chosen], ratio=compare == "log_ratio")
         ax.set_title(title)
-    axes[0].set_yticks(rows, [f"{c.claim} · {c.place}" for c in claims.itertuples()])
+    axes[0].set_yticks(rows, [f"{c.claim} · {c.place}" for c in claims.itertuples()], fontsize="small")
     axes[0].set_ylim(-0.7, len(claims) - 0.3)
     axes[1].tick_params(left=False)
     for row, claim in zip(rows, claims.itertuples(), strict=True):
@@ -37,23 +49,21 @@ def draw(over_seeds, first_seed):
             fontsize="small",
             color=VERDICTS[claim.verdict]["color"],
         )
-    return figure
 
 
 def _panel(ax, claims, rows, *, ratio):
-    """Draw effects and intervals; one without a bound runs to the edge of the panel."""
+    """Draw effects and intervals; what reaches beyond all finite effects and margins is cut off there."""
     ax.axvline(1 if ratio else 0, color="black", linewidth=0.6)
     if ratio:
         ax.set_xscale("log")
     scale = np.exp if ratio else np.asarray
-    shown = [claims[c].to_numpy(dtype=float) for c in ("effect", "ci_low", "ci_high")]
-    finite = np.concatenate([v[np.isfinite(v)] for v in shown]) if len(claims) else np.array([])
-    reach = 1.15 * max(np.abs(finite).max(initial=0), 0.05)
+    shown = np.abs(claims[["effect", "margin"]].to_numpy(dtype=float))
+    reach = 1.3 * shown[np.isfinite(shown)].max(initial=0.05)
     for row, claim in zip(rows, claims.itertuples(), strict=True):
         look = VERDICTS[claim.verdict]
-        effect, low, high = np.clip([claim.effect, claim.ci_low, claim.ci_high], -2 * reach, 2 * reach)
+        effect, low, high = np.clip([claim.effect, claim.ci_low, claim.ci_high], -reach, reach)
         ax.plot(scale([low, high]), [row, row], color=look["color"], linewidth=1.4)
-        ax.plot(scale(effect), row, color=look["color"], marker=look["marker"], markersize=5)
+        ax.plot(scale(effect), row, color=look["color"], marker=look["marker"], markersize=4)
         margins = {"equivalent": (-1, 1), "not_less": (-1,), "not_greater": (1,)}
         for sign in margins.get(claim.expected, ()):
             ax.plot(scale([sign * claim.margin] * 2), [row - 0.4, row + 0.4], "k:", linewidth=1)

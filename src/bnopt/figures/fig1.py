@@ -12,6 +12,13 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     figure = Figure(figsize=(9, 3.1))
     grid = figure.add_gridspec(len(layers["vgg"]), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
     colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), RATES, strict=False))
+
+    def look(condition):
+        return {
+            "color": colours[condition["lr"]],
+            "linestyle": "--" if condition["norm"] == "batch" else "-",
+        }
+
     for column, (title, quantity) in enumerate(
         [("(a) Training accuracy (%)", "accuracy"), ("(b) Test accuracy (%)", "test_accuracy")]
     ):
@@ -23,8 +30,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
                 name,
                 quantity,
                 factor=100,
-                color=colours[condition["lr"]],
-                linestyle="--" if condition["norm"] == "batch" else "-",
+                **look(condition),
                 label=f"{drawing.label(condition)}, lr {condition['lr']:g}",
             )
         ax.set(title=title, xlabel="Steps", ylim=(0, 102))
@@ -37,6 +43,6 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for row in range(len(layers["vgg"]))
     ]
     if shown:  # not if all diverged at once
-        drawing.ridge_panels(axes, activations, shown, layers["vgg"])
+        drawing.ridge_panels(axes, activations, shown, layers["vgg"], look=look)
         axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
     return figure

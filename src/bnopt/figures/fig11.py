@@ -8,7 +8,6 @@ from bnopt import drawing
 
 PREFIX = "gradient_change_at_"
 TITLES = {"vgg": "(a) VGG", "deep_linear": "(b) Deep linear network"}
-LINES = 25
 
 
 def draw(over_seeds, first_seed, *, conditions):
@@ -27,18 +26,19 @@ def draw(over_seeds, first_seed, *, conditions):
         if task == "deep_linear":
             ax.set(xscale="log", yscale="log")
         _lines(figure, ax, table[table["condition"] == name], lr=condition["lr"])
+    np.atleast_1d(axes)[0].set_ylabel("‖g(θ − ηg) − g‖₂")
     return figure
 
 
 def _lines(figure, ax, rows, *, lr):
-    """Draw a line per step, dark for early and light for late ones."""
+    """Draw a line per step, blue for early and red for late ones; on a logarithmic axis geometric means."""
     rows = rows[rows["quantity"].str.startswith(PREFIX)]
     eta = rows["quantity"].str.removeprefix(PREFIX).astype(float) * lr
-    curves = rows.assign(eta=eta).pivot(index="step", columns="eta", values="mean")
+    mean = "geometric_mean" if ax.get_yscale() == "log" else "mean"
+    curves = rows.assign(eta=eta).pivot(index="step", columns="eta", values=mean)
     curves = curves.replace([np.inf], np.nan)
-    chosen = np.unique(np.linspace(0, len(curves) - 1, LINES).round().astype(int)) if len(curves) else []
-    colours = matplotlib.colormaps["viridis"]
-    for step, curve in curves.iloc[chosen].iterrows():
+    colours = matplotlib.colormaps["turbo"]
+    for step, curve in curves.iterrows():
         ax.plot(curve.index, curve, color=colours(step / max(curves.index.max(), 1)), linewidth=0.7)
     limits = matplotlib.colors.Normalize(0, max(curves.index.max(), 1))
     figure.colorbar(matplotlib.cm.ScalarMappable(limits, colours), ax=ax, label="Step", pad=0.02)

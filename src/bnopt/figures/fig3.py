@@ -28,7 +28,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
             cells = [figure.add_subplot(grid[2 * row + half, column]) for half in range(2)]
             _shift(cells, over_seeds["covariate_shift"], shown, layer)
             cells[0].set_title(drawing.layer_title(layers[task], layer).replace("\n", " "))
-            cells[1].set_ylim(-0.1 if task == "vgg" else -1.1, 1.1)
+            cells[1].set_ylim(-1.1, 1.1)
         if row == len(rows) - 1:
             figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

@@ -14,7 +14,7 @@ def draw(over_seeds, first_seed, *, conditions):
     """Return a panel per task: training accuracy in % of the vgg nets, training loss of the linear ones."""
     del first_seed
     tasks = [task for task in PANELS if task in {c["task"] for c in conditions.values()}]
-    figure = Figure(figsize=(4 * len(tasks), 3.2))
+    figure = Figure(figsize=(9 if len(tasks) > 1 else 6, 3.2))
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]
     for ax, task in zip(axes, tasks, strict=True):
         quantity, factor, title, scale = PANELS[task]
@@ -26,5 +26,6 @@ def draw(over_seeds, first_seed, *, conditions):
                     label=drawing.label(condition), **drawing.style(condition),
                 )  # fmt: skip
         panels.fit(ax)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
+    columns = 5 if len(tasks) > 1 else 3
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
+from bnopt import drawing, panels
 
 PANELS = {
     "mean_change": "(a) |μₜ₊₁ − μₜ|",
@@ -30,10 +30,12 @@ def draw(over_seeds, first_seed, *, conditions, layers):
                     label=drawing.label(condition),
                     **drawing.style(condition),
                 )
+        for ax in row[:2]:
+            panels.fit(ax)
         row[0].set_ylabel(drawing.layer_title(layers, layer))
     for ax, title in zip(axes[0], PANELS.values(), strict=True):
         ax.set_title(title)
     for ax in axes[-1]:
         ax.set_xlabel("Steps")
-    axes[0, 0].legend(fontsize="xx-small")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
     return figure

@@ -78,7 +78,7 @@ def _distributions(axes, random, probes, lines):
     errors.set(title="(a) Identities", xlabel="Relative error", ylabel="Share of cases", xscale="log")
     errors.set_xlim(SMALLEST, max(10 * TOLERANCE, errors.get_xlim()[1]))
     errors.axvline(TOLERANCE, color="black", linewidth=0.6, linestyle=":")
-    bound.set(title="(b) Thm 4.2, second part", xlabel="Relative slack", xlim=(-1, 1))
+    bound.set(title="(b) Thm 4.2, 2nd part\nwithout its premise", xlabel="Relative slack", xlim=(-1, 1))
     printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack")
     printed.set_xscale("symlog", linthresh=1)
     printed.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
