@@ -51,19 +51,7 @@ def judge(tables, *, claims, quantities):
         rows.append(
             {
                 "claim": name,
-                **{
-                    key: claim[key]
-                    for key in (
-                        "place",
-                        "statement",
-                        "quantity",
-                        "condition_a",
-                        "condition_b",
-                        "expected",
-                        "family",
-                        "paper_value",
-                    )
-                },
+                **claim,
                 "compare": quantity["compare"],
                 "margin": _margin(claim, quantity),
                 "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
@@ -180,18 +168,17 @@ def _effect_of_column(pair, a, b, quantity, summary):
 
 def _converged(pair, quantity):
     """Return the first step at which either run passes the accuracy the quantity names, if any does."""
-    steps = [
-        summaries.smooth(curve["accuracy"]).ge(quantity["until_accuracy"]).pipe(lambda s: s[s]).index.min()
-        for curve in pair["curves"]
-    ]
-    return np.nanmin([*steps, np.inf])
+    smoothed = [summaries.smooth(curve["accuracy"]) for curve in pair["curves"]]
+    passed = [accuracy[accuracy >= quantity["until_accuracy"]].index.min() for accuracy in smoothed]
+    return np.nanmin([*passed, np.inf])
 
 
 def _compare(a, b, quantity):
     """Return a − b or log(a / b); 0 where both are infinite: neither is the larger."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if quantity["compare"] == "log_ratio":
-        a, b = np.log(np.maximum(a, quantity["floor"])), np.log(np.maximum(b, quantity["floor"]))
+        with np.errstate(divide="ignore"):  # of a zero without a floor
+            a, b = np.log(np.maximum(a, quantity["floor"])), np.log(np.maximum(b, quantity["floor"]))
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(a) & (a == b), 0.0, a - b)
 

@@ -1,5 +1,6 @@
 """What every figure promises: `draw` gives a Figure from the tables of any study, also of one gone wrong."""
 
+import copy
 import inspect
 import io
 import itertools
@@ -231,6 +232,19 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, request, st
     assert ("Diverged" in words) == bool(lost)
     for condition in settings["conditions"]:
         assert (f"{condition} (" in words.replace("\n", " ")) == (condition in lost)
+
+
+@pytest.mark.parametrize("statistics_of", [as_measured], indirect=True)
+@figures
+def test_a_figure_takes_more_rates_and_layers(small_config, statistics_of, name):
+    settings = copy.deepcopy(study.figure_settings(small_config, SCALE, name))
+    *tables, _ = statistics_of(settings.pop("tables"))
+    del settings["seeds"]
+    for number, condition in enumerate(settings["conditions"].values(), start=1):
+        condition["lr"] *= number
+    for of_task in settings.get("layers", {}).values():
+        of_task["#7"] = 2
+    check(plugins.load("figures", name).draw(*tables, **settings), layout=False)
 
 
 @pytest.mark.parametrize("kind", ["pdf", "png"])

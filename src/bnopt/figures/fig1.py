@@ -1,17 +1,20 @@
 """Figure 1: training with and without BatchNorm, and the distributions of activations."""
 
+import itertools
+
 from matplotlib.figure import Figure
 
 from bnopt import drawing
 
-RATES = ("#D55E00", "#009E73")
+# The paper's red and green, then others, from the smallest rate up.
+RATES = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return (a) training and (b) test accuracy in %, (c) activations of some layers over training."""
     figure = Figure(figsize=(9, 3.1))
     grid = figure.add_gridspec(len(layers["vgg"]), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
-    colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), RATES, strict=False))
+    colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), itertools.cycle(RATES), strict=False))
 
     def look(condition):
         return {

@@ -18,8 +18,9 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for task in TASKS
         for lr in sorted({c["lr"] for c in conditions.values() if c["task"] == task}, reverse=True)
     ]
-    figure = Figure(figsize=(9, 2.3 * len(rows)))
-    grid = figure.add_gridspec(2 * len(rows), 3)
+    columns = 1 + max(len(layers[task]) for task, _ in rows)
+    figure = Figure(figsize=(3 * columns, 2.3 * len(rows)))
+    grid = figure.add_gridspec(2 * len(rows), columns)
     for row, (task, lr) in enumerate(rows):
         shown = {n: c for n, c in conditions.items() if c["task"] == task and c["lr"] == lr}
         ax = figure.add_subplot(grid[2 * row : 2 * row + 2, 0])
