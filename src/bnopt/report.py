@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bnopt import artefacts, runtime
-from bnopt.verdicts import SIDES
+from bnopt.verdicts import SIDES, VERDICTS
 
-VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 RATIO, DIFFERENCE = "log_ratio", "difference"
 
 

@@ -71,17 +71,7 @@ def train(
         losses[step], accuracies[step] = update(*run.batch(step))
 
     tests[steps] = run.task.test(run.model, run.data)
-    curve = pd.DataFrame(
-        {
-            "step": range(steps + 1),
-            "loss": losses.cpu(),
-            "accuracy": accuracies.cpu(),
-            "test_accuracy": tests.cpu(),
-            "chance": run.task.chance(run.data),
-            "diverged": 0,
-        }
-    )
-    curve = _mark_divergence(curve, folder)
+    curve = _mark_divergence(_curve(record.cpu(), chance=run.task.chance(run.data)), folder)
     if not _has_snapshots(folder, int((curve["diverged"][:-1] == 0).sum()), snapshot_every):
         raise StudyError(
             f"{folder}: expected a snapshot every {snapshot_every} steps, found fewer; another copy of this "
@@ -106,6 +96,12 @@ def updater(run, *, lr):
         return loss.detach(), run.task.accuracy(outputs.detach(), targets)
 
     return run.recorded(update, changes=run.model.state_dict().values())
+
+
+def _curve(record, *, chance):
+    """Return losses, accuracies and test accuracies by step as a table."""
+    columns = dict(zip(("loss", "accuracy", "test_accuracy"), record, strict=True))
+    return pd.DataFrame({"step": range(record.shape[1]), **columns, "chance": chance, "diverged": 0})
 
 
 def _has_snapshots(folder, step, every):

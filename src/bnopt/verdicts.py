@@ -12,6 +12,8 @@ SIDES = {
     "not_greater": (-1, +1),
 }
 EXPECTATIONS = (*SIDES, "equivalent")
+# The last where there are too few seeds for an interval.
+VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 # The largest relative error of what is an identity, in float64.
 TOLERANCE = 1e-9
 
