@@ -2,7 +2,10 @@
 PYTHON ?= python3
 SCALE ?= $(shell sed -n 's/^scale: *\([^ ]*\).*/\1/p' config.yaml)
 SHELL := /bin/sh
+# For the jobs that snakemake starts. Recipes say .venv/bin: the make of macOS does not look for them by it.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Through the environment, as a path may hold any quote.
+export IMAGES
 
 .PHONY: help reproduce keep test lint
 
@@ -13,20 +16,20 @@ help:
 	@echo "make lint        install, then check style: ruff, snakefmt, snakemake --lint"
 
 reproduce: .venv/installed
-	@snakemake --cores all --config scale=$(SCALE) $(if $(IMAGES),'images=$(IMAGES)')
+	@.venv/bin/snakemake --cores all --config scale=$(SCALE) $${IMAGES:+"images=$$IMAGES"}
 	@echo "Results: results/$(SCALE)/report.html in a browser, results/$(SCALE)/report/ for the report."
 
 keep: reproduce
-	@python tools/keep.py $(SCALE)
+	@.venv/bin/python tools/keep.py $(SCALE)
 
 test: .venv/installed
-	@pytest -n 2 --dist loadgroup
+	@.venv/bin/pytest -n 2 --dist loadgroup
 
 lint: .venv/installed
-	ruff check .
-	ruff format --check .
-	snakefmt --check .
-	snakemake --lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check .
+	.venv/bin/snakemake --lint
 
 .venv/installed: requirements.txt
 	@$(PYTHON) tools/install.py

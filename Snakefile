@@ -32,5 +32,13 @@ rule all:
         ),
 
 
+rule another_scale:
+    """Refuse what belongs to another scale than the one chosen."""
+    input:
+        refused,
+    output:
+        "results/{another}/{file}",
+
+
 onsuccess:
     print(where_results_are())

@@ -7,7 +7,6 @@ installed before a failure is kept, so that a second call goes on from there.
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +37,11 @@ def check_disk(free):
 def create():
     """Create the environment; stop if this Python comes without the parts it takes."""
     try:
-        venv.create(ENVIRONMENT, with_pip=True)
-    except (OSError, subprocess.CalledProcessError):
+        import venv
+
+        # With links, as `python -m venv` does: a copy of some builds of Python does not find its library.
+        venv.create(ENVIRONMENT, symlinks=True, with_pip=True)
+    except (ImportError, OSError, subprocess.CalledProcessError):
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         stop(
             f"{sys.executable} could not create a virtual environment in {ENVIRONMENT}. On Debian and "

@@ -5,6 +5,7 @@ seeds, figures, the report, the description of the images, and the provenance of
 stay in results/, and so do the statistics of every step and of activations, of tens of MB: figures show them.
 """
 
+import filecmp
 import shutil
 import sys
 from pathlib import Path
@@ -26,6 +27,14 @@ KEPT = (
 )
 
 
+def keep(file, folder, before):
+    """Copy a file into a folder, with the time of what was kept of it before where that is the same."""
+    copy = shutil.copy(file, folder)
+    # The reports of other scales are made anew when it changes.
+    if before.is_file() and filecmp.cmp(file, before, shallow=False):
+        shutil.copystat(before, copy)
+
+
 def main():
     """Replace what is kept of a scale."""
     if len(sys.argv) != 2:
@@ -42,9 +51,10 @@ def main():
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for pattern in KEPT:
-        # Each with the record beside it, whose name is one longer.
+        # Each with the record beside it, whose name is one longer; hidden are what killed writers left.
         for file in sorted(results.glob(f"{pattern}*")):
-            shutil.copy(file, partial)
+            if not file.name.startswith("."):
+                keep(file, partial, kept / file.name)
     shutil.rmtree(kept, ignore_errors=True)
     kept.parent.mkdir(exist_ok=True)
     partial.rename(kept)

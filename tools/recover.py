@@ -27,9 +27,12 @@ def last_run():
 
 
 def left(run):
-    """Return the numbers of the jobs of a run that have not ended."""
+    """Return the numbers of the jobs of a run that have not ended; ask SLURM until it answers."""
     command = ["squeue", "--noheader", "--format=%A", f"--name={run}", "--states=PD,R,CG,S,CF"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    while (asked := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        print(f"{asked.stderr.strip() or 'squeue failed'}; asking again", flush=True)
+        time.sleep(POLL_SECONDS)
+    return asked.stdout.split()
 
 
 def main():

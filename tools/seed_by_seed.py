@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main():
     """Add seed after seed, in the order of config.yaml."""
+    # Told to end, it ends as by Ctrl-C: snakemake first.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scale, seeds, end, chosen = arguments()
     for count in range(1, len(seeds) + 1):
         so_far = ",".join(map(str, seeds[:count]))
@@ -50,12 +52,12 @@ def run_until(end, command):
     process = subprocess.Popen(command, cwd=ROOT, process_group=0)
     try:
         return process.wait(max(0, end - time.monotonic()))
-    except (subprocess.TimeoutExpired, KeyboardInterrupt) as reason:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait()
-        if isinstance(reason, KeyboardInterrupt):
-            raise
+    except subprocess.TimeoutExpired:
         return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait()
 
 
 if __name__ == "__main__":

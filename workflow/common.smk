@@ -8,12 +8,15 @@ import re
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
 TEXT = f"{workflow.basedir}/paper/main.tex"
-# Results of other scales that the repository keeps, for the report to show beside its own.
-KEPT = sorted(map(str, Path(workflow.basedir, "docs/results").glob("*/claims.csv")))
+# What the page says beside each thing it shows.
+CAPTIONS = sorted(map(str, Path(workflow.basedir, "workflow/report").glob("*.rst")))
+# Results that the repository keeps, a folder per scale.
+KEPT = Path(workflow.basedir, "docs/results")
 # Without LaTeX the report is left ready to be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 # A job that is told to compute on the processor need not wait for a GPU.
@@ -24,20 +27,25 @@ sys.path.insert(0, SOURCE)
 from bnopt import checks, fingerprints, plugins, provenance, study
 from bnopt.runtime import StudyError
 
-# Every job finds the package beside this workflow, installed or not. The commit is noted with each
-# result, and a device may be wished for; in the environment, not among the params, they rerun nothing.
-shell.prefix(
-    "export BNOPT_COMMIT={}; ".format(shlex.quote(provenance.commit()))
-    + ("export BNOPT_DEVICE={}; ".format(shlex.quote(str(config["device"]))) if "device" in config else "")
-    + "export PYTHONPATH={}".format(shlex.quote(SOURCE))
-    + '"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-)
-
 # Numbers in a list arrive as texts where they are said on the command line: --config seeds=[0,1].
 if isinstance(config.get("seeds"), list):
     config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
 
+# Every job finds the package beside this workflow, installed or not. The commit is noted with each
+# result, what --config says with each command that a message names, and a device may be wished for; in
+# the environment, not among the params, they rerun nothing.
+ENVIRONMENT = {
+    "BNOPT_COMMIT": provenance.commit(),
+    "BNOPT_CONFIG": shlex.join(f"{key}={config[key]}" for key in workflow.config_settings.config),
+} | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
+exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in ENVIRONMENT.items())
+exports += f'export PYTHONPATH={shlex.quote(SOURCE)}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
+# Braces would be filled in.
+shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
+
 try:
+    for file in workflow.configfiles:
+        checks.check_keys(file)
     checks.check(config)
 except StudyError as error:
     sys.exit(f"error: {error}")
@@ -48,18 +56,30 @@ config |= study.restricted(config, config["scale"])
 
 
 def one_of(names):
-    """Return a pattern of these names; of none one that matches nothing, as an empty one would anything."""
+    """Return a regular expression that matches these names.
+
+    Without names it is one that matches nothing (an empty one would match anything).
+    """
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
-    scale=one_of(config["scales"]),
+    scale=one_of([config["scale"]]),
+    another=one_of(config["scales"].keys() - {config["scale"]}),
     condition=one_of(config["conditions"]),
     seed=r"\d+",
     probe=one_of(config["probes"]),
     spread=one_of(config["rate_spread"]),
     table=one_of(study.tables(config)),
     figure=one_of(config["figures"]),
+
+
+def refused(wildcards):
+    """End in a sentence: what a scale has of conditions, figures and claims is known of the chosen one."""
+    sys.exit(
+        f"error: results/{wildcards.another}/{wildcards.file}: expected a file of the scale "
+        f"{config['scale']}, found one of {wildcards.another}; add --config scale={wildcards.another}"
+    )
 
 
 def images_settings(wildcards):
@@ -123,14 +143,14 @@ def run_files(scale, table, conditions, seeds):
     return expand(run_pattern(scale, table), condition=conditions, seed=seeds)
 
 
-def run_tables(wildcards):
-    """Return the files of one table for every run that needs it."""
-    runs = study.runs_settings(config, wildcards.scale, wildcards.table)
-    return run_files(wildcards.scale, wildcards.table, **runs)
+def run_tables(wildcards, table=None):
+    """Return the files of a table, by default the wildcard's, for every run that needs it."""
+    table = table or wildcards.table
+    return run_files(wildcards.scale, table, **study.runs_settings(config, wildcards.scale, table))
 
 
-def run_tables_pattern(wildcards):
-    return run_pattern(wildcards.scale, wildcards.table)
+def run_tables_pattern(wildcards, table=None):
+    return run_pattern(wildcards.scale, table or wildcards.table)
 
 
 def spread_curves(wildcards):
@@ -147,16 +167,6 @@ def statistics_settings(wildcards):
 def statistics_code(wildcards):
     own = [wildcards.table] if wildcards.table in plugins.names("quantities") else []
     return fingerprints.code_hash("bnopt.statistics", *(f"bnopt.quantities.{name}" for name in own))
-
-
-def theorem_tables(wildcards):
-    """Return the tables of the probe `theorems` of every run that needs it."""
-    runs = study.runs_settings(config, wildcards.scale, "theorems")
-    return run_files(wildcards.scale, "theorems", **runs)
-
-
-def theorems_pattern(wildcards):
-    return run_pattern(wildcards.scale, "theorems")
 
 
 def theorems_settings(wildcards):
@@ -191,12 +201,12 @@ def figure_curves(wildcards):
     return run_files(wildcards.scale, study.TRAINING, shown["conditions"], shown["seeds"])
 
 
-def curves_pattern(wildcards):
-    return run_pattern(wildcards.scale, study.TRAINING)
-
-
 def figure_code(wildcards):
     return fingerprints.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
+
+
+def gather_settings(wildcards):
+    return study.as_json(study.gather_settings(config, wildcards.scale), ordered=True)
 
 
 def report_settings(wildcards):
@@ -207,6 +217,15 @@ def activations_table(wildcards):
     """Return the activations per seed, if the study measures them."""
     measured = "activations" in study.tables(config)
     return f"results/{wildcards.scale}/statistics/activations_per_seed.csv" if measured else []
+
+
+def kept_of_others(name):
+    """Return an input function: the files of a name that are kept of other scales, for the report to show."""
+
+    def files(wildcards):
+        return sorted(str(file) for file in KEPT.glob(f"*/{name}") if file.parent.name != wildcards.scale)
+
+    return files
 
 
 def config_overrides(wildcards):
@@ -232,17 +251,17 @@ def study_files(wildcards):
 
 
 def where_results_are():
-    """Return what to tell a person at the end."""
+    """Return what to tell a person at the end: what there is by then."""
     results = Path("results", config["scale"]).resolve()
-    document = f"report/report.{REPORT_FORMATS[-1]}"
-    lines = [
-        f"Results of the scale {config['scale']}: {results}",
-        "  report.html             figures and verdicts in a browser",
-        f"  {document:24}the report",
-        "  statistics/claims.csv   every claim with its verdict",
-        "  figures/                the paper's figures as PDF and PNG",
-    ]
-    if "pdf" not in REPORT_FORMATS:
+    about = {
+        "report.html": "figures and verdicts in a browser",
+        f"report/report.{REPORT_FORMATS[-1]}": "the report",
+        "statistics/claims.csv": "every claim with its verdict",
+        "figures/": "the paper's figures as PDF and PNG",
+    }
+    lines = [f"Results of the scale {config['scale']}: {results}"]
+    lines += [f"  {name:24}{text}" for name, text in about.items() if (results / name).exists()]
+    if "pdf" not in REPORT_FORMATS and (results / "report" / "report.tex").exists():
         lines.append(
             "LaTeX is not installed, so the report was not compiled: install latexmk with TeX Live and "
             f"call snakemake again, or run latexmk -pdf report.tex in {results / 'report'} elsewhere."

@@ -14,9 +14,12 @@ rule prepare:
         "logs/{scale}/prepare.log",
     benchmark:
         "benchmarks/{scale}/prepare.tsv"
+    priority: 1
     localrule: True
     conda:
         "../environment.yml"
+    # First and alone on this machine: where the images are bad, nothing has been trained.
+    threads: 9999
     params:
         code=fingerprints.code_hash("bnopt.data"),
         settings=images_settings,

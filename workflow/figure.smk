@@ -32,7 +32,7 @@ rule draw:
         "../environment.yml"
     params:
         code=figure_code,
-        curves=curves_pattern,
+        curves=partial(run_tables_pattern, table=study.TRAINING),
         settings=figure_settings,
     shell:
         r"""

@@ -29,9 +29,10 @@ rule probe:
         checkpoint="results/{scale}/unfinished/{probe}-{condition}-seed{seed}",
         code=probe_code,
         settings=probe_settings,
+    # exec: a shell would die of a signal at once, and snakemake end before the job has kept its state.
     shell:
         r"""
-        python -m bnopt.probe \
+        exec python -m bnopt.probe \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --data {input.data:q} \

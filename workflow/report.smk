@@ -26,7 +26,7 @@ rule gather:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.gather"),
-        settings="{}",
+        settings=gather_settings,
     shell:
         r"""
         python -m bnopt.gather \
@@ -45,7 +45,9 @@ rule bundle:
         claims="results/{scale}/statistics/claims.csv",
         figures=figure_files,
         images="results/{scale}/data/images.json",
-        kept=KEPT,
+        kept=kept_of_others("claims.csv"),
+        kept_figures=kept_of_others("fig*.png"),
+        kept_images=kept_of_others("images.json"),
         provenance="results/{scale}/provenance.json",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
         text=TEXT,
@@ -114,7 +116,8 @@ rule compile:
 rule web:
     """Make the self-contained HTML page: figures, verdicts, and how each came about."""
     input:
-        study_files,
+        captions=CAPTIONS,
+        files=study_files,
     output:
         "results/{scale}/report.html",
     log:
@@ -134,7 +137,7 @@ rule web:
             --config {params.overrides:q} \
             --nolock \
             --report {params.partial:q} \
-            -- {input:q} \
+            -- {input.files:q} \
             >{log:q} 2>&1
         mv {params.partial:q} {output:q}
         """

@@ -8,9 +8,6 @@ OUTPUTS   results/{scale}/theorems/random_layers.csv        every theorem on ran
 
 rule random_layers:
     """Evaluate the theorems on random layers."""
-    input:
-        # Nothing is computed before the images are found to be good.
-        checked=ancient("results/{scale}/data/images.json"),
     output:
         table="results/{scale}/theorems/random_layers.csv",
     log:
@@ -36,7 +33,7 @@ rule random_layers:
 rule summarise_theorems:
     """Summarise errors, slacks and premises of all theorems."""
     input:
-        probes=theorem_tables,
+        probes=partial(run_tables, table="theorems"),
         random="results/{scale}/theorems/random_layers.csv",
     output:
         table=report(
@@ -54,7 +51,7 @@ rule summarise_theorems:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.theorem_table"),
-        pattern=theorems_pattern,
+        pattern=partial(run_tables_pattern, table="theorems"),
         settings=theorems_settings,
     shell:
         r"""

@@ -1,6 +1,6 @@
 """Training: one run is a condition at a seed.
 
-INPUTS    results/{scale}/data/images.npz, for the task vgg; the others wait for it alike
+INPUTS    results/{scale}/data/images.npz, for the task vgg
 OUTPUTS   results/{scale}/runs/{condition}/seed{seed}/training.csv    loss and accuracy per step
           results/{scale}/runs/{condition}/seed{seed}/snapshots/      weights at the steps to be probed
 MEANWHILE results/{scale}/unfinished/train-{condition}-seed{seed}/    what a killed run goes on from
@@ -10,8 +10,6 @@ MEANWHILE results/{scale}/unfinished/train-{condition}-seed{seed}/    what a kil
 rule train:
     """Train one run; keep its curve and its snapshots."""
     input:
-        # No run begins before the images are found to be good, though not every task needs them.
-        checked=ancient("results/{scale}/data/images.json"),
         data=task_data,
     output:
         curve="results/{scale}/runs/{condition}/seed{seed}/training.csv",
@@ -29,9 +27,10 @@ rule train:
         checkpoint="results/{scale}/unfinished/train-{condition}-seed{seed}",
         code=train_code,
         settings=train_settings,
+    # exec: a shell would die of a signal at once, and snakemake end before the job has kept its state.
     shell:
         r"""
-        python -m bnopt.train \
+        exec python -m bnopt.train \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --data {input.data:q} \

@@ -27,8 +27,9 @@ def atomic(path):
     _remove_leftovers(path)
     partial = _partial(path)
     try:
-        yield partial
-        os.replace(partial, path)
+        with _naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -40,19 +41,42 @@ def atomic_folder(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_folder(partial)
     partial.mkdir()
     try:
-        yield partial
-        replace_folder(partial, path)
+        with _naming(path):
+            yield partial
+            replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def replace_folder(folder, path):
     """Rename a folder to `path`, in the place of one that may be there."""
-    shutil.rmtree(path, ignore_errors=True)
+    remove_folder(path)
     os.replace(folder, path)
+
+
+def remove_folder(path):
+    """Remove a folder if there is one; raise an error that names it if something in it cannot be removed."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _naming(path):
+    """Have an error of the system name what was to be written, as on a full disk it names nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _partial(path):

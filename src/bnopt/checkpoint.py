@@ -43,7 +43,7 @@ class Checkpoint:
             except Exception:  # whatever torch makes of bytes that no job has written
                 print(f"{self.file}: damaged: not used")
         if state is None:
-            self.remove()
+            artefacts.remove_folder(self.folder)
             self.folder.mkdir(parents=True)
         return state
 

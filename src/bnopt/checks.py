@@ -13,7 +13,8 @@ from bnopt.runtime import StudyError
 from bnopt.study import CHANCE, RANDOM_LAYERS, SPREAD, TRAINING, claims, scale_of, tasks_of
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "config.schema.yaml"
-# Pixels a side and training images of what comes with a name; a folder is seen when it is prepared.
+# Side in pixels and number of training images of the named data sets;
+# a folder is checked when it is prepared.
 SIDE = {"digits": 8, "cifar10": 32}
 TRAINING_IMAGES = {"digits": 1437, "cifar10": 50_000}
 # Units of every layer of deep_linear.
@@ -31,6 +32,23 @@ TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
     }
 )
 Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
+
+
+def check_keys(file):
+    """Raise StudyError if a YAML file says a key twice in one place, where the last would silently win."""
+    text = Path(file).read_text(encoding="utf-8")
+    nodes = [(yaml.compose(text, Loader=yaml.SafeLoader), "")]
+    for node, place in nodes:
+        if isinstance(node, yaml.SequenceNode):
+            nodes += [(value, place) for value in node.value]
+        if isinstance(node, yaml.MappingNode):
+            names = [key.value for key, _ in node.value]
+            for (key, value), earlier in zip(node.value, map(names.index, names), strict=True):
+                path = f"{place}.{key.value}" if place else str(key.value)
+                if node.value[earlier][0] is not key:
+                    lines = [k.start_mark.line + 1 for k in (node.value[earlier][0], key)]
+                    _refuse(path, "this key once", "it in lines " + " and ".join(map(str, lines)))
+                nodes.append((value, path))
 
 
 def check(config):
@@ -90,10 +108,18 @@ def _in_words(error):
         missing = [key for key in error.validator_value if key not in error.instance]
         return place, f"the key {missing[0]}", "none"
     if error.validator == "type" and isinstance(error.instance, str):
-        number = error.validator_value in ("number", "integer")
+        number = error.validator_value in ("number", "integer") and _is_number(error.instance)
         hint = "; YAML reads 1e-1 as text, write 1.0e-1" if number else ""
         return place, _kind(error), f"the text {found}{hint}"
     return place, _kind(error), found
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _kind(error):
@@ -175,9 +201,13 @@ def _check_images(config):
         source = scale_of(config, name)["images"] if runs else sizes["images"]
         if source in SIDE and "vgg" in sizes:
             _check_fit(f"scales.{name}.vgg", sizes["vgg"], source)
-        elif source not in SIDE and runs and not Path(source).expanduser().is_dir():
+        elif source not in SIDE and runs and not _has_parts(Path(source).expanduser()):
             place = "images" if "images" in config else f"scales.{name}.images"
-            _refuse(place, "digits, cifar10 or an existing folder", source)
+            _refuse(place, "digits, cifar10 or an existing folder with train/ and test/ in it", source)
+
+
+def _has_parts(folder):
+    return all((folder / part).is_dir() for part in ("train", "test"))
 
 
 def _check_fit(place, sizes, source):
@@ -251,6 +281,8 @@ def _check_rate_spread(config):
 def _check_claims(config, section):
     for name, claim in claims(config, section).items():
         place = f"{section}.{name}"
+        if section == "alternatives" and claim["place"] not in claims(config, "claims"):
+            _refuse(f"{place}.place", "the name of the claim it varies", claim["place"])
         _expect_known(f"{place}.quantity", claim["quantity"], config["quantities"])
         quantity = config["quantities"][claim["quantity"]]
         _check_pair(config, place, claim, quantity)
@@ -269,6 +301,9 @@ def _check_claims(config, section):
 def _check_pair(config, place, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
     _expect_known(f"{place}.condition_a", a, config["conditions"])
+    if b == CHANCE and quantity["table"] != TRAINING:
+        expected = f"a condition or a number, as the table {quantity['table']} has no chance"
+        _refuse(f"{place}.condition_b", expected, b)
     if isinstance(b, str):
         _expect_known(f"{place}.condition_b", b, [*config["conditions"], CHANCE, "a number"])
     elif quantity["compare"] == "log_ratio" and b <= 0:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from bnopt import artefacts, images, runtime
+from bnopt.formats import SOURCE, SUFFIXES
 from bnopt.images import Images
 from bnopt.runtime import StudyError
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
 def prepare(*, images, cache, least_side=1, least_number=1):
@@ -107,7 +106,7 @@ def folder(root):
 def _source(root):
     """Return what the images are: the folder's name and, if there is one, what its SOURCE.txt says."""
     named = f"images from the folder {root.name}"
-    said = root / "SOURCE.txt"
+    said = root / SOURCE
     if not said.is_file():
         return named
     try:

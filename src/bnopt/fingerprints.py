@@ -25,7 +25,8 @@ def combined(hashes):
 @cache
 def module_hash(module):
     """Return a hash of the code of one module alone."""
-    return _short_hash(_code(module))
+    # As ASCII: which letters `repr` shows as they are depends on the version of Python.
+    return _short_hash(ascii(_shape(tree(module))))
 
 
 def _short_hash(text):
@@ -51,8 +52,25 @@ def _file(module):
 
 @cache
 def tree(module):
-    """Return the syntax tree of a module's file."""
-    return ast.parse(_file(module).read_text(encoding="utf-8"))
+    """Return the syntax tree of a module's file without its docstrings."""
+    parsed = ast.parse(_file(module).read_text(encoding="utf-8"))
+    for node in ast.walk(parsed):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return parsed
+
+
+def _shape(value):
+    """Return a syntax tree as nested tuples of its names and values, the same in every version of Python.
+
+    Text written from a tree is not: versions quote differently. What is empty is left out, as a newer
+    version may know more fields.
+    """
+    if isinstance(value, ast.AST):
+        fields = [(name, field) for name, field in ast.iter_fields(value) if field not in (None, [])]
+        return type(value).__name__, *((name, _shape(field)) for name, field in fields)
+    return [_shape(item) for item in value] if isinstance(value, list) else value
 
 
 @cache
@@ -65,15 +83,3 @@ def _imports(module):
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return frozenset(n for n in names if n.split(".")[0] == "bnopt" and _file(n).exists())
-
-
-@cache
-def _code(module):
-    """Return the code of a module without docstrings, comments and layout."""
-    # Through text: the tree itself is shared.
-    plain = ast.parse(ast.unparse(tree(module)))
-    for node in ast.walk(plain):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(plain)

@@ -2,8 +2,10 @@
 
 from functools import lru_cache, partial
 
+import torch
 from torch.func import functional_call
 
+from bnopt import streams
 from bnopt.vectors import value_and_gradient
 
 
@@ -47,6 +49,11 @@ class Point:
         """Return the places, among the parameters, of those of a layer with its norm."""
         return [i for i, name in enumerate(self.names) if name.startswith(f"{number}.")]
 
+    def units(self, layer, available, wanted):
+        """Return the units to measure of a layer: the same at every step, in every condition and probe."""
+        order = torch.randperm(available, generator=streams.generator(self.seed, "units", layer))
+        return order[:wanted].sort().values
+
     def layer(self, number, parameters, activations):
         """Return the output of one layer of the net, counted from 1, for its inputs."""
         self.run.set_noise(self.step)
@@ -82,10 +89,10 @@ class Point:
 
     def _forward(self, parameters, inputs, step):
         self.run.set_noise(step)
-        return _forward(self.run, parameters, self.buffers, inputs)
+        return _outputs(self.run, parameters, self.buffers, inputs)
 
 
-def _forward(run, parameters, buffers, inputs):
+def _outputs(run, parameters, buffers, inputs):
     """Return the outputs of the net; the buffers stay as they are."""
     names = [name for name, _ in run.model.named_parameters()]
     tensors = dict(zip(names, parameters, strict=True))
@@ -101,7 +108,7 @@ def _pass(run, *tensors):
     parameters, buffers = state[:count], dict(zip(names, state[count:], strict=True))
 
     def loss(leaves):
-        return run.task.loss(_forward(run, leaves, buffers, inputs), targets)
+        return run.task.loss(_outputs(run, leaves, buffers, inputs), targets)
 
     value, gradient = value_and_gradient(loss, parameters)
     return value, *gradient

@@ -12,23 +12,25 @@ from pathlib import Path
 
 import yaml
 
-from bnopt import fingerprints, plugins, records, runtime, study
+from bnopt import checks, fingerprints, plugins, records, runtime, study
 from bnopt.runtime import StudyError
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 # What a job of each stage is given, for the first condition, probe or figure that there is.
 SETTINGS = {
-    "data": lambda config, scale: study.images_settings(config, scale),
+    "data": study.images_settings,
     "train": lambda config, scale: study.train_settings(config, scale, next(iter(config["conditions"]))),
     "probe": lambda config, scale: study.probe_settings(config, scale, *_first_probed(config)),
     "rate_spread": lambda config, scale: {},
     "random_layers": lambda config, scale: config["random_layers"],
     "theorem_table": lambda config, scale: study.runs_settings(config, scale, "theorems"),
-    "statistics": lambda config, scale: {"table": 0} | study.runs_settings(config, scale, study.TRAINING),
+    "statistics": lambda config, scale: (
+        {"table": study.TRAINING} | study.runs_settings(config, scale, study.TRAINING)
+    ),
     "claims": lambda config, scale: study.claims_settings(config, "claims"),
     "figure": lambda config, scale: study.figure_settings(config, scale, next(iter(config["figures"]))),
-    "gather": lambda config, scale: {},
-    "report": lambda config, scale: study.report_settings(config, scale),
+    "gather": study.gather_settings,
+    "report": study.report_settings,
 }
 
 
@@ -49,7 +51,7 @@ def covered(stage, config):
             more = [m for m in fingerprints.reached(f"bnopt.{kind}.{name}") if m not in own]
             lines += [f"  {fingerprints.code_hash(f'bnopt.{kind}.{name}')}  {', '.join(more)}"]
     settings = SETTINGS[stage](config, config["scale"])
-    lines += ["", "Settings of the job:", f"  {', '.join(flat(settings, depth=1)) or 'none'}"]
+    lines += ["", "Settings of the job:", f"  {', '.join(settings) or 'none'}"]
     return [*lines, "", "and its input files."]
 
 
@@ -67,9 +69,9 @@ def loaded_kinds(modules):
 def history(result):
     """Return lines that say how a result came about and which of its modules changed since."""
     record = records.read(result)
-    lines = [f"{key}: {value}" for key, value in flat(record).items() if not key.startswith("modules")]
-    now = {module: _hash_now(module) for module in record.get("modules", {})}
-    changed = differences(record.get("modules", {}), now)
+    modules = record.pop("modules", {})
+    lines = [f"{key}: {value}" for key, value in flat(record).items()]
+    changed = differences(modules, {module: _hash_now(module) for module in modules})
     return [*lines, "", "Code since:", *(changed or ["  unchanged"])]
 
 
@@ -95,16 +97,14 @@ def differences(first, second):
     return [f"  {key}: {first.get(key, 'none')} -> {second.get(key, 'none')}" for key in keys]
 
 
-def flat(nested, *, depth=9, prefix=""):
+def flat(nested, *, prefix=""):
     """Return nested dictionaries as one, with keys such as net.hidden."""
     found = {}
     for key, value in nested.items():
-        name = f"{prefix}{key}"
-        deeper = isinstance(value, dict) and value and depth > 1 and key != "modules"
-        if key == "modules" and isinstance(value, dict):
-            found |= {f"modules {module}": text for module, text in value.items()}
+        if isinstance(value, dict) and value:
+            found |= flat(value, prefix=f"{prefix}{key}.")
         else:
-            found |= flat(value, depth=depth - 1, prefix=f"{name}.") if deeper else {name: value}
+            found[f"{prefix}{key}"] = value
     return found
 
 
@@ -121,6 +121,19 @@ def commit():
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
+
+
+def _study(configfile):
+    """Return the study of a file, as Snakemake runs it."""
+    try:
+        config = yaml.safe_load(Path(configfile).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = " ".join(str(error).split())
+        raise StudyError(
+            f"{configfile}: expected the configuration of a study, found {found}; name it with --configfile"
+        ) from error
+    checks.check(config)
+    return study.restricted(config, config["scale"])
 
 
 def main(argv=None):
@@ -143,8 +156,7 @@ def main(argv=None):
         if made_by != f"bnopt.{options.stage}":
             raise StudyError(f"{result}: expected a result of {options.stage}, found one of {made_by}")
     if not options.results:
-        config = yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8"))
-        print("\n".join(covered(options.stage, config)))
+        print("\n".join(covered(options.stage, _study(options.configfile))))
     elif len(options.results) == 1:
         print("\n".join(history(*options.results)))
     else:

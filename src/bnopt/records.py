@@ -35,7 +35,8 @@ def describe(content, made_by):
     code, modules        the fingerprint Snakemake compares, and of each module that it covers
     commit               of the working copy, "+ changes" if it had any; "unknown" without git
     versions, hardware   of the packages that were loaded, and of the machine
-    started, seconds     when its process had loaded this (UTC), and how long it has run since
+    started, seconds     when this module was imported (UTC), and how many seconds later the record
+                         was written
     """
     record = {"sha256": hashlib.sha256(content).hexdigest()}
     if made_by is not None:
@@ -107,4 +108,6 @@ def damaged(path, what, *, output=None):
     """
     # Deleted alone it might not be: Snakemake makes no file that nothing newer waits for.
     command = f"snakemake --force {shlex.quote(str(output or path))}"
+    if overrides := os.environ.get("BNOPT_CONFIG"):
+        command += f" --config {overrides}"
     return StudyError(f"{path}: {what}; to make it anew: {command}")

@@ -36,7 +36,7 @@ class Signals:
     received = None
 
     def note(self, number, _frame):
-        """Note a signal; a second one of its kind ends the process as usual."""
+        """Note a signal; a second one of its kind ends the process at once, without KeyboardInterrupt."""
         self.received = number
         signal.signal(number, signal.SIG_DFL)
 
@@ -56,7 +56,7 @@ def noticing_signals():
 def run(main):
     """Call `main()`; exit with a sentence where a user can do something about what went wrong.
 
-    1: a user's error, or no room or right to write; 130: stopped, with or without something kept.
+    1: a user's error, or no room or right to read or write; 130: stopped, with or without something kept.
     """
     try:
         main()
@@ -69,6 +69,6 @@ def run(main):
         if error.errno not in NO_ROOM:
             raise
         sys.exit(
-            f"error: {error.filename or 'an output file'}: could not be written "
+            f"error: {error.filename or 'an output file'}: could not be read or written "
             f"({error.strerror}); make room or grant access, then call snakemake again"
         )

@@ -10,6 +10,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+from bnopt.formats import SOURCE, SUFFIXES
 from bnopt.runtime import StudyError
 
 TRAINING = "training"
@@ -50,7 +51,7 @@ def restricted(config, scale):
     gone = set(config["conditions"]) - set(left)
     judged = {
         section: {
-            name: claim
+            name: _as_written(claim)
             for name, claim in claims(config, section).items()
             if not gone & {claim["condition_a"], claim["condition_b"]}
             and config["quantities"][claim["quantity"]]["table"] in measured
@@ -70,6 +71,12 @@ def restricted(config, scale):
     )
 
 
+def _as_written(claim):
+    """Return a claim as config.yaml would have it: placeholders are filled in again when it is read."""
+    braces = str.maketrans({"{": "{{", "}": "}}"})
+    return {key: value.translate(braces) if isinstance(value, str) else value for key, value in claim.items()}
+
+
 def _restricted_figure(entry, conditions, tasks):
     """Return a figure with these conditions alone, and the layers of these tasks."""
     shown = {
@@ -83,7 +90,8 @@ def _restricted_figure(entry, conditions, tasks):
 def images_settings(config, scale):
     """Return the settings of the job that prepares the images of a scale.
 
-    Of a folder it is told how large and how many the images have to be; of the others that is known.
+    For a folder, the job is told how large and how many the images must be; named data sets are checked
+    beforehand.
     """
     sizes = scale_of(config, scale)
     source = sizes["images"]
@@ -97,15 +105,17 @@ def images_settings(config, scale):
 
 
 def images_content(config, scale):
-    """Return a fingerprint of the names and sizes of a folder's images, so that a change is noticed."""
+    """Return a fingerprint of what is read of a folder of images, by names and sizes: a change is noticed."""
     source = images_settings(config, scale)["images"]
     return _listing(source) if source not in ("digits", "cifar10") else source
 
 
 @cache
 def _listing(folder):
-    files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
-    listing = [(str(file.relative_to(folder)), file.stat().st_size) for file in files]
+    root = Path(folder)
+    images = (file for part in ("train", "test") for file in root.glob(f"{part}/*/*"))
+    read = [root / SOURCE, *(file for file in images if file.suffix.lower() in SUFFIXES)]
+    listing = sorted((str(file.relative_to(root)), file.stat().st_size) for file in read if file.is_file())
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16]
 
 
@@ -175,6 +185,12 @@ def claims_settings(config, section):
         for name, quantity in config["quantities"].items()
     }
     return {"tables": list(tables(config)), "claims": claims(config, section), "quantities": quantities}
+
+
+def gather_settings(config, scale):
+    """Return what tells the tables of a study from others in its folder: conditions, probes and seeds."""
+    seeds = scale_of(config, scale)["seeds"]
+    return {"conditions": list(config["conditions"]), "probes": list(config["probes"]), "seeds": seeds}
 
 
 def report_settings(config, scale):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,8 +163,12 @@ def test_units_of_a_layer_are_the_same_at_every_step_and_in_every_condition_of_a
     assert all(set(first[key]) < set(more[key]) for key in first)
 
 
+def units_of(seed, layer, available, wanted):
+    return Point.units(SimpleNamespace(seed=seed), layer, available, wanted).tolist()
+
+
 def test_units_are_drawn_at_random_among_all():
-    chosen = [activations._units(seed, "#3", 10, 4).tolist() for seed in range(300)]
+    chosen = [units_of(seed, "#3", 10, 4) for seed in range(300)]
     counts = np.bincount(np.concatenate(chosen), minlength=10)
     assert counts.sum() == 1200
     # Of 300 draws of 4 in 10: 120 ± 8.5.
@@ -172,7 +177,7 @@ def test_units_are_drawn_at_random_among_all():
 
 
 def test_layers_of_equal_width_have_different_units():
-    assert len({tuple(activations._units(0, layer, 40, 5).tolist()) for layer in LAYERS}) == len(LAYERS)
+    assert len({tuple(units_of(0, layer, 40, 5)) for layer in LAYERS}) == len(LAYERS)
 
 
 def test_a_layer_with_fewer_units_than_wanted_has_all_of_them(prepared, sizes, run_of):

@@ -229,13 +229,15 @@ SUFFIXES = (
     *(".py", ".smk", ".yaml", ".yml", ".toml", ".txt", ".md", ".rst", ".tex", ".bib", ".sh", ".cff"),
     *(".json", ".mplstyle", ".cfg", ".ini", ""),
 )
+# What git and a file manager leave: in a worktree .git is a file.
+LEFT = ("__pycache__", ".git", ".DS_Store")
 
 
 def written_files():
     """Yield the files of the repository that a person wrote, results and caches left out."""
     folders = [ROOT / name for name in WRITTEN if (ROOT / name).is_dir()]
     for file in [*ROOT.iterdir(), *(f for folder in folders for f in folder.rglob("*"))]:
-        if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts:
+        if file.is_file() and file.suffix in SUFFIXES and not set(LEFT) & {*file.relative_to(ROOT).parts}:
             yield file
 
 

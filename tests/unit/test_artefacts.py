@@ -149,7 +149,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     {"text": text, "table": table, "archive": archive, "folder": folder}[sys.argv[1]](sys.argv[2])
 except OSError as error:
-    print("refused:", error.strerror)
+    print("refused:", error.strerror, error.filename)
 """
 
 
@@ -171,6 +171,9 @@ def test_on_a_full_disk_the_old_is_kept_and_nothing_half_written_is_left(tmp_pat
         check=False,
     )
     assert done.stdout.startswith("refused:"), done.stderr
+    # The disk itself names no file.
+    named = [target, records.of(target)] if kind == "table" else [target]
+    assert done.stdout.split()[-1] in map(str, named)
     assert content(tmp_path) == before
     assert [entry.name for entry in tmp_path.iterdir()] == [target.name] * old
 

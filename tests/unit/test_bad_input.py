@@ -7,6 +7,7 @@ such key of config.yaml.
 import copy
 import math
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -68,7 +69,8 @@ def _matches(entry, keys):
 @pytest.fixture
 def config(config):
     """config.yaml with the claims as alternatives too, so that both have every key."""
-    return config | {"alternatives": copy.deepcopy(config["claims"])}
+    claims = copy.deepcopy(config["claims"])
+    return config | {"alternatives": {name: claim | {"place": name} for name, claim in claims.items()}}
 
 
 @pytest.fixture
@@ -195,6 +197,9 @@ def sizes(task, *, net):
     }
 
 
+LOST = ("bn_smoths_loss", "the name of the claim it varies", "found bn_smoths_loss")
+
+
 def of_claims(section):
     """Return what is wrong for each key of a claim; an alternative is a claim too."""
     place = f"{section}.*"
@@ -203,7 +208,7 @@ def of_claims(section):
         place: [],
         f"{place}.for": [({}, "1 or more entries"), ({"A b": ["x"]}, "word of small letters", "A b")],
         f"{place}.for.*": [([], "1 or more items"), (["a", "a"], "every item once", '["a", "a"]')],
-        f"{place}.place": [NO_TEXT],
+        f"{place}.place": [NO_TEXT, *([] if section == "claims" else [LOST])],
         f"{place}.family": [NO_TEXT],
         f"{place}.statement": [
             NO_TEXT,
@@ -228,12 +233,18 @@ def of_claims(section):
 WRONG = {
     "": [],
     "scale": [NONE_OF, ("", "one of digits")],
-    "images": [NO_TEXT, ("no/such/folder", "digits, cifar10 or an existing folder", "no/such/folder")],
+    "images": [
+        NO_TEXT,
+        ("no/such/folder", "digits, cifar10 or an existing folder with train/ and test/", "no/such/folder"),
+    ],
     "seeds": [([], "1 or more items", "found []"), ([0, 0], "every item once"), ([-1], "at least 0", "-1")],
     "device": [("gpu", "one of auto, cpu, cuda", '"gpu"')],
     "scales": [({}, "1 or more entries", "found {}")],
     "scales.*": [],
-    "scales.*.images": [NO_TEXT, ("no/such/folder", "existing folder; found no/such/folder")],
+    "scales.*.images": [
+        NO_TEXT,
+        ("no/such/folder", "existing folder with train/ and test/", "found no/such/folder"),
+    ],
     "scales.*.keep_snapshots": [
         ("no", "type boolean", 'found the text "no"'),
         (1, "type boolean", "found 1"),
@@ -559,6 +570,50 @@ def test_conditions_of_two_tasks_are_never_compared(refusal):
     assert_names(message, ["claims", "bn_smooths_loss", "condition_b"])
     for words in ("one task", "deep_linear_batch (deep_linear)", "vgg_none (vgg)"):
         assert words in message
+
+
+def test_a_folder_without_both_parts_is_refused_before_what_is_prepared_is_lost(tmp_path, changed, refusal):
+    (tmp_path / "train").mkdir()
+    assert "train/ and test/" in refusal("images", str(tmp_path))
+    (tmp_path / "test").mkdir()
+    checks.check(changed(("images", str(tmp_path))))
+
+
+@pytest.mark.parametrize(("text", "hinted"), [("1e-1", True), ("1.0e-1", True), ("fast", False), ("", False)])
+def test_how_to_write_a_number_is_said_of_numbers(refusal, text, hinted):
+    assert ("write 1.0e-1" in refusal("conditions > vgg_none > lr", text)) == hinted
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "a: expected this key once, found it in lines 1 and 3"),
+        ("a: {b: 1, c: 2, b: 3}\n", "a.b: expected this key once, found it in lines 1 and 1"),
+        ("a:\n- b: 1\n- c: 1\n  c: 2\n", "a.c: expected this key once, found it in lines 3 and 4"),
+    ],
+)
+def test_a_key_said_twice_is_refused(tmp_path, text, said):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(StudyError) as caught:
+        checks.check_keys(file)
+    assert str(caught.value) == f"config.yaml: {said}"
+
+
+def test_one_key_in_several_places_and_aliases_are_no_repetition(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("a: &x {b: 1}\nb: {b: 1}\nc: *x\nd: [{b: 1}, {b: 2}]\n")
+    checks.check_keys(file)
+    checks.check_keys(Path(__file__).parents[2] / "config.yaml")
+    file.write_text("")
+    checks.check_keys(file)
+
+
+def test_a_guess_has_an_accuracy_and_nothing_else(changed, refusal):
+    checks.check(changed(("claims > bn_trains_faster > condition_b", "chance")))
+    message = refusal("claims > bn_smooths_loss > condition_b", "chance")
+    assert_names(message, ["claims", "bn_smooths_loss", "condition_b"])
+    assert "a condition or a number, as the table along_gradient has no chance; found chance" in message
 
 
 def test_the_margin_of_a_log_ratio_is_a_factor(refusal):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -176,6 +177,36 @@ def test_a_damaged_checkpoint_is_not_used(keep, data_file, capsys):
         assert keep(inputs=[data_file, None]).read() is None
         assert "damaged: not used" in capsys.readouterr().out
         kept.folder.mkdir(exist_ok=True)
+
+
+READ_WITHOUT_RIGHTS = """
+import os, sys
+from types import SimpleNamespace
+from bnopt import checkpoint, runtime
+made_by = SimpleNamespace(stage="bnopt.train")
+kept = checkpoint.Checkpoint(sys.argv[1], made_by, [], SimpleNamespace(received=None))
+os.geteuid() or os.setuid(65534)  # root may remove anything
+runtime.run(kept.read)
+"""
+
+
+def test_what_cannot_be_removed_of_an_earlier_job_is_a_sentence():
+    # Not in pytest's folders, which are closed to others.
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder) / "job"
+        (job / "snapshots").mkdir(parents=True)
+        Path(folder).chmod(0o755)
+        job.chmod(0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", READ_WITHOUT_RIGHTS, str(job)],
+            env=os.environ | {"PYTHONPATH": SOURCE},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        job.chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {job}: could not be read or written (Permission denied)")
 
 
 def test_a_run_whose_snapshots_are_gone_starts_anew(trained, keep):

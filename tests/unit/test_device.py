@@ -2,6 +2,7 @@
 
 import errno
 import json
+import select
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -88,6 +89,7 @@ def test_only_training_is_told_whether_tf32_is_allowed(monkeypatch, prepared, si
 
 # -- several GPUs ---------------------------------------------------------------------------------
 
+PATIENCE = 120
 HOLD = """
 import sys
 from bnopt import device
@@ -103,18 +105,20 @@ class Job:
     def __init__(self, folder, *gpus):
         command = [sys.executable, "-c", HOLD, str(folder), *gpus]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            self.end("kill")
+            pytest.fail(f"found no share within {PATIENCE} s")
         self.gpu = gpus[int(self.process.stdout.readline())]
 
     def end(self, how="stdin"):
         """End by itself, or be killed."""
         self.process.stdin.close() if how == "stdin" else self.process.kill()
-        self.process.wait()
+        self.process.wait(PATIENCE)
         self.process.stdout.close()
 
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend("src")
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     jobs = []
 

@@ -133,6 +133,25 @@ def test_any_change_of_code_is_noticed(code, old, new):
     assert code.hash("bnopt.thing") != before
 
 
+# What versions of Python write differently when they turn a tree back into text.
+DIFFICULT = r'''
+def shown(name, values, width=8, *rest: int, **more):
+    """Docstring."""
+    first = f"it's {name!r:>8} of \"{values['key']}\"\n" f'{width = } {{}} {"é" + "日"}'
+    return first, rf"\d{name}", b"\xff", u"\U0001fae8", 1e-5, 2j, ..., None, -1, [*rest], lambda: {**more}
+
+
+match shown:
+    case {"a": [1, *others], **left} if (n := len(others)):
+        print(f"{n:}{n + 1:>3}", left, sep="")
+'''
+
+
+def test_fingerprints_are_the_same_in_every_version_of_python(code):
+    code.write("bnopt.thing", DIFFICULT)
+    assert code._fresh().module_hash("bnopt.thing") == "cfd31322bcae6f8a"
+
+
 def test_a_function_that_is_only_a_docstring_is_one_that_does_nothing(code):
     code.write("bnopt.thing", 'def f():\n    """Do nothing."""\n')
     documented = code.hash("bnopt.thing")

@@ -1,6 +1,7 @@
 """Setting up says in a sentence what is in the way, and what to do."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,14 @@ def install():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def elsewhere(install, tmp_path, monkeypatch):
+    """The place where an environment is to be created, for a test."""
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "ENVIRONMENT", tmp_path / ".venv")
+    return tmp_path / ".venv"
 
 
 def refusal(call, *arguments):
@@ -44,12 +53,10 @@ def test_a_full_disk_is_refused_before_anything_is_installed(install):
     install.check_disk(11 * 2**30)
 
 
-def test_without_a_package_index_pip_s_failure_says_what_to_do(install, tmp_path, monkeypatch):
-    monkeypatch.setattr(install, "ROOT", tmp_path)
-    monkeypatch.setattr(install, "ENVIRONMENT", tmp_path / ".venv")
+def test_without_a_package_index_pip_s_failure_says_what_to_do(install, elsewhere, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    venv.create(tmp_path / ".venv", with_pip=True)
+    venv.create(elsewhere, with_pip=True)
     (tmp_path / "requirements.txt").write_text("no-such-package-anywhere==1.0\n", encoding="utf-8")
     message = refusal(install.install)
     assert "network" in message
@@ -57,7 +64,25 @@ def test_without_a_package_index_pip_s_failure_says_what_to_do(install, tmp_path
     assert "no-such-package-anywhere" in message
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="needs make, of the package make")
+def test_the_environment_links_to_its_python_as_that_of_python_m_venv(install, elsewhere, monkeypatch):
+    create = venv.create
+    monkeypatch.setattr(
+        venv, "create", lambda *a, **k: create(*a, **k | {"with_pip": False})
+    )  # takes seconds
+    install.create()
+    assert (elsewhere / "bin" / "python").is_symlink()
+
+
+def test_a_python_without_venv_is_told_what_to_install(install, elsewhere, monkeypatch):
+    monkeypatch.setitem(sys.modules, "venv", None)
+    assert "install the package python3-venv" in refusal(install.create)
+    assert not elsewhere.exists()
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make, of the package make")
+
+
+@needs_make
 def test_make_stops_with_the_sentence(tmp_path):
     """With a Python that calls itself 3.9, `make reproduce` ends in the sentence and installs nothing."""
     for name in ("Makefile", "requirements.txt", "config.yaml"):
@@ -77,3 +102,47 @@ def test_make_stops_with_the_sentence(tmp_path):
     assert done.returncode != 0
     assert "error: Python 3.11 or later is needed, this is Python 3.9" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A folder in which make finds everything installed: programs that write what they are told."""
+    for name in ("Makefile", "config.yaml", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("snakemake", "pytest", "python", "ruff", "snakefmt"):
+        (programs / name).write_text('#!/bin/sh\nprintf "%s\\n" "${0##*/}" "$@"\n', encoding="utf-8")
+        (programs / name).chmod(0o755)
+    (tmp_path / ".venv" / "installed").touch()
+    return tmp_path
+
+
+def make(folder, *words, **environment):
+    done = subprocess.run(
+        ["make", *words], cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["reproduce", "keep", "test", "lint"])
+def test_make_names_the_programs_of_the_environment_by_their_place(installed, target):
+    """The make of macOS looks for programs in its own PATH, not in the one it exports."""
+    commands = make(installed, "--dry-run", target).splitlines()
+    programs = {line.split()[0] for line in commands if not line.startswith("echo")}
+    assert programs
+    assert all(program.startswith(".venv/bin/") for program in programs)
+
+
+@needs_make
+@pytest.mark.parametrize("images", ["it's", 'say "a b"', "`touch pwned` \\ ü;"])
+def test_make_passes_on_a_folder_of_any_name(installed, images):
+    told = ["snakemake", "--cores", "all", "--config", "scale=digits"]
+    for said in (
+        make(installed, "reproduce", f"IMAGES={images}"),
+        make(installed, "reproduce", IMAGES=images),
+    ):
+        assert said.splitlines()[:6] == [*told, f"images={images}"]
+    assert make(installed, "reproduce").splitlines()[:6] == [*told, said.splitlines()[6]]
+    assert not (installed / "pwned").exists()

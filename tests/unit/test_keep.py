@@ -1,5 +1,6 @@
 """What is kept of a scale's results, and what is said where there are none."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,12 @@ def test_verdicts_figures_and_records_are_kept_and_raw_tables_are_not(keep, tmp_
     for name in kept + left:
         artefacts.write_recorded(f"claim\n{name}\n", results / name)
     (results / "figures").mkdir()
-    for name in ("figures/fig1.png", "figures/fig1.pdf", "provenance.json"):
+    for name in (
+        "figures/fig1.png",
+        "figures/.fig1.png.7.partial.png",
+        "figures/fig1.pdf",
+        "provenance.json",
+    ):
         (results / name).write_text(name)
     (tmp_path / "docs" / "results" / "small").mkdir(parents=True)
     (tmp_path / "docs" / "results" / "small" / "of_before.csv").write_text("old")
@@ -49,6 +55,20 @@ def test_verdicts_figures_and_records_are_kept_and_raw_tables_are_not(keep, tmp_
     assert {file.name for file in folder.iterdir()} == expected
     for name in kept:
         assert artefacts.read_recorded(folder / Path(name).name) == f"claim\n{name}\n"
+
+
+def test_what_is_kept_again_unchanged_keeps_its_time(keep, tmp_path):
+    results, kept = (tmp_path / folder / "small" for folder in ("results", "docs/results"))
+    for name in ("claims", "theorems"):
+        artefacts.write_recorded("verdicts\n", results / "statistics" / f"{name}.csv")
+    assert keep("small").returncode == 0
+    for file in kept.iterdir():
+        os.utime(file, (1, 1))
+    artefacts.write_recorded("other verdicts\n", results / "statistics" / "claims.csv")
+    assert keep("small").returncode == 0
+    changed = {file.name for file in kept.iterdir() if file.stat().st_mtime != 1}
+    assert changed == {"claims.csv", "claims.csv.provenance.json"}
+    assert artefacts.read_recorded(kept / "claims.csv") == "other verdicts\n"
 
 
 @pytest.mark.parametrize(

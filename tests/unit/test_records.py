@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 
 from bnopt import artefacts, fingerprints, gather, provenance, records, study
 from bnopt.runtime import StudyError
@@ -39,6 +40,14 @@ def test_a_record_tells_how_a_table_came_about(tmp_path, monkeypatch):
     assert record["hardware"]["processor"]
     age = datetime.now(UTC) - datetime.fromisoformat(record["started"])
     assert 0 <= age.total_seconds() - record["seconds"] < 3
+
+
+def test_the_command_that_makes_a_file_anew_has_what_config_said(tmp_path, monkeypatch):
+    monkeypatch.delenv("BNOPT_CONFIG", raising=False)
+    assert str(records.damaged("a.csv", "it is")).endswith(": snakemake --force a.csv")
+    monkeypatch.setenv("BNOPT_CONFIG", "scale=small 'images=two words'")
+    said = str(records.damaged("a b.csv", "it is"))
+    assert said.endswith(": snakemake --force 'a b.csv' --config scale=small 'images=two words'")
 
 
 def run_stage(tmp_path, *plugins):
@@ -70,17 +79,22 @@ def test_the_modules_of_a_record_make_the_fingerprint_that_snakemake_compares(tm
 
 
 def test_all_records_of_a_folder_are_gathered(tmp_path):
-    for name in ("b/table.csv", "a.csv"):
+    of_study = {"conditions": ["x", "y"], "probes": ["p"], "seeds": [0, 10]}
+    kept = ["a.csv", "b/table.csv", "probes/p/y/seed0.csv", "runs/x/seed10/training.csv"]
+    # Of conditions, probes and seeds that the study had before.
+    others = ["probes/p/y/seed1.csv", "probes/p/z/seed0.csv", "probes/q/y/seed0.csv"]
+    others += ["runs/x/seed1/training.csv", "runs/z/seed0/training.csv"]
+    for name in kept + others:
         write(tmp_path / name)
     records.of(tmp_path / "lost.csv").write_text(records.of(tmp_path / "a.csv").read_text())
-    found = gather.gather(tmp_path)
-    assert list(found) == ["a.csv", "b/table.csv"]
+    found = gather.gather(tmp_path, **of_study)
+    assert list(found) == kept
     full = records.read(tmp_path / "a.csv")
     assert full.pop("modules")
     assert found["a.csv"] == full
     # Nor does what was gathered before count as a result.
     write(tmp_path / gather.NAME)
-    assert gather.gather(tmp_path) == found
+    assert gather.gather(tmp_path, **of_study) == found
 
 
 # -- what explains them to people -----------------------------------------------------------------
@@ -102,6 +116,30 @@ def test_what_training_covers_is_told_in_full(config, capsys):
     assert "bnopt.norms.batch, bnopt.norms.noise, bnopt.norms.noisy_batch, bnopt.streams" in said
     assert "bnopt.tasks.deep_linear" in said
     assert "bnopt.probes" not in said
+
+
+@pytest.mark.parametrize("stage", provenance.SETTINGS)
+def test_at_a_scale_for_one_task_it_tells_of_that_task(changed, tmp_path, stage, capsys):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(changed(("scale", "deep-linear")), sort_keys=False))
+    provenance.main([stage, "--configfile", str(file)])
+    assert f"A result of {stage} is made anew" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "expected the configuration of a study, found .*No such file"),
+        ("scales: [digits", "expected the configuration of a study, found while parsing"),
+        ("scale: digits", "top level: expected the key"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_a_sentence(tmp_path, text, words):
+    file = tmp_path / "config.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(StudyError, match=words):
+        provenance.main(["train", "--configfile", str(file)])
 
 
 def test_of_one_result_it_tells_what_changed_since(tmp_path, capsys, monkeypatch):

@@ -27,13 +27,14 @@ def run_in_a_process(body, *arguments, **surroundings):
     )
 
 
-def run_without_rights(body, folder):
-    """Run it as somebody who may not write to a folder, which nobody but root can ignore."""
-    folder.chmod(0o555)
-    # Root gives up its rights in the process, once what it needs is loaded.
+def run_without_rights(body, folder, mode):
+    """Run it in a folder with this mode as somebody whom the mode binds, which it does not root."""
+    folder.chmod(mode)
+    # Root gives up its rights in the process, once what it needs is loaded and it is in the folder: the way
+    # there is closed to anybody else.
     body = f"import os; os.geteuid() or os.setuid(65534); {body}"
     try:
-        return run_in_a_process(body)
+        return run_in_a_process(body, cwd=folder)
     finally:
         folder.chmod(0o755)
 
@@ -78,16 +79,18 @@ def test_a_full_disk_is_one_sentence():
     done = run_in_a_process("open('/dev/full', 'wb', buffering=0).write(b'x')")
     assert done.returncode == 1
     assert done.stderr == (
-        "error: an output file: could not be written (No space left on device); "
+        "error: an output file: could not be read or written (No space left on device); "
         "make room or grant access, then call snakemake again\n"
     )
 
 
 def test_a_read_only_folder_is_one_sentence(tmp_path):
-    done = run_without_rights(f"open({str(tmp_path / 'table.csv')!r}, 'w')", tmp_path)
+    write = "open('table.csv', 'w')"
+    done = run_without_rights(write, tmp_path, 0o555)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path / 'table.csv'}: could not be written")
+    assert done.stderr.startswith("error: table.csv: could not be read or written (Permission denied)")
     assert done.stderr.count("\n") == 1
+    assert run_without_rights(write, tmp_path, 0o777).returncode == 0  # it is the mode that was in the way
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG])
@@ -98,7 +101,7 @@ def test_every_way_of_not_being_able_to_write_names_the_file_and_what_to_do(numb
     with pytest.raises(SystemExit) as caught:
         runtime.run(main)
     message = caught.value.code
-    assert message.startswith("error: results/table.csv: could not be written")
+    assert message.startswith("error: results/table.csv: could not be read or written")
     assert os.strerror(number) in message
     assert "make room or grant access, then call snakemake again" in message
 

@@ -422,6 +422,8 @@ def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path):
         "renamed": lambda root: (root / "train" / "cat" / "1.png").rename(root / "train" / "cat" / "3.png"),
         "moved": lambda root: (root / "train" / "cat").rename(root / "train" / "dog"),
         "resized": lambda root: (root / "train" / "cat" / "1.png").write_bytes(b"more pixels"),
+        "said": lambda root: (root / "SOURCE.txt").write_text("Drawn by hand."),
+        "linked": lambda root: (root / "test").symlink_to(one / "train"),
     }
     found = set()
     for name, change in changes.items():
@@ -430,6 +432,16 @@ def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path):
         found.add(content_of(folder))
     assert before not in found
     assert len(found) == len(changes)
+
+
+def test_what_is_not_read_of_a_folder_of_images_does_not_matter(tmp_path):
+    (tmp_path / "one" / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "one" / "train" / "cat" / "1.png").write_bytes(b"pixels")
+    other = Path(shutil.copytree(tmp_path / "one", tmp_path / "other"))
+    for name in (".DS_Store", "train/.DS_Store", "train/cat/Thumbs.db", "train/cat/notes.txt", "more.png"):
+        (other / name).write_bytes(b"of no interest")
+    (other / "train" / "cat" / "lost.png").symlink_to("nowhere")
+    assert content_of(other) == content_of(tmp_path / "one")
 
 
 def test_images_that_come_with_a_name_have_that_name_as_their_content():
@@ -489,3 +501,16 @@ def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(c
     assert {table: set(names) for table, names in study.tables(left).items()} == {
         table: names for table, names in kept.items() if names
     }
+
+
+def test_braces_in_what_a_claim_says_stay_braces_at_a_scale_for_one_task(changed):
+    claim = "claims > bn_trains_faster >"
+    whole = changed(
+        ("scales > digits > deep_linear", ...),
+        (f"{claim} statement", "It is {{so}}."),
+        (f"{claim} paper_value", "{{{{1}}}}"),
+    )
+    checks.check(whole)
+    for config in (whole, study.restricted(whole, "digits")):
+        found = study.claims(config, "claims")["bn_trains_faster"]
+        assert (found["statement"], found["paper_value"]) == ("It is {so}.", "{{1}}")

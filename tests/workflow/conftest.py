@@ -22,7 +22,12 @@ from bnopt import study
 ROOT = Path(__file__).parents[2]
 CORES = max(2, os.cpu_count() or 1)
 # What a checkout has besides what people wrote.
-GENERATED = (".git", ".snakemake", "results", "logs", "benchmarks", ".venv", "*.egg-info", ".*_cache")
+GENERATED = (
+    *(".git", ".snakemake", "results", "logs", "benchmarks", "resources"),
+    *(".venv", "*.egg-info", ".*_cache"),
+)
+# No call takes so many seconds: whatever may hang fails.
+LONGEST_CALL = 900
 SCALE = "tiny"
 
 
@@ -122,10 +127,13 @@ class Study:
         return done.stdout
 
     def start(self, *arguments):
-        """Start snakemake in a process group of its own; return the process."""
-        surroundings = self.surroundings() | {"stdout": subprocess.DEVNULL}
-        del surroundings["check"]
-        return subprocess.Popen(self._command(*arguments), **surroundings, start_new_session=True)
+        """Start snakemake in a process group of its own, its output in said.txt; return the process."""
+        surroundings = self.surroundings()
+        for of_a_whole_call in ("check", "timeout"):
+            del surroundings[of_a_whole_call]
+        with (self.folder / "said.txt").open("w", encoding="utf-8") as said:
+            surroundings |= {"stdout": said, "start_new_session": True}
+            return subprocess.Popen(self._command(*arguments), **surroundings)
 
     def _command(self, *arguments, profile="profiles/default"):
         options = {
@@ -153,6 +161,7 @@ class Study:
             "stderr": subprocess.STDOUT,
             "text": True,
             "check": False,
+            "timeout": LONGEST_CALL,
         }
 
     def planned(self, *arguments):

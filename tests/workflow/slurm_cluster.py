@@ -17,7 +17,8 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo")
 SYSTEM_PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
-STARTING = 30
+# Seconds that a daemon may take to start, and a command to answer.
+STARTING = 120
 
 CONF = """\
 ClusterName=test
@@ -141,22 +142,21 @@ class Cluster:
 
     def stop(self):
         """Cancel all jobs and stop the daemons, by the numbers they have recorded."""
-        jobs = self.running(states="PD,R,CG,S")
-        if jobs:
-            self.run("scancel", *jobs)
+        try:
+            if jobs := self.running(states="PD,R,CG,S"):
+                self.run("scancel", *jobs)
+                time.sleep(1)
+        finally:
+            for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "slurmdbd", "mariadbd", "munged"):
+                file = self.folder / f"{name}.pid"
+                if file.exists():
+                    subprocess.run(["kill", file.read_text().strip()], check=False)
             time.sleep(1)
-        for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "slurmdbd", "mariadbd", "munged"):
-            file = self.folder / f"{name}.pid"
-            if file.exists():
-                subprocess.run(["kill", file.read_text().strip()], check=False)
-        time.sleep(1)
-        shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *command):
         """Run a command of SLURM; return what it printed."""
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, cwd=self.folder
-        )
+        done = self._call(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -176,8 +176,11 @@ class Cluster:
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
 
     def _answer(self, *command):
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        return done.stdout
+        return self._call(*command).stdout
+
+    def _call(self, *command):
+        told = {"env": self.environment, "cwd": self.folder, "timeout": STARTING}
+        return subprocess.run(command, capture_output=True, text=True, check=False, **told)
 
     @staticmethod
     def _answer_alone(*command):
@@ -253,16 +256,13 @@ def answers(port):
 
 
 def free_ports():
-    """Return a free port, and the first and last of two that follow each other."""
+    """Return three free ports that follow each other, below those that the system gives to connections."""
     while True:
-        with ExitStack() as stack:
-            one, two, three = (stack.enter_context(closing(socket.socket())) for _ in range(3))
-            one.bind(("", 0))
-            two.bind(("", 0))
-            first = two.getsockname()[1]
-            with suppress(OSError):
-                three.bind(("", first + 1))
-                return one.getsockname()[1], first, first + 1
+        ports = range(first := 20_000 + secrets.randbelow(10_000), first + 3)
+        with ExitStack() as stack, suppress(OSError):
+            for port in ports:
+                stack.enter_context(closing(socket.socket())).bind(("", port))
+            return tuple(ports)
 
 
 def peak(jobs):

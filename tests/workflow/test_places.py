@@ -46,8 +46,12 @@ def test_every_claim_has_a_verdict(pair):
 def test_a_study_without_alternatives_has_an_empty_table_of_them(pair, tmp_path):
     assert pair.config["alternatives"] == {}
     study = pair.copy_to(tmp_path / "copy")
-    study.run("results/tiny/statistics/alternatives.csv")
+    said = study.run("results/tiny/statistics/alternatives.csv")
     assert len(read_table(study.results / "statistics" / "alternatives.csv")) == 0
+    # What it says of results at the end is what there is: so far no report.
+    assert "Results of the scale tiny: " in said
+    assert "statistics/claims.csv   every claim" in said
+    assert "report.html" not in said
 
 
 def test_a_run_is_the_same_to_the_byte_wherever_and_beside_whatever_it_runs(pair, finished):

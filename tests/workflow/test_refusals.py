@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -82,6 +83,37 @@ def test_a_mistake_on_the_command_line_is_a_sentence(tmp_path, new_study, tiny_c
     assert_nothing_was_written(study)
 
 
+@pytest.fixture(scope="module")
+def two_scales(tmp_path_factory, new_study, two_tasks_config):
+    """A study of two scales, the second with sizes for one task alone; the first is the one chosen."""
+    config = copy.deepcopy(two_tasks_config)
+    config["scales"]["other"] = {k: v for k, v in config["scales"]["tiny"].items() if k != "vgg"}
+    return new_study(tmp_path_factory.mktemp("two") / "study", config)
+
+
+@pytest.mark.parametrize(("chosen", "asked"), [("tiny", "other"), ("other", "tiny")])
+def test_a_file_of_another_scale_than_the_chosen_one_is_refused(two_scales, chosen, asked):
+    """It would be planned with the conditions and claims of the chosen one."""
+    file = f"results/{asked}/statistics/claims.csv"
+    said = two_scales.refused(file, "--config", f"scale={chosen}")
+    expected = f"error: {file}: expected a file of the scale {chosen}, found one of {asked}"
+    assert f"{expected}; add --config scale={asked}" in said.splitlines()
+    assert ("judge", {"scale": asked}) in two_scales.planned(file, "--config", f"scale={asked}")
+
+
+def test_a_damaged_table_of_a_scale_that_config_chose_is_made_anew_by_the_command_named(two_scales):
+    choice = ["--config", "scale=other", "seeds=[0,3]"]
+    table = "results/other/statistics/training_per_seed.csv"
+    two_scales.run(table, *choice)
+    curve = two_scales.folder / "results/other/runs/deep_linear_none/seed3/training.csv"
+    whole = curve.read_bytes()
+    curve.write_bytes(whole[:-9])
+    said = two_scales.refused(table, "--force", *choice)
+    two_scales.run(*shlex.split(re.search(r"to make it anew: snakemake (.*)", said)[1]))
+    assert curve.read_bytes() == whole
+    assert two_scales.planned(table, *choice) == [("summarise", {"scale": "other", "table": "training"})]
+
+
 def test_a_configuration_that_is_no_yaml_is_refused(tmp_path, new_study, tiny_config):
     study = new_study(tmp_path / "study", tiny_config)
     file = study.folder / "config.yaml"
@@ -105,37 +137,10 @@ def write_tree(root):
                 write_image(root / part / name / f"{number}.png")
 
 
-def empty_folder(root):
-    shutil.rmtree(root)
-    root.mkdir()
-    return root / "train", "expected a folder with one folder per class, found none"
-
-
-def no_test(root):
-    shutil.rmtree(root / "test")
-    return root / "test", "expected a folder with one folder per class, found none"
-
-
 def one_class(root):
     for part in ("train", "test"):
         shutil.rmtree(root / part / "dog")
     return root / "train", "expected a folder for each of two or more classes, found cat"
-
-
-def mixed_sizes(root):
-    write_image(root / "test" / "cat" / "1.png", (8, 9))
-    return root / "test" / "cat" / "1.png", "expected 8 x 8 pixels"
-
-
-def mixed_channels(root):
-    write_image(root / "train" / "dog" / "1.png", (8, 8, 3))
-    return root / "train" / "dog" / "1.png", "expected 8 x 8 pixels with 1 channel"
-
-
-def text_named_png(root):
-    file = root / "train" / "dog" / "1.png"
-    file.write_text("I am no image", encoding="utf-8")
-    return file, "expected an image of 8 bits a channel"
 
 
 def too_few(root):
@@ -148,54 +153,21 @@ def broken_image(root):
     return file, "expected an image of 8 bits a channel"
 
 
-DAMAGES = (
-    empty_folder,
-    no_test,
-    one_class,
-    mixed_sizes,
-    mixed_channels,
-    text_named_png,
-    broken_image,
-    too_few,
-)
-
-
-@pytest.fixture(scope="module")
-def damaged(tmp_path_factory, new_study, two_tasks_config):
-    """A study with a scale per mistake in a folder of images, all asked for; per scale what is wrong."""
-    folder = tmp_path_factory.mktemp("damaged")
-    config = copy.deepcopy(two_tasks_config)
-    [(_, sizes)] = config["scales"].items()
-    config["scales"], wrong = {}, {}
-    for damage in DAMAGES:
-        root = folder / damage.__name__
-        write_tree(root)
-        wrong[damage.__name__] = damage(root)
-        config["scales"][damage.__name__] = sizes | {"images": str(root)}
-    config["scale"] = DAMAGES[0].__name__
-    study = new_study(folder / "study", config)
-    curves = [
-        f"results/{scale}/runs/{condition}/seed0/training.csv"
-        for scale in wrong
-        for condition in config["conditions"]
-    ]
-    theorems = [f"results/{scale}/theorems/random_layers.csv" for scale in wrong]
-    return study, study.refused("--keep-going", *curves, *theorems), wrong
-
-
-@pytest.mark.parametrize("name", [damage.__name__ for damage in DAMAGES])
-def test_images_that_cannot_be_used_are_named_in_a_sentence(damaged, name):
-    study, said, wrong = damaged
-    place, expected = wrong[name]
-    log = (study.folder / "logs" / name / "prepare.log").read_text(encoding="utf-8")
+@pytest.mark.parametrize("damage", [one_class, broken_image, too_few])
+def test_images_that_cannot_be_used_are_named_in_a_sentence_before_anything_is_trained(
+    tmp_path, new_study, two_tasks_config, damage
+):
+    """Though a run needs no images it does not begin; what else can be wrong with a folder is told likewise."""
+    root = tmp_path / "images"
+    write_tree(root)
+    place, expected = damage(root)
+    study = new_study(tmp_path / "study", two_tasks_config | {"images": str(root)})
+    said = study.refused()
+    log = (study.folder / "logs" / "tiny" / "prepare.log").read_text(encoding="utf-8")
     assert log.startswith(f"error: {place}: {expected}")
     assert log.strip() in said
     assert log.count("\n") == 1
     assert_one_or_two_sentences(log)
-
-
-def test_nothing_is_trained_before_the_images_are_good_whether_needed_or_not(damaged):
-    study, said, _ = damaged
     assert_nothing_was_written(study)
     assert "rule train:" not in said
 

@@ -4,6 +4,7 @@ Most are dry runs on a finished study. What must run is told by a second, plain 
 """
 
 import copy
+import os
 import re
 import shutil
 import subprocess
@@ -214,6 +215,11 @@ FILES = {
         lambda text: text.replace("inconclusive", "not run", 1),
         lambda a: a.reports(),
     ),
+    "what the HTML page says of its parts": (
+        "workflow/report/claims.rst",
+        lambda text: f"{text}\nMore.\n",
+        lambda a: {"web", "all"},
+    ),
     "threads": (
         "workflow/train.smk",
         lambda text: text.replace("threads: 1", "threads: 2"),
@@ -235,6 +241,27 @@ def test_a_change_of_a_file_reruns_exactly(finished, checkout, edited, account, 
     profile = ["--workflow-profile", checkout / "profiles/default"] if row == "a profile" else []
     with edited(checkout / file, change):
         assert names(finished.planned(*profile)) == expected(account)
+
+
+@pytest.mark.parametrize("name", ["images.json", "fig1.png"])
+def test_all_that_the_report_shows_of_another_scale_is_noticed(finished, checkout, account, name):
+    file = checkout / "docs/results/cifar10-small" / name
+    before, times = file.read_bytes(), file.stat()
+    file.write_bytes(before + b"\n")
+    try:
+        assert names(finished.planned()) == account.reports()
+    finally:
+        file.write_bytes(before)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_scale_that_is_kept_is_not_shown_beside_itself(finished, checkout):
+    own = checkout / "docs/results/tiny"
+    shutil.copytree(checkout / "docs/results/cifar10-small", own)
+    try:
+        assert finished.planned() == []
+    finally:
+        shutil.rmtree(own)
 
 
 def test_comments_docstrings_and_layout_anywhere_rerun_nothing(finished, checkout, edited):
@@ -277,6 +304,7 @@ def test_every_row_of_the_documented_table_is_tested_here():
         "one more norm and its condition",
         "a lost figure",
         "the folder is moved",
+        "another version of Python",
         "where jobs compute (`--config device=...`)",
         "other images",
     }
@@ -298,13 +326,24 @@ def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished, account):
 
 
 def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tmp_path):
-    """All runs wait for the images to be found good, and only those of the task vgg depend on them."""
     study = copy_of_finished
     vgg = [name for name, entry in study.config["conditions"].items() if entry["task"] == "vgg"]
-    (tmp_path / "images").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "images" / part).mkdir(parents=True)
+    others = ["--config", f"images={tmp_path / 'images'}"]
     expected = {"prepare"} | account.training(vgg)
-    for changes in [["--config", f"images={tmp_path / 'images'}"], ["--forcerun", "prepare"]]:
+    for changes in [others, ["--forcerun", "prepare"]]:
         assert names(study.planned(*changes)) == expected
+    # Nor do they hide what changes beside them.
+    study = changed(study, "conditions", "deep_linear_l1", "lr", 2.0e-6)
+    expected |= account.training(["deep_linear_l1"])
+    assert names(study.planned(*others)) == expected
+
+
+def test_code_that_all_stages_share_makes_everything_anew(copy_of_finished, checkout, edited, account):
+    with edited(checkout / "src/bnopt/runtime.py", a_statement):
+        expected = {"prepare", "random_layers"} | account.training(account.config["conditions"])
+        assert names(copy_of_finished.planned()) == expected
 
 
 def test_an_edit_can_be_accepted_as_harmless(copy_of_finished, checkout, edited, account):

@@ -4,66 +4,122 @@ import copy
 import os
 import random
 import re
+import shutil
 import signal
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 
 # All 20 in CI; each costs some seconds.
 KILLS = int(os.environ.get("BNOPT_TEST_KILLS", "4"))
-STEPS_PER_KILL = 150
-LONGEST_WAIT = 120
+SNAPSHOTS = 15
+# What is waited for may take so many times as long as the whole study took undisturbed, and some seconds.
+PATIENCE = 5
+START = 60
+VERDICTS = "results/tiny/statistics/claims.csv"
 
 
 @pytest.fixture
 def long_config(pair_config):
     """The two conditions with enough steps and snapshots to be killed in both."""
     config = copy.deepcopy(pair_config)
-    config["scales"]["tiny"]["vgg"] |= {"steps": STEPS_PER_KILL * KILLS, "snapshot_every": 10 * KILLS}
+    every = 15 + 3 * KILLS
+    config["scales"]["tiny"]["vgg"] |= {"steps": SNAPSHOTS * every, "snapshot_every": every}
     config["probes"]["along_gradient"]["vgg"]["step_sizes"] = [0.05 * i for i in range(1, 41)]
     return config
 
 
-def killed_when(study, sign, delay):
-    """Call snakemake; kill it with all its jobs some time after a file like `sign` is there.
+@contextmanager
+def called(study, *arguments):
+    """Call snakemake; neither it nor a job of it is left running, whatever becomes of the test."""
+    process = study.start(*arguments)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
-    Returns whether it was killed; it may finish before.
-    """
-    process = study.start("results/tiny/statistics/claims.csv")
-    deadline = time.monotonic() + LONGEST_WAIT
-    while process.poll() is None and not list(study.results.glob(sign)):
-        assert time.monotonic() < deadline, f"no {sign} within {LONGEST_WAIT} s"
+
+def came(condition, study, process, seconds):
+    """Wait until a condition holds; return whether it did before the work was done."""
+    deadline = time.monotonic() + seconds
+    said = study.folder / "said.txt"
+    while not condition():
+        if process.poll() is not None:
+            assert process.returncode == 0, said.read_text()
+            return False
+        assert time.monotonic() < deadline, f"waited for {seconds:.0f} s in vain:\n{said.read_text()}"
         time.sleep(0.01)
-    time.sleep(delay)
-    finished = process.poll() is not None
-    if not finished:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return not finished
+    return True
+
+
+def written(folder, sign):
+    """Return the files like `sign`, each with the time at which it was written."""
+    found = set()
+    for file in folder.glob(sign):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found.add((file, file.stat().st_mtime_ns))
+    return found
+
+
+def killed(study, sign, delay, seconds, *arguments):
+    """Call snakemake; kill it with all its jobs some time after one of them has written a file like `sign`.
+
+    Returns whether it was killed; the work may be done before.
+    """
+    shutil.rmtree(study.folder / "logs", ignore_errors=True)  # what is there later is of this call
+    before = written(study.folder, sign)
+    with called(study, VERDICTS, *arguments) as process:
+        if not came(lambda: written(study.folder, sign) - before, study, process, seconds):
+            return False
+        time.sleep(delay)
+        return process.poll() is None
+
+
+def went_on(study):
+    """Return whether a job of the last call began in the midst, by the progress it showed first."""
+    logs = [log.read_text(encoding="utf-8") for log in (study.folder / "logs").rglob("seed*.log")]
+    shown = [re.search(r"\| +(\d+)/\d+ \[", log) for log in logs]
+    return any(first and int(first[1]) for first in shown)
+
+
+def seconds_of(study, stage):
+    """Return how long a job of a stage took on average."""
+    records = [record.read_text() for record in (study.folder / "benchmarks/tiny" / stage).rglob("*.tsv")]
+    return sum(float(record.splitlines()[1].split("\t")[0]) for record in records) / len(records)
 
 
 def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(
     tmp_path, new_study, long_config, monkeypatch
 ):
     undisturbed = new_study(tmp_path / "undisturbed", long_config)
-    undisturbed.run("results/tiny/statistics/claims.csv")
+    start = time.monotonic()
+    undisturbed.run(VERDICTS)
+    longest = START + PATIENCE * (time.monotonic() - start)
 
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "0")
     study = new_study(tmp_path / "killed", long_config)
     rng = random.Random(0)
-    went_on = 0
-    # Two thirds while a run trains, the rest while a probe measures, at any moment of either.
-    for number in range(KILLS):
-        sign = "unfinished/train-*" if number < 2 * KILLS // 3 else "unfinished/along_gradient-*"
-        assert killed_when(study, sign, delay=2.5 * rng.random()), f"finished before kill {number}"
-        went_on += any(study.results.glob("unfinished/*/checkpoint.pt"))
-        study.run("--unlock")
-    study.run("results/tiny/statistics/claims.csv")
+    in_the_midst = 0
+    # Two thirds while a run trains, the rest while a probe measures, at any moment of either: mostly once
+    # a job is at work, now and then while it starts. Together they let a job do half of its work.
+    stages = ["train"] * (2 * KILLS // 3) + ["along_gradient"] * (KILLS - 2 * KILLS // 3)
+    for number, stage in enumerate(stages):
+        signs = [f"results/tiny/unfinished/{stage}-*/checkpoint.pt", f"logs/tiny/{stage}/*/*.log"]
+        delay = rng.random() * seconds_of(undisturbed, stage) / stages.count(stage)
+        # All but the first pass by the lock that the first leaves: to remove it takes as long as to start.
+        passing = ["--nolock"] if number else []
+        assert killed(study, signs[number % 5 == 4], delay, longest, *passing), f"done before kill {number}"
+        in_the_midst += went_on(study)
+    study.run("--unlock")
+    study.run(VERDICTS)
 
-    assert went_on >= KILLS / 2
+    assert in_the_midst >= KILLS / 4
     assert study.tables() == undisturbed.tables()
     names = sorted(f.relative_to(study.results) for f in study.results.rglob("step*.pt"))
-    assert len(names) == 4 * STEPS_PER_KILL // 10
+    assert len(names) == 4 * SNAPSHOTS
     for name in names:
         assert (study.results / name).read_bytes() == (undisturbed.results / name).read_bytes()
     assert list(study.results.glob("unfinished/*")) == []
@@ -73,14 +129,12 @@ def test_told_to_stop_as_a_cluster_does_a_run_goes_on_where_it_was(tmp_path, new
     """SIGTERM reaches the job, not only snakemake; no checkpoint was due yet, so one is written then."""
     study = new_study(tmp_path / "study", long_config)
     target = "results/tiny/runs/vgg_batch/seed0/training.csv"
-    process = study.start(target)
     run = study.results / "unfinished" / "train-vgg_batch-seed0"
-    deadline = time.monotonic() + LONGEST_WAIT
-    while not list(run.glob("snapshots/step*0.pt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=LONGEST_WAIT) != 0
+    with called(study, target) as process:
+        begun = came(lambda: list(run.glob("snapshots/step*0.pt")), study, process, 5 * START)
+        assert begun, "done before it was told to stop"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=5 * START) != 0
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"
     assert f"stopped: what was done is kept in {run.relative_to(study.folder)}" in log.read_text()
     assert "Traceback" not in log.read_text()

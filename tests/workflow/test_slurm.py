@@ -68,7 +68,7 @@ class Leader:
         self.said = study.folder / "said.txt"
 
     def start(self, *command):
-        """Start it, in a process group of its own."""
+        """Start it, in a process group of its own; return itself."""
         command = command or [sys.executable, "-m", "snakemake"]
         with self.said.open("a") as said:
             self.process = subprocess.Popen(
@@ -86,7 +86,6 @@ class Leader:
         try:
             code = self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
             code = "still running"
         said = self.said.read_text()
         assert code == 0, said
@@ -101,19 +100,45 @@ class Leader:
             time.sleep(0.2)
         return found
 
+    def kill(self):
+        """Kill it with all it has called here, if it still runs; its jobs on the cluster go on."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
-def ended(cluster, study):
-    """Return SLURM's records of the jobs of a study."""
-    return [job for job in cluster.jobs() if job["WorkDir"] == str(study.folder)]
+
+@pytest.fixture
+def lead():
+    """Function: what `Leader` takes -> a leader that has been started; none outlives the test."""
+    leaders = []
+
+    def lead(*arguments, **how):
+        leaders.append(Leader(*arguments, **how).start())
+        return leaders[-1]
+
+    yield lead
+    for leader in leaders:
+        leader.kill()
+
+
+def ended(cluster, study, *, completed=8):
+    """Return SLURM's records of a study's jobs; it may write the last some time after they have ended."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        jobs = [job for job in cluster.jobs() if job["WorkDir"] == str(study.folder)]
+        count = sum(job["JobState"] == "COMPLETED" for job in jobs)
+        if count >= completed or time.monotonic() > deadline:
+            return jobs
+        time.sleep(0.2)
 
 
 def test_every_training_and_probing_job_runs_on_slurm_within_the_gpus(
-    tmp_path, new_study, pair_config, cluster
+    tmp_path, new_study, pair_config, cluster, lead
 ):
     local = new_study(tmp_path / "local", pair_config)
     local.run(VERDICTS)
     study = new_study(tmp_path / "cluster", pair_config)
-    Leader(study, cluster).start().finish()
+    lead(study, cluster).finish()
     assert study.tables() == local.tables()
 
     jobs = ended(cluster, study)
@@ -162,10 +187,10 @@ def with_checkpoint(study, name):
 
 @pytest.mark.long
 def test_cancelled_requeued_and_without_a_leader_the_tables_are_the_same(
-    tmp_path, new_study, long_config, undisturbed, cluster
+    tmp_path, new_study, long_config, undisturbed, cluster, lead
 ):
     study = new_study(tmp_path / "study", long_config)
-    leader = Leader(study, cluster).start()
+    leader = lead(study, cluster)
     first, second = leader.wait_for(
         lambda: len(found := cluster.running("train")) == 2 and found, "two training jobs"
     )
@@ -180,8 +205,7 @@ def test_cancelled_requeued_and_without_a_leader_the_tables_are_the_same(
     cluster.run("scontrol", "update", f"JobId={second}", "StartTime=now")
     leader.wait_for(lambda: len(going_on(study)) >= 2, "both runs to go on")
 
-    os.killpg(leader.process.pid, signal.SIGKILL)
-    leader.process.wait()
+    leader.kill()
     assert cluster.running("train"), "the jobs outlive the one that sent them"
     recover = [sys.executable, str(study.checkout / "tools/recover.py"), "cancel"]
     said = leader.start(*recover).finish()
@@ -197,13 +221,12 @@ def test_cancelled_requeued_and_without_a_leader_the_tables_are_the_same(
 
 @pytest.mark.long
 def test_waiting_for_the_jobs_of_a_dead_leader_takes_their_results(
-    tmp_path, new_study, long_config, undisturbed, cluster
+    tmp_path, new_study, long_config, undisturbed, cluster, lead
 ):
     study = new_study(tmp_path / "study", long_config)
-    leader = Leader(study, cluster).start()
+    leader = lead(study, cluster)
     leader.wait_for(lambda: len(cluster.running("train")) == 2, "two training jobs")
-    os.killpg(leader.process.pid, signal.SIGKILL)
-    leader.process.wait()
+    leader.kill()
     recover = [sys.executable, str(study.checkout / "tools/recover.py"), "wait"]
     leader.start(*recover).finish()
     assert study.tables() == undisturbed
@@ -211,7 +234,7 @@ def test_waiting_for_the_jobs_of_a_dead_leader_takes_their_results(
 
 
 @pytest.mark.long
-def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, long_config, cluster):
+def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, long_config, cluster, lead):
     config = copy.deepcopy(long_config)
     config["scales"]["tiny"]["vgg"] |= {"steps": 36_000, "snapshot_every": 3000}
     config["scales"]["tiny"]["seeds"] = [0]
@@ -219,9 +242,9 @@ def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, 
     local = new_study(tmp_path / "local", config)
     local.run(VERDICTS)
     study = new_study(tmp_path / "study", config)
-    Leader(study, cluster, minutes="1 * attempt").start().finish()
+    lead(study, cluster, minutes="1 * attempt").finish()
     assert study.tables() == local.tables()
-    states = [job["JobState"] for job in ended(cluster, study)]
+    states = [job["JobState"] for job in ended(cluster, study, completed=4)]
     print("states of the jobs:", {state: states.count(state) for state in set(states)})
     assert "TIMEOUT" in states
     assert going_on(study)
@@ -233,11 +256,11 @@ def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, 
     reason=f"SLURM's accounting: not installed: {', '.join(slurm.missing(accounting=True))}",
 )
 def test_with_accounting_a_cancelled_job_is_sent_again_and_the_tables_are_the_same(
-    tmp_path, new_study, long_config, undisturbed
+    tmp_path, new_study, long_config, undisturbed, lead
 ):
     with running(accounting=True) as cluster:
         study = new_study(tmp_path / "study", long_config)
-        leader = Leader(study, cluster).start()
+        leader = lead(study, cluster)
         first = leader.wait_for(lambda: cluster.running("train"), "a training job")[0]
         leader.wait_for(lambda: list(study.results.glob("unfinished/*/checkpoint.pt")), "a checkpoint")
         cluster.run("scancel", first)

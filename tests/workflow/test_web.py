@@ -20,7 +20,7 @@ def test_the_page_shows_its_categories_in_a_browser(finished, tmp_path):
         [BROWSER, *FLAGS, f"--user-data-dir={tmp_path}", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     # Scripts draw these: the source has neither the menu's entries nor the graph of rules as elements.

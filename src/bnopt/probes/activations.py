@@ -8,7 +8,6 @@ as training sees them, and on the same batch, free of the noise that successive 
 import numpy as np
 import torch
 
-from bnopt import streams
 from bnopt.vectors import descend
 
 
@@ -38,7 +37,7 @@ def measure(point, *, layers, units, bins):
 
     rows = []
     for module, (layer, place) in places.items():
-        chosen = _units(point.seed, layer, now[module].shape[1], units)
+        chosen = point.units(layer, now[module].shape[1], units)
         values = [_values(output[module], chosen) for output in (now, following, same_batch)]
         for unit, at_t, after, after_same in zip(chosen.tolist(), *values, strict=True):
             low, high = at_t.min(), at_t.max()
@@ -60,12 +59,6 @@ def measure(point, *, layers, units, bins):
                 }
             )
     return rows
-
-
-def _units(seed, layer, available, wanted):
-    """Return the units to record of a layer: the same at every step and in every condition."""
-    order = torch.randperm(available, generator=streams.generator(seed, "units", layer))
-    return order[:wanted].sort().values
 
 
 def _values(output, units):

@@ -71,7 +71,7 @@ def measure(point, *, layers, units, every, samples):
     for layer, number in layers.items():
         place = _place(net, number, inputs)
         input_norm = _spectral_norm(place.linear, place.inputs)
-        for unit in _units(point.seed, layer, place.outputs.shape[1], units):
+        for unit in point.units(layer, place.outputs.shape[1], units).tolist():
             start = streams.generator(point.seed, "lanczos", point.step, layer, unit)
             values = _theorems(*_unit(place, unit, loss), input_norm=input_norm, start=start)
             rows += [{"layer": layer, "unit": unit} | values] if values else []
@@ -128,12 +128,6 @@ def _spectral_norm(linear, inputs):
     rows = inputs.flatten(0, -2)
     gram = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
     return torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt().item()
-
-
-def _units(seed, layer, available, wanted):
-    """Return the units of a layer: the same at every step and in every condition."""
-    order = torch.randperm(available, generator=streams.generator(seed, "units", layer))
-    return order[:wanted].sort().values.tolist()
 
 
 def _unit(place, unit, loss):

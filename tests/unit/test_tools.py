@@ -1,0 +1,78 @@
+"""The tools that call snakemake: what they outlast, and what they leave."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+SQUEUE = """#!/bin/sh
+echo asked >> asked
+case $(wc -l < asked) in
+    1) echo 12 ;;
+    2) echo "squeue: error: no controller" >&2; exit 1 ;;
+esac
+"""
+
+
+def test_waiting_for_jobs_outlasts_a_controller_that_is_away(tmp_path):
+    """The queue has a job, then does not answer, then is empty."""
+    log = tmp_path / ".snakemake" / "log" / "1.snakemake.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("SLURM run ID: abc\n")
+    (tmp_path / "squeue").write_text(SQUEUE)
+    (tmp_path / "squeue").chmod(0o755)
+    program = f"""
+import runpy, subprocess, sys, time
+sys.argv = ["recover.py", "wait", "--version"]
+time.sleep = lambda seconds: None
+runpy.run_path({str(TOOLS / "recover.py")!r}, run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "squeue: error: no controller; asking again" in done.stdout
+    assert (tmp_path / "asked").read_text().count("asked") == 3
+
+
+SEED_BY_SEED = f"""
+import importlib.util, sys, time
+spec = importlib.util.spec_from_file_location("tool", {str(TOOLS / "seed_by_seed.py")!r})
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+snakemake = "import os, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+snakemake = [sys.executable, "-c", f"import sys; {{snakemake}}", sys.argv[1]]
+run_until, tool.arguments = tool.run_until, lambda: ("small", [0], time.monotonic() + 600, [])
+tool.run_until = lambda end, _command: run_until(end, snakemake)
+tool.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_scale_seed_by_seed_ends_after_its_snakemake(tmp_path, number):
+    file = tmp_path / "process"
+    tool = subprocess.Popen([sys.executable, "-c", SEED_BY_SEED, str(file)], stderr=subprocess.DEVNULL)
+    wait_for(lambda: file.exists() and file.read_text())
+    tool.send_signal(number)
+    assert tool.wait(timeout=60) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
