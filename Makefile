@@ -7,13 +7,16 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Through the environment, as a path may hold any quote.
 export IMAGES
 
-.PHONY: help reproduce keep test lint
+.PHONY: help install reproduce keep test lint
 
 help:
+	@echo "make install     install exact versions into .venv"
 	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE), IMAGES=folder)"
 	@echo "make keep        the same, then keep verdicts and figures in docs/results/$(SCALE)/"
 	@echo "make test        install, then run the tests"
 	@echo "make lint        install, then check style: ruff, snakefmt, snakemake --lint"
+
+install: .venv/installed
 
 reproduce: .venv/installed
 	@.venv/bin/snakemake --cores all --config scale=$(SCALE) $${IMAGES:+"images=$$IMAGES"}

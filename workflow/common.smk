@@ -201,6 +201,12 @@ def figure_curves(wildcards):
     return run_files(wildcards.scale, study.TRAINING, shown["conditions"], shown["seeds"])
 
 
+def figure_labels(wildcards):
+    """Return what the HTML page calls a figure; the page sorts by it, so numbers have two digits."""
+    number = wildcards.figure.removeprefix("fig")
+    return {"figure": f"Figure {number:0>2}" if number.isdecimal() else wildcards.figure}
+
+
 def figure_code(wildcards):
     return fingerprints.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
 

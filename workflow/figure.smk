@@ -21,7 +21,7 @@ rule draw:
             "results/{scale}/figures/{figure}.png",
             caption="report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=figure_labels,
         ),
     log:
         "logs/{scale}/draw/{figure}.log",

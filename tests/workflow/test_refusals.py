@@ -157,7 +157,7 @@ def broken_image(root):
 def test_images_that_cannot_be_used_are_named_in_a_sentence_before_anything_is_trained(
     tmp_path, new_study, two_tasks_config, damage
 ):
-    """Though a run needs no images it does not begin; what else can be wrong with a folder is told likewise."""
+    """Nor is what needs no images. What else can be wrong with a folder is told likewise."""
     root = tmp_path / "images"
     write_tree(root)
     place, expected = damage(root)

@@ -149,6 +149,7 @@ CONFIGURATION = {
         lambda a: a.probing("activations", [c for c in a.tables["activations"] if c.startswith("vgg")]),
     ),
     "another scale": (("scales", "other", None), lambda a: set()),
+    "`keep_snapshots`": (("scales", "tiny", "keep_snapshots", False), lambda a: set()),
 }
 
 
@@ -210,7 +211,12 @@ FILES = {
         a_statement,
         lambda a: a.summaries({"covariate_shift"}) - {"summarise_theorems"},
     ),
-    "results kept of other scales": (
+    "code that all stages share (`artefacts`, `records`, `runtime`, `plugins`, `fingerprints`)": (
+        "src/bnopt/runtime.py",
+        a_statement,
+        lambda a: {"prepare", "random_layers"} | a.training(a.config["conditions"]),
+    ),
+    "`docs/results/` of another scale": (
         "docs/results/cifar10-small/claims.csv",
         lambda text: text.replace("inconclusive", "not run", 1),
         lambda a: a.reports(),
@@ -230,7 +236,11 @@ FILES = {
         lambda text: text.replace("cores: all", "cores: 1"),
         lambda a: set(),
     ),
-    "how jobs are cut from the configuration": ("src/bnopt/study.py", a_statement, lambda a: set()),
+    "how the workflow splits the configuration into jobs": (
+        "src/bnopt/study.py",
+        a_statement,
+        lambda a: set(),
+    ),
 }
 
 
@@ -338,12 +348,6 @@ def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tm
     study = changed(study, "conditions", "deep_linear_l1", "lr", 2.0e-6)
     expected |= account.training(["deep_linear_l1"])
     assert names(study.planned(*others)) == expected
-
-
-def test_code_that_all_stages_share_makes_everything_anew(copy_of_finished, checkout, edited, account):
-    with edited(checkout / "src/bnopt/runtime.py", a_statement):
-        expected = {"prepare", "random_layers"} | account.training(account.config["conditions"])
-        assert names(copy_of_finished.planned()) == expected
 
 
 def test_an_edit_can_be_accepted_as_harmless(copy_of_finished, checkout, edited, account):

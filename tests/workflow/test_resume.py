@@ -74,13 +74,13 @@ def killed(study, sign, delay, seconds, *arguments):
     with called(study, VERDICTS, *arguments) as process:
         if not came(lambda: written(study.folder, sign) - before, study, process, seconds):
             return False
-        time.sleep(delay)
-        return process.poll() is None
+        end = time.monotonic() + delay
+        return came(lambda: time.monotonic() > end, study, process, seconds)
 
 
 def went_on(study):
     """Return whether a job of the last call began in the midst, by the progress it showed first."""
-    logs = [log.read_text(encoding="utf-8") for log in (study.folder / "logs").rglob("seed*.log")]
+    logs = [log.read_text(errors="replace") for log in (study.folder / "logs").rglob("seed*.log")]
     shown = [re.search(r"\| +(\d+)/\d+ \[", log) for log in logs]
     return any(first and int(first[1]) for first in shown)
 
