@@ -171,4 +171,4 @@ def test_on_a_full_disk_no_snapshot_is_left_and_the_error_is_a_sentence(tmp_path
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
-    assert "could not be written" in done.stderr
+    assert "could not be read or written" in done.stderr

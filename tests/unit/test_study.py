@@ -106,6 +106,8 @@ def test_only_the_images_of_the_scale_that_runs_have_to_exist(changed):
 
 def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path):
     config = changed(("scales > digits > images", "no/such/folder"), ("images", str(tmp_path)))
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
     checks.check(config)
     assert study.images_settings(config, "digits")["images"] == str(tmp_path)
 
@@ -128,7 +130,8 @@ def test_where_jobs_compute_is_in_no_jobs_settings(changed):
 
 
 def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path, monkeypatch):
-    (tmp_path / "my images").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "my images" / part).mkdir(parents=True)
     monkeypatch.setenv("HOME", str(tmp_path))
     config = changed(("images", "~/my images"))
     checks.check(config)

@@ -135,6 +135,9 @@ def test_told_to_stop_as_a_cluster_does_a_run_goes_on_where_it_was(tmp_path, new
         assert begun, "done before it was told to stop"
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(timeout=5 * START) != 0
+        # It has waited for its jobs.
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"
     assert f"stopped: what was done is kept in {run.relative_to(study.folder)}" in log.read_text()
     assert "Traceback" not in log.read_text()
