@@ -1,5 +1,6 @@
 """CONTRIBUTING.md typed in: what it says of adding a norm, a probe, a figure and a claim works."""
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ ENTRIES = [
 
 
 def test_the_examples_run_as_they_are_written(tmp_path, checkout, pair_config, new_study, config):
+    pair_config = copy.deepcopy(pair_config)
     assert [Path(file).parent.name for file in FILES] == ["norms", "probes", "figures"]
     assert len(ENTRIES) == 4
     folder = tmp_path / "repository"
