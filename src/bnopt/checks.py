@@ -9,12 +9,13 @@ import jsonschema
 import yaml
 
 from bnopt import plugins
+from bnopt.formats import PARTS
 from bnopt.runtime import StudyError
 from bnopt.study import CHANCE, RANDOM_LAYERS, SPREAD, TRAINING, claims, scale_of, tasks_of
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "config.schema.yaml"
-# Side in pixels and number of training images of the named data sets;
-# a folder is checked when it is prepared.
+# Side in pixels and number of training images of the named data sets; those of a folder are checked when
+# it is prepared.
 SIDE = {"digits": 8, "cifar10": 32}
 TRAINING_IMAGES = {"digits": 1437, "cifar10": 50_000}
 # Units of every layer of deep_linear.
@@ -42,12 +43,13 @@ def check_keys(file):
         if isinstance(node, yaml.SequenceNode):
             nodes += [(value, place) for value in node.value]
         if isinstance(node, yaml.MappingNode):
-            names = [key.value for key, _ in node.value]
-            for (key, value), earlier in zip(node.value, map(names.index, names), strict=True):
+            lines = {}
+            for key, value in node.value:
                 path = f"{place}.{key.value}" if place else str(key.value)
-                if node.value[earlier][0] is not key:
-                    lines = [k.start_mark.line + 1 for k in (node.value[earlier][0], key)]
-                    _refuse(path, "this key once", "it in lines " + " and ".join(map(str, lines)))
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    _refuse(path, "this key once", f"it in lines {lines[key.value]} and {line}")
+                lines[key.value] = line
                 nodes.append((value, path))
 
 
@@ -207,7 +209,7 @@ def _check_images(config):
 
 
 def _has_parts(folder):
-    return all((folder / part).is_dir() for part in ("train", "test"))
+    return all((folder / part).is_dir() for part in PARTS)
 
 
 def _check_fit(place, sizes, source):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bnopt import artefacts, images, runtime
-from bnopt.formats import SOURCE, SUFFIXES
+from bnopt.formats import PARTS, SOURCE, SUFFIXES
 from bnopt.images import Images
 from bnopt.runtime import StudyError
 
@@ -72,7 +72,7 @@ def folder(root):
     Raises StudyError if a part is missing or empty, there are fewer than two classes, the classes of
     the parts differ, a file is not an image, or images differ in size or number of channels.
     """
-    classes = {part: _subfolders(root / part) for part in ("train", "test")}
+    classes = {part: _subfolders(root / part) for part in PARTS}
     if classes["train"] != classes["test"]:
         different = sorted(set(classes["train"]) ^ set(classes["test"]))
         raise StudyError(
@@ -86,7 +86,7 @@ def folder(root):
         )
     first = None
     parts = []
-    for part in ("train", "test"):
+    for part in PARTS:
         pixels, labels = [], []
         for label, name in enumerate(classes[part]):
             for file in _image_files(root / part / name):

@@ -10,7 +10,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from bnopt.formats import SOURCE, SUFFIXES
+from bnopt.formats import PARTS, SOURCE, SUFFIXES
 from bnopt.runtime import StudyError
 
 TRAINING = "training"
@@ -113,7 +113,7 @@ def images_content(config, scale):
 @cache
 def _listing(folder):
     root = Path(folder)
-    images = (file for part in ("train", "test") for file in root.glob(f"{part}/*/*"))
+    images = (file for part in PARTS for file in root.glob(f"{part}/*/*"))
     read = [root / SOURCE, *(file for file in images if file.suffix.lower() in SUFFIXES)]
     listing = sorted((str(file.relative_to(root)), file.stat().st_size) for file in read if file.is_file())
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16]
