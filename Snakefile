@@ -2,6 +2,7 @@
 
 
 configfile: "config.yaml"
+configfile: "claims.yaml"
 
 
 report: "workflow/report/study.rst"
@@ -21,13 +22,13 @@ rule all:
     """Everything of one scale: figures, verdicts, and the reports about them."""
     default_target: True
     input:
-        expand("results/{scale}/report.html", scale=config["scale"]),
-        expand("results/{scale}/report/report.{format}", scale=config["scale"], format=REPORT_FORMATS),
-        expand("results/{scale}/statistics/claims.csv", scale=config["scale"]),
+        expand("results/{scale}/report.html", scale=STUDY["scale"]),
+        expand("results/{scale}/report/report.{format}", scale=STUDY["scale"], format=REPORT_FORMATS),
+        expand("results/{scale}/statistics/claims.csv", scale=STUDY["scale"]),
         expand(
             "results/{scale}/figures/{figure}.{format}",
-            scale=config["scale"],
-            figure=[*config["figures"], "claims"],
+            scale=STUDY["scale"],
+            figure=[*STUDY["figures"], "claims"],
             format=["pdf", "png"],
         ),
 

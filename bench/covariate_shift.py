@@ -12,10 +12,10 @@ import time
 
 import torch
 
-from bnopt.point import Point
 from bnopt.probes import covariate_shift
-from bnopt.run import Run
-from bnopt.vectors import descend, value_and_gradient
+from bnopt.run.point import Point
+from bnopt.run.run import Run
+from bnopt.run.vectors import descend, value_and_gradient
 
 ROUNDS = 15
 

@@ -19,9 +19,11 @@ from pathlib import Path
 import torch
 import yaml
 
-from bnopt import device, plugins, study
-from bnopt.point import Point
-from bnopt.run import Run
+from bnopt import plugins
+from bnopt.run.point import Point
+from bnopt.run import device
+from bnopt.run.run import Run
+from bnopt.study import study
 from bnopt.train import updater
 
 ROOT = Path(__file__).resolve().parents[1]

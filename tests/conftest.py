@@ -28,7 +28,8 @@ MEASURED = [(probe, task) for probe, tasks in CONFIG["probes"].items() for task 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """Path of a prepared file of a few real images: part of the embedded digits."""
-    from bnopt import data, images
+    from bnopt import data
+    from bnopt.files import images
 
     digits = data.digits()
     few = dataclasses.replace(
@@ -136,7 +137,7 @@ def sizes(sizes_of):
 @pytest.fixture(scope="session")
 def probe_settings(small_config):
     """Function: probe, task -> the keyword arguments that the small study gives its `measure`."""
-    from bnopt import study
+    from bnopt.study import study
 
     def probe_settings(probe, task="vgg"):
         return study.probe_settings(small_config, SCALE, f"{task}_batch", probe)["settings"]
@@ -178,9 +179,9 @@ def point_of(prepared, sizes_of, run_of):
     """Function: norm, step, seed, task -> a fresh Point of such a run at that step."""
     import torch
 
-    from bnopt import snapshots
-    from bnopt.point import Point
-    from bnopt.run import Run
+    from bnopt.run.point import Point
+    from bnopt.run import snapshots
+    from bnopt.run.run import Run
 
     def point_of(norm, step, seed=0, task="vgg"):
         folder = run_of(norm, seed, task=task).folder

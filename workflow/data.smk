@@ -21,9 +21,9 @@ rule prepare:
     # First and alone on this machine: where the images are bad, nothing has been trained.
     threads: 9999
     params:
-        code=fingerprints.code_hash("bnopt.data"),
-        settings=images_settings,
-        content=images_content,
+        code=job.data_code,
+        settings=job.data_settings,
+        content=image_sources.content(STUDY["images"]),
     shell:
         r"""
         python -m bnopt.data \

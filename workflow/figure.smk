@@ -11,9 +11,9 @@ OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
 rule draw:
     """Draw one of the paper's figures."""
     input:
-        curves=figure_curves,
-        first_seed=figure_runs,
-        over_seeds=figure_statistics,
+        curves=job.figure_curves,
+        first_seed=job.figure_runs,
+        over_seeds=job.figure_statistics,
         style=STYLE,
     output:
         pdf="results/{scale}/figures/{figure}.pdf",
@@ -21,7 +21,7 @@ rule draw:
             "results/{scale}/figures/{figure}.png",
             caption="report/figure.rst",
             category="Figures",
-            labels=figure_labels,
+            labels=jobs.figure_labels,
         ),
     log:
         "logs/{scale}/draw/{figure}.log",
@@ -31,9 +31,9 @@ rule draw:
     conda:
         "../environment.yml"
     params:
-        code=figure_code,
-        curves=partial(run_tables_pattern, table=study.TRAINING),
-        settings=figure_settings,
+        code=job.figure_code,
+        curves=partial(job.table_pattern, table=study.TRAINING),
+        settings=job.figure_settings,
     shell:
         r"""
         python -m bnopt.figure \
@@ -72,7 +72,7 @@ rule draw_claims:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.figure", "bnopt.figures.claims"),
-        settings=study.as_json({"tables": {"claims": []}, "conditions": config["conditions"]}, ordered=True),
+        settings=job.forest_plot_settings,
     shell:
         r"""
         python -m bnopt.figure \

@@ -10,7 +10,7 @@ MEANWHILE results/{scale}/unfinished/{probe}-{condition}-seed{seed}/    what a k
 rule probe:
     """Measure one probe on all snapshots of one run."""
     input:
-        data=task_data,
+        data=job.task_data,
         snapshots="results/{scale}/runs/{condition}/seed{seed}/snapshots",
     output:
         table="results/{scale}/probes/{probe}/{condition}/seed{seed}.csv",
@@ -27,8 +27,8 @@ rule probe:
         gpu=GPUS_OF_A_JOB,
     params:
         checkpoint="results/{scale}/unfinished/{probe}-{condition}-seed{seed}",
-        code=probe_code,
-        settings=probe_settings,
+        code=job.probe_code,
+        settings=job.probe_settings,
     # exec: a shell would die of a signal at once, and snakemake end before the job has kept its state.
     shell:
         r"""

@@ -1,7 +1,7 @@
 """The reports: a LaTeX document, and Snakemake's own HTML page.
 
 INPUTS    paper/main.tex, the hand-written text
-          docs/results/{scale}/, results of other scales that the repository keeps
+          docs/results/{scale}/, stored results of other scales
           results/{scale}/statistics/claims*.csv, results/{scale}/figures/, benchmarks/{scale}/
 OUTPUTS   results/{scale}/provenance.json, how every table came about
           results/{scale}/report/report.tex and generated/, ready for LaTeX
@@ -26,7 +26,7 @@ rule gather:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.gather"),
-        settings=gather_settings,
+        settings=job.gather_settings,
     shell:
         r"""
         python -m bnopt.gather \
@@ -40,14 +40,14 @@ rule gather:
 rule bundle:
     """Gather text, numbers, tables and figures, ready for LaTeX."""
     input:
-        activations=activations_table,
+        activations=job.activations,
         alternatives="results/{scale}/statistics/alternatives.csv",
         claims="results/{scale}/statistics/claims.csv",
-        figures=figure_files,
+        figures=job.figures,
         images="results/{scale}/data/images.json",
-        kept=kept_of_others("claims.csv"),
-        kept_figures=kept_of_others("fig*.png"),
-        kept_images=kept_of_others("images.json"),
+        stored=jobs.stored_of_others(STORED, "claims.csv"),
+        stored_figures=jobs.stored_of_others(STORED, "fig*.png"),
+        stored_images=jobs.stored_of_others(STORED, "images.json"),
         provenance="results/{scale}/provenance.json",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
         text=TEXT,
@@ -64,7 +64,7 @@ rule bundle:
     params:
         benchmarks="benchmarks/{scale}",
         code=fingerprints.code_hash("bnopt.report"),
-        settings=report_settings,
+        settings=job.report_settings,
     shell:
         r"""
         python -m bnopt.report \
@@ -78,7 +78,7 @@ rule bundle:
             --activations {input.activations:q} \
             --training {input.training:q} \
             --images {input.images:q} \
-            --kept {input.kept:q} \
+            --stored {input.stored:q} \
             --provenance {input.provenance:q} \
             --figures {input.figures:q} \
             --benchmarks {params.benchmarks:q} \

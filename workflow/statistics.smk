@@ -13,7 +13,7 @@ OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per se
 rule spread_rates:
     """Take the spread of the loss over runs at several learning rates, as others do."""
     input:
-        curves=spread_curves,
+        curves=job.spread_curves,
     output:
         table="results/{scale}/probes/rate_spread/{spread}/seed{seed}.csv",
     log:
@@ -25,7 +25,7 @@ rule spread_rates:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.rate_spread"),
-        settings="{}",
+        settings=job.rate_spread_settings,
     shell:
         r"""
         python -m bnopt.rate_spread \
@@ -42,7 +42,7 @@ rule spread_rates:
 rule summarise:
     """Summarise one table over the seeds."""
     input:
-        tables=run_tables,
+        tables=job.tables,
     output:
         per_seed="results/{scale}/statistics/{table}_per_seed.csv",
         over_seeds="results/{scale}/statistics/{table}_over_seeds.csv",
@@ -54,9 +54,9 @@ rule summarise:
     conda:
         "../environment.yml"
     params:
-        code=statistics_code,
-        pattern=run_tables_pattern,
-        settings=statistics_settings,
+        code=job.statistics_code,
+        pattern=job.table_pattern,
+        settings=job.statistics_settings,
     shell:
         r"""
         python -m bnopt.statistics \
@@ -72,7 +72,7 @@ rule summarise:
 rule judge:
     """Judge every claim."""
     input:
-        tables=expand("results/{{scale}}/statistics/{table}_per_seed.csv", table=study.tables(config)),
+        tables=job.statistics,
     output:
         claims=report(
             "results/{scale}/statistics/claims.csv",
@@ -96,7 +96,7 @@ rule judge:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.claims"),
-        settings=study.as_json(study.claims_settings(config, "claims"), ordered=True),
+        settings=job.claims_settings,
     shell:
         r"""
         python -m bnopt.claims \
@@ -121,4 +121,4 @@ use rule judge as judge_alternatives with:
         "benchmarks/{scale}/judge_alternatives.tsv"
     params:
         code=fingerprints.code_hash("bnopt.claims"),
-        settings=study.as_json(study.claims_settings(config, "alternatives"), ordered=True),
+        settings=job.alternatives_settings,

@@ -19,7 +19,7 @@ rule random_layers:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.random_layers"),
-        settings=study.as_json(config["random_layers"], ordered=False),
+        settings=job.random_layers_settings,
     shell:
         r"""
         python -m bnopt.random_layers \
@@ -33,7 +33,7 @@ rule random_layers:
 rule summarise_theorems:
     """Summarise errors, slacks and premises of all theorems."""
     input:
-        probes=partial(run_tables, table="theorems"),
+        probes=partial(job.tables, table="theorems"),
         random="results/{scale}/theorems/random_layers.csv",
     output:
         table=report(
@@ -51,8 +51,8 @@ rule summarise_theorems:
         "../environment.yml"
     params:
         code=fingerprints.code_hash("bnopt.theorem_table"),
-        pattern=partial(run_tables_pattern, table="theorems"),
-        settings=theorems_settings,
+        pattern=partial(job.table_pattern, table="theorems"),
+        settings=job.theorem_table_settings,
     shell:
         r"""
         python -m bnopt.theorem_table \

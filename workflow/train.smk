@@ -10,7 +10,7 @@ MEANWHILE results/{scale}/unfinished/train-{condition}-seed{seed}/    what a kil
 rule train:
     """Train one run; keep its curve and its snapshots."""
     input:
-        data=task_data,
+        data=job.task_data,
     output:
         curve="results/{scale}/runs/{condition}/seed{seed}/training.csv",
         snapshots=snapshots_folder("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
@@ -25,8 +25,8 @@ rule train:
         gpu=GPUS_OF_A_JOB,
     params:
         checkpoint="results/{scale}/unfinished/train-{condition}-seed{seed}",
-        code=train_code,
-        settings=train_settings,
+        code=job.train_code,
+        settings=job.train_settings,
     # exec: a shell would die of a signal at once, and snakemake end before the job has kept its state.
     shell:
         r"""

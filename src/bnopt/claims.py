@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bnopt import artefacts, runtime, summaries, verdicts
+from bnopt import runtime, summaries, verdicts
+from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 
 # What others read, in this order; then what helps to read it.
@@ -201,12 +202,13 @@ def main(argv=None):
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
-    settings = dict(options.settings)
+    job = runtime.job_of(options)
+    settings = dict(job.settings)
     names = settings.pop("tables")
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **settings)
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
-        artefacts.write_table(table, file, made_by=options)
+        artefacts.write_table(table, file, job=job)
 
 
 if __name__ == "__main__":

@@ -1,69 +1,31 @@
 """Stage 1: prepare the images of a scale once, as one compact file."""
 
 import json
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
-from bnopt import artefacts, images, runtime
-from bnopt.formats import PARTS, SOURCE, SUFFIXES
-from bnopt.images import Images
+from bnopt import plugins, runtime
+from bnopt.files import artefacts, images
+from bnopt.files.images import Images
 from bnopt.runtime import StudyError
+from bnopt.study import image_sources
+from bnopt.study.image_sources import PARTS, SOURCE, SUFFIXES
 
 
 def prepare(*, images, cache, least_side=1, least_number=1):
-    """Return the images named by `images`.
+    """Return the images of a source.
 
-    images: `digits` (embedded in scikit-learn), `cifar10` (downloaded to the folder `cache`), or the
-    path of a folder tree `train/<class>/*`, `test/<class>/*`, with at least `least_side` pixels a side
-    and `least_number` images in `train`.
+    images: the name of a data set (`datasets/`), or the path of a folder tree `train/<class>/*`,
+    `test/<class>/*`, with at least `least_side` pixels a side and `least_number` images in `train`;
+    cache: folder for downloads.
     """
-    if images == "digits":
-        return digits()
-    if images == "cifar10":
-        return cifar10(cache)
+    if image_sources.is_named(images):
+        parts, classes, source = plugins.load("datasets", images).read(cache)
+        return _images(*parts, classes=classes, source=source)
     prepared = folder(Path(images))
     _check_enough(prepared, images, least_side, least_number)
     return prepared
-
-
-def digits():
-    """Return the UCI digits: 1,797 grey images of 8 x 8, a stratified fifth of them for testing.
-
-    scikit-learn embeds them without a split into training and test.
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    pixels, labels = load_digits(return_X_y=True)
-    pixels = pixels.reshape(-1, 1, 8, 8).astype(np.uint8)
-    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
-    return _images(
-        (pixels[train], labels[train]),
-        (pixels[test], labels[test]),
-        classes=[str(digit) for digit in range(10)],
-        source="UCI digits, as embedded in scikit-learn",
-    )
-
-
-def cifar10(cache):
-    """Return CIFAR-10 through torchvision, which downloads it once and checks its MD5 sums."""
-    from torchvision.datasets import CIFAR10
-
-    try:
-        train, test = (CIFAR10(cache, train=train, download=True) for train in (True, False))
-    except (OSError, RuntimeError, HTTPException) as error:
-        raise StudyError(
-            f"CIFAR-10: expected to download it, or to find it whole in {cache}, found: {error}. "
-            "Check the network and delete a damaged archive, or put cifar-10-python.tar.gz "
-            "there yourself, or use a folder of images: --config images=PATH"
-        ) from error
-    return _images(
-        *((part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)),
-        classes=train.classes,
-        source="CIFAR-10 (Krizhevsky, 2009)",
-    )
 
 
 def folder(root):
@@ -215,10 +177,11 @@ def main(argv=None):
     parser.add_argument("--images", required=True, help="prepared images to write (.npz)")
     parser.add_argument("--summary", required=True, help="description to write (.json)")
     options = parser.parse_args(argv)
-    prepared = prepare(cache=options.cache, **options.settings)
+    job = runtime.job_of(options)
+    prepared = prepare(cache=options.cache, **job.settings)
     images.write(prepared, options.images)
     description = json.dumps(summary(prepared), indent=2, ensure_ascii=False)
-    artefacts.write_recorded(f"{description}\n", options.summary, made_by=options)
+    artefacts.write_recorded(f"{description}\n", options.summary, job=job)
     print(
         f"{options.images}: {len(prepared.train_labels)} training and "
         f"{len(prepared.test_labels)} test images, {len(prepared.classes)} classes"

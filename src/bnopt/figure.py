@@ -3,7 +3,8 @@
 import matplotlib.style
 import pandas as pd
 
-from bnopt import artefacts, drawing, plugins, runtime
+from bnopt import drawing, plugins, runtime
+from bnopt.files import artefacts
 
 
 def main(argv=None):

@@ -1,18 +1,20 @@
-"""Side stage: one file that tells how every table of a scale came about."""
+"""Side stage: one file with the record of every table of a scale."""
 
 import json
 from pathlib import Path
 
-from bnopt import artefacts, records, runtime
+from bnopt import runtime
+from bnopt.files import artefacts, records
 
 NAME = "provenance.json"
 
 
-def gather(results, *, conditions, probes, seeds):
+def gather(results, *, tables, seeds):
     """Return path -> record (`records.describe`) of every table of a study in a folder of results, sorted.
 
-    The folder may hold runs of other conditions and seeds than those of the study: these are left out. So
-    are the file that is made here, and fingerprints of single modules: the record beside a table has them.
+    tables: table -> the conditions of which the study needs it. The folder may also hold tables of other
+    conditions and seeds: these are left out. So are the file made here, and the fingerprints of single
+    modules: the record beside a table has them.
     """
     results = Path(results)
     found = {}
@@ -20,19 +22,19 @@ def gather(results, *, conditions, probes, seeds):
         table = file.with_name(file.name.removesuffix(records.SUFFIX))
         path = table.relative_to(results)
         hidden, itself = file.name.startswith("."), table == results / NAME
-        if table.exists() and not hidden and not itself and _is_of(path.parts, conditions, probes, seeds):
+        if table.exists() and not hidden and not itself and _belongs(path.parts, tables, seeds):
             record = records.read(table)
             found[str(path)] = {k: v for k, v in record.items() if k != "modules"}
     return found
 
 
-def _is_of(parts, conditions, probes, seeds):
-    """Return whether a path is of these runs and probes, or of none."""
-    match parts:
+def _belongs(path, tables, seeds):
+    """Return whether a path is a table of one of these runs, or of no single run."""
+    match path:
         case ("runs", condition, seed, *_):
-            return condition in conditions and seed in {f"seed{n}" for n in seeds}
-        case ("probes", probe, condition, file):
-            return probe in probes and condition in conditions and file in {f"seed{n}.csv" for n in seeds}
+            return condition in tables["training"] and seed in {f"seed{n}" for n in seeds}
+        case ("probes", table, condition, file):
+            return condition in tables.get(table, []) and file in {f"seed{n}.csv" for n in seeds}
     return True
 
 
@@ -41,9 +43,10 @@ def main(argv=None):
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--provenance", required=True, help="file to write (.json) about its folder")
     options = parser.parse_args(argv)
-    found = gather(Path(options.provenance).parent, **options.settings)
+    job = runtime.job_of(options)
+    found = gather(Path(options.provenance).parent, **job.settings)
     text = json.dumps(found, indent=1, ensure_ascii=False)
-    artefacts.write_recorded(f"{text}\n", options.provenance, made_by=options)
+    artefacts.write_recorded(f"{text}\n", options.provenance, job=job)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,23 @@
-"""Finds a task, norm, probe, quantity or figure by its name: one file, one name."""
+"""Finds a task, norm, probe, quantity, figure or data set by its name: one file, one name.
+
+A file whose name begins with an underscore is a helper of its folder, not a plug-in.
+"""
 
 import ast
 import importlib
+import sys
+from functools import cache
 from pathlib import Path
 
 from bnopt.runtime import StudyError
 
 ROOT = Path(__file__).parent
+KINDS = ("datasets", "tasks", "norms", "probes", "quantities", "figures")
 
 
 def names(kind):
     """Return the names that exist in the folder `kind`, sorted."""
-    return sorted(file.stem for file in (ROOT / kind).glob("*.py") if file.stem != "__init__")
+    return sorted(file.stem for file in (ROOT / kind).glob("*.py") if not file.stem.startswith("_"))
 
 
 def load(kind, name):
@@ -21,10 +27,55 @@ def load(kind, name):
     return importlib.import_module(f"bnopt.{kind}.{name}")
 
 
+def loaded():
+    """Return the modules of all plug-ins that this process has imported."""
+    return [m for m in sys.modules if m.startswith(tuple(f"bnopt.{kind}." for kind in KINDS))]
+
+
 def arguments(kind, name, function):
     """Return the names of a plug-in function's keyword-only arguments, without importing the file."""
-    tree = ast.parse((ROOT / kind / f"{name}.py").read_text(encoding="utf-8"))
-    definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return [argument.arg for argument in _definition(kind, name, function).args.kwonlyargs]
+
+
+def constant(kind, name, wanted):
+    """Return the value of a constant of a plug-in, a literal, without importing the file."""
+    constants = _constants(kind, name)
+    if wanted not in constants:
+        raise StudyError(f"{kind}/{name}.py: expected a constant {wanted}, found none")
+    return constants[wanted]
+
+
+def call(kind, name, function, **arguments):
+    """Call a plug-in's function without importing the file, which may need torch.
+
+    The function may use its arguments, Python's built-ins and the file's literal constants, no more.
+    """
+    definition = ast.Module([_definition(kind, name, function)], type_ignores=[])
+    namespace = dict(_constants(kind, name))
+    exec(compile(definition, str(ROOT / kind / f"{name}.py"), "exec"), namespace)
+    return namespace[function](**arguments)
+
+
+@cache
+def _tree(file):
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _definition(kind, name, function):
+    body = _tree(ROOT / kind / f"{name}.py").body
+    definitions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
     if function not in definitions:
         raise StudyError(f"{kind}/{name}.py: expected a function {function}, found none")
-    return [argument.arg for argument in definitions[function].args.kwonlyargs]
+    return definitions[function]
+
+
+def _constants(kind, name):
+    """Return name -> value of the assignments of literals at the top of a file."""
+    found = {}
+    for node in _tree(ROOT / kind / f"{name}.py").body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    return found

@@ -7,40 +7,29 @@ python -m bnopt.provenance train RESULT RESULT      in what two tables differ
 
 import argparse
 import ast
+import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
-import yaml
-
-from bnopt import checks, fingerprints, plugins, records, runtime, study
+from bnopt import plugins, runtime
+from bnopt.files import fingerprints, records
 from bnopt.runtime import StudyError
+from bnopt.study import reading
+from bnopt.study.jobs import Jobs
 
-CONFIG = Path(__file__).parents[2] / "config.yaml"
-# What a job of each stage is given, for the first condition, probe or figure that there is.
-SETTINGS = {
-    "data": study.images_settings,
-    "train": lambda config, scale: study.train_settings(config, scale, next(iter(config["conditions"]))),
-    "probe": lambda config, scale: study.probe_settings(config, scale, *_first_probed(config)),
-    "rate_spread": lambda config, scale: {},
-    "random_layers": lambda config, scale: config["random_layers"],
-    "theorem_table": lambda config, scale: study.runs_settings(config, scale, "theorems"),
-    "statistics": lambda config, scale: (
-        {"table": study.TRAINING} | study.runs_settings(config, scale, study.TRAINING)
-    ),
-    "claims": lambda config, scale: study.claims_settings(config, "claims"),
-    "figure": lambda config, scale: study.figure_settings(config, scale, next(iter(config["figures"]))),
-    "gather": study.gather_settings,
-    "report": study.report_settings,
-}
+CHECKOUT = Path(__file__).parents[2]
+CONFIG = (CHECKOUT / "config.yaml", CHECKOUT / "claims.yaml")
+# The settings of verdicts under other definitions and of the forest plot belong to no stage of their own.
+STAGES = tuple(
+    name.removesuffix("_settings")
+    for name in vars(Jobs)
+    if name.endswith("_settings") and name not in ("alternatives_settings", "forest_plot_settings")
+)
 
 
-def _first_probed(config):
-    probe, tasks = next(iter(config["probes"].items()))
-    return next(name for name, entry in config["conditions"].items() if entry["task"] in tasks), probe
-
-
-def covered(stage, config):
-    """Return lines that say what the fingerprint of a stage covers."""
+def covered(stage, study):
+    """Return lines that list the code and the settings that the fingerprint of a stage covers."""
     module = f"bnopt.{stage}"
     own = fingerprints.reached(module)
     lines = [f"A result of {stage} is made anew when one of these changes.", "", "Code, but for comments:"]
@@ -50,9 +39,21 @@ def covered(stage, config):
         for name in plugins.names(kind):
             more = [m for m in fingerprints.reached(f"bnopt.{kind}.{name}") if m not in own]
             lines += [f"  {fingerprints.code_hash(f'bnopt.{kind}.{name}')}  {', '.join(more)}"]
-    settings = SETTINGS[stage](config, config["scale"])
+    settings = json.loads(getattr(Jobs(study), f"{stage}_settings")(_first_job(study)))
     lines += ["", "Settings of the job:", f"  {', '.join(settings) or 'none'}"]
     return [*lines, "", "and its input files."]
+
+
+def _first_job(study):
+    """Return the wildcards of the first condition, probe, table and figure of a study."""
+    probe, tasks = next(iter(study["probes"].items()))
+    probed = (name for name, entry in study["conditions"].items() if entry["task"] in tasks)
+    return SimpleNamespace(
+        condition=next(probed),
+        probe=probe,
+        table=next(iter(study["tables"])),
+        figure=next(iter(study["figures"])),
+    )
 
 
 def loaded_kinds(modules):
@@ -123,32 +124,19 @@ def commit():
     return done.stdout.strip()
 
 
-def _study(configfile):
-    """Return the study of a file, as Snakemake runs it."""
-    try:
-        config = yaml.safe_load(Path(configfile).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        found = " ".join(str(error).split())
-        raise StudyError(
-            f"{configfile}: expected the configuration of a study, found {found}; name it with --configfile"
-        ) from error
-    checks.check(config)
-    return study.restricted(config, config["scale"])
-
-
 def main(argv=None):
     """Explain a fingerprint from the command line."""
     parser = argparse.ArgumentParser(prog="python -m bnopt.provenance", description=__doc__)
-    parser.add_argument("stage", help=f"what its fingerprint covers; one of {', '.join(SETTINGS)}")
+    parser.add_argument("stage", help=f"what its fingerprint covers; one of {', '.join(STAGES)}")
     parser.add_argument(
         "results",
         nargs="*",
         help="of one table: how it came about, and which code changed since; of two: in what they differ",
     )
-    parser.add_argument("--configfile", default=CONFIG, help="config.yaml of the study")
+    parser.add_argument("--configfile", nargs="+", default=CONFIG, help="the study: config.yaml claims.yaml")
     options = parser.parse_args(argv)
-    if options.stage not in SETTINGS:
-        raise StudyError(f"expected a stage, one of {', '.join(SETTINGS)}; found {options.stage}")
+    if options.stage not in STAGES:
+        raise StudyError(f"expected a stage, one of {', '.join(STAGES)}; found {options.stage}")
     if len(options.results) > 2:
         raise StudyError(f"expected at most two results to compare, found {len(options.results)}")
     for result in options.results:
@@ -156,7 +144,7 @@ def main(argv=None):
         if made_by != f"bnopt.{options.stage}":
             raise StudyError(f"{result}: expected a result of {options.stage}, found one of {made_by}")
     if not options.results:
-        print("\n".join(covered(options.stage, _study(options.configfile))))
+        print("\n".join(covered(options.stage, reading.read(*options.configfile))))
     elif len(options.results) == 1:
         print("\n".join(history(*options.results)))
     else:

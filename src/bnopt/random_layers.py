@@ -5,7 +5,9 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from bnopt import artefacts, device, runtime, streams, theory
+from bnopt import runtime, theory
+from bnopt.files import artefacts
+from bnopt.run import device, streams
 
 EPSILONS = (0.0, 1.0e-5)
 LARGEST_BATCH = 24
@@ -196,8 +198,9 @@ def main(argv=None):
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
+    job = runtime.job_of(options)
     device.be_repeatable()
-    artefacts.write_table(random_layers(**options.settings), options.table, made_by=options)
+    artefacts.write_table(random_layers(**job.settings), options.table, job=job)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ show what verdict it would have given.
 
 import pandas as pd
 
-from bnopt import artefacts, runtime
+from bnopt import runtime
+from bnopt.files import artefacts
 
 
 def spread(curves):
@@ -24,10 +25,11 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
+    job = runtime.job_of(options)
     table = spread([artefacts.read_table(path) for path in options.curves])
     table.insert(0, "condition", options.condition)
     table.insert(1, "seed", options.seed)
-    artefacts.write_table(table, options.table, made_by=options)
+    artefacts.write_table(table, options.table, job=job)
 
 
 if __name__ == "__main__":

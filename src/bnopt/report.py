@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnopt import artefacts, runtime
+from bnopt import runtime
+from bnopt.files import artefacts
 from bnopt.verdicts import SIDES, VERDICTS
 
 RATIO, DIFFERENCE = "log_ratio", "difference"

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -18,8 +19,20 @@ class Stopped(BaseException):
     """The job was told to stop; its text says what is kept."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """One call of a stage: the name of its module, its settings, and the fingerprint of its code.
+
+    The record beside every file that the job writes repeats all three (`records.describe`).
+    """
+
+    stage: str
+    settings: dict
+    code: str = ""
+
+
 def parser(stage, description):
-    """Return the command line every stage shares: its settings as one JSON object, its code's fingerprint.
+    """Return the command line that every stage shares: settings as one JSON object, the code's fingerprint.
 
     stage: name of the module, `__spec__.name`.
     """
@@ -28,6 +41,11 @@ def parser(stage, description):
     command_line.add_argument("--settings", type=json.loads, required=True, help="a JSON object")
     command_line.add_argument("--code", default="", help="fingerprint of the code, for the record")
     return command_line
+
+
+def job_of(options):
+    """Return the Job that a command line (`parser`) asks for."""
+    return Job(stage=options.stage, settings=options.settings, code=options.code)
 
 
 class Signals:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bnopt import artefacts, plugins, runtime
+from bnopt import plugins, runtime
+from bnopt.files import artefacts
 
 KEYS = ["condition", "layer", "step"]
 RUN_KEYS = ["condition", "seed", "layer", "step"]
@@ -88,11 +89,12 @@ def main(argv=None):
     parser.add_argument("--per-seed", required=True, help="table to write (.csv)")
     parser.add_argument("--over-seeds", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
-    settings = dict(options.settings)
+    job = runtime.job_of(options)
+    settings = dict(job.settings)
     table = settings.pop("table")
     values = per_seed(artefacts.read_runs(options.tables, **settings), table=table)
-    artefacts.write_table(values, options.per_seed, made_by=options)
-    artefacts.write_table(over_seeds(values), options.over_seeds, made_by=options)
+    artefacts.write_table(values, options.per_seed, job=job)
+    artefacts.write_table(over_seeds(values), options.over_seeds, job=job)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bnopt import artefacts, runtime
+from bnopt import runtime
+from bnopt.files import artefacts
 from bnopt.verdicts import TOLERANCE
 
 RANDOM = "random layers"
@@ -124,9 +125,10 @@ def main(argv=None):
     parser.add_argument("--probes", required=True, help="tables of the probe, see artefacts.read_runs")
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
+    job = runtime.job_of(options)
     random = artefacts.read_table(options.random)
-    probes = artefacts.read_runs(options.probes, **options.settings)
-    artefacts.write_table(summarise(random, probes), options.table, made_by=options)
+    probes = artefacts.read_runs(options.probes, **job.settings)
+    artefacts.write_table(summarise(random, probes), options.table, job=job)
 
 
 if __name__ == "__main__":

@@ -5,57 +5,42 @@ import torch
 from torch.optim.sgd import sgd
 from tqdm import tqdm
 
-from bnopt import artefacts, checkpoint, device, runtime, snapshots
-from bnopt.run import Run
+from bnopt import runtime
+from bnopt.files import artefacts
+from bnopt.run import device, snapshots
+from bnopt.run.checkpoint import resumable
+from bnopt.run.run import Run, split
 from bnopt.runtime import StudyError
 
 
-@device.memory_explained()
-def train(
-    data,
-    *,
-    task,
-    norm,
-    net,
-    lr,
-    steps,
-    batch_size,
-    test_every,
-    snapshot_every,
-    seed,
-    folder,
-    tf32=False,
-    kept=None,
-):
+def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None):
     """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
 
     Row t of the table holds loss and accuracy of batch t at θ_t in training mode and, at every
     `test_every`-th step and after the last, the accuracy on the test set at θ_t in evaluation mode;
     its last row, t = steps, has nothing else. Every `snapshot_every`-th θ_t (0: none) goes into
-    `folder`. From the first step whose loss is not finite a run counts as diverged: it stops, loss
-    is ∞ from there on, `diverged` is 1, and there are no snapshots. From the checkpoint `kept`, if
-    there is one, the run goes on, bit for bit as if it had never been stopped. tf32: see `device.choose`.
+    `folder`. A run diverges at the first step whose loss is not finite: it stops, its loss is ∞ from
+    there on, `diverged` is 1, and there are no snapshots from there on. A run resumes from its
+    `checkpoint`, if it has one, and ends with the same bits as if it had never been stopped.
     """
-    place = device.choose(tf32=tf32)
-    run = Run(data, task=task, norm=norm, net=net, batch_size=batch_size, seed=seed, device=place)
     # Recorded on the device: reading a value at every step would make the device wait for Python.
     dtype = next(run.model.parameters()).dtype
-    record = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=place)
+    record = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=run.device)
     losses, accuracies, tests = record
     start = 0
-    state = kept.read() if kept else None
+    state = checkpoint.read() if checkpoint else None
     if state and _has_snapshots(folder, state["step"], snapshot_every):
         start = state["step"]
-        print(f"going on at step {start}")
+        print(f"resuming at step {start}")
         run.model.load_state_dict(state["model"])
         record.copy_(state["record"])
 
     update = updater(run, lr=lr)
-    title = f"{task} {norm} lr {lr:g} seed {seed}"
+    title = f"{run.name} lr {lr:g}"
     progress = tqdm(range(start, steps), desc=title, initial=start, total=steps, mininterval=1)
     for step in progress:
-        if kept and kept.due():
-            kept.write({"step": step, "model": run.model.state_dict(), "record": record})
+        if checkpoint and checkpoint.due():
+            checkpoint.write({"step": step, "model": run.model.state_dict(), "record": record})
         snapshot_due = snapshot_every and step % snapshot_every == 0
         test_due = step % test_every == 0
         if (snapshot_due or test_due) and not losses[:step].isfinite().all():
@@ -105,12 +90,12 @@ def _curve(record, *, chance):
 
 
 def _has_snapshots(folder, step, every):
-    """Return whether all snapshots before a step are there: they may have been moved to their place."""
+    """Return whether all snapshots before a step are in the folder; a finished job has moved them away."""
     return not every or set(range(0, step, every)) <= set(snapshots.steps(folder))
 
 
 def _mark_divergence(curve, folder):
-    """Set everything from the first non-finite loss on to what a diverged run is; drop its snapshots."""
+    """Mark a curve as diverged from its first non-finite loss on; remove the snapshots from there on."""
     finite = torch.tensor(curve["loss"].to_numpy()[:-1]).isfinite()
     if not finite.all():
         first = int((~finite).int().argmax())
@@ -128,25 +113,31 @@ def _mark_divergence(curve, folder):
     return curve
 
 
+@device.memory_explained()
 def main(argv=None):
     """Train one run from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    parser.add_argument("--data", nargs="?", help="prepared data, if the task has any")
+    parser.add_argument("--data", nargs="?", help="prepared data, if the task needs any")
     parser.add_argument("--condition", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--curve", required=True, help="table to write (.csv)")
     parser.add_argument("--snapshots", required=True, help="folder to write")
-    parser.add_argument("--checkpoint", required=True, help="folder for what is kept until it is done")
+    parser.add_argument("--checkpoint", required=True, help="folder for checkpoints, deleted when done")
     options = parser.parse_args(argv)
-    with checkpoint.keeping(options.checkpoint, made_by=options, inputs=[options.data]) as kept:
-        folder = kept.folder / "snapshots"
-        curve = train(options.data, seed=options.seed, folder=folder, kept=kept, **options.settings)
+    job = runtime.job_of(options)
+    of_run, settings = split(job.settings)
+    chosen = device.choose(tf32=settings.pop("tf32"))
+    about = {"run": (options.condition, options.seed), "inputs": [options.data]}
+    with resumable(options.checkpoint, job, **about) as checkpoint:
+        folder = checkpoint.folder / "snapshots"
+        run = Run(options.data, **of_run, seed=options.seed, device=chosen)
+        curve = train(run, **settings, folder=folder, checkpoint=checkpoint)
         curve.insert(0, "condition", options.condition)
         curve.insert(1, "seed", options.seed)
-        artefacts.write_table(curve, options.curve, made_by=options)
+        artefacts.write_table(curve, options.curve, job=job)
         folder.mkdir(exist_ok=True)
         artefacts.replace_folder(folder, options.snapshots)
-        kept.remove()
+        checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnopt import artefacts, claims, drawing, plugins, probe, statistics, study
+from bnopt import claims, drawing, plugins, probe, statistics
+from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
+from bnopt.study import study
 from bnopt.train import train
 
 STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt import artefacts, plugins, probe, statistics, study
+from bnopt import plugins, probe, statistics
+from bnopt.files import artefacts
+from bnopt.study import study
 
 NORMS = plugins.names("norms")
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bnopt import plugins, snapshots
-from bnopt.point import Point
+from bnopt import plugins
 from bnopt.probes import activations
-from bnopt.run import Run
+from bnopt.run.point import Point
+from bnopt.run import snapshots
+from bnopt.run.run import Run
 
 NORMS = plugins.names("norms")
 LAYERS = {"#2": 1, "#3": 2, "#9": 4, "#13": 5}

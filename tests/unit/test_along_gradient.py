@@ -13,7 +13,7 @@ import torch
 from bnopt import plugins
 from bnopt.probes import along_gradient
 from bnopt.quantities import along_gradient as quantities
-from bnopt.vectors import value_and_gradient
+from bnopt.run.vectors import value_and_gradient
 
 SIZES = [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
 LR = 0.1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bnopt import fingerprints
+from bnopt.files import fingerprints
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "bnopt"
@@ -131,7 +131,7 @@ def test_matplotlib_is_for_figures():
 
 def test_torch_is_for_training_and_probing():
     users = {module for module, packages in PACKAGES.items() if "torch" in packages}
-    assert {"bnopt.train", "bnopt.device", "bnopt.tensors", "bnopt.streams"} <= users
+    assert {"bnopt.train", "bnopt.run.device", "bnopt.tensors", "bnopt.streams"} <= users
     assert users <= reach_of(TRAINING_SIDE)
     assert users & reach_of(OTHER_SIDE) == set()
 
@@ -139,7 +139,8 @@ def test_torch_is_for_training_and_probing():
 START_AND_COMPUTE = """
 import json, sys
 from pathlib import Path
-from bnopt import probe, random_layers, snapshots, train
+from bnopt import probe, random_layers, train
+from bnopt.run import snapshots
 data, folder, net, lr, measured, layers = json.loads(sys.argv[1])
 net |= {"norm": "batch", "seed": 0, "lr": lr}
 train.train(data, **net, steps=2, test_every=1, snapshot_every=1, folder=folder)
@@ -182,22 +183,22 @@ def test_what_plans_the_jobs_is_light(module):
 
 
 def test_fingerprints_need_nothing_of_the_package():
-    assert reach("bnopt.fingerprints") == {"bnopt.fingerprints"}
+    assert reach("bnopt.files.fingerprints") == {"bnopt.fingerprints"}
 
 
 TRAINING_REACHES = [
     "bnopt",
-    "bnopt.artefacts",
-    "bnopt.checkpoint",
-    "bnopt.device",
-    "bnopt.fingerprints",
-    "bnopt.graphs",
+    "bnopt.files.artefacts",
+    "bnopt.run.checkpoint",
+    "bnopt.run.device",
+    "bnopt.files.fingerprints",
+    "bnopt.run.graphs",
     "bnopt.plugins",
-    "bnopt.records",
-    "bnopt.run",
+    "bnopt.files.records",
+    "bnopt.run.run",
     "bnopt.runtime",
-    "bnopt.snapshots",
-    "bnopt.tensors",
+    "bnopt.run.snapshots",
+    "bnopt.run.tensors",
     "bnopt.train",
 ]
 
@@ -211,7 +212,7 @@ def test_what_training_reaches_changes_only_on_purpose():
 
 def test_a_runs_fingerprint_covers_its_task_its_norm_and_what_they_import():
     reached = fingerprints.reached("bnopt.train", "bnopt.tasks.vgg", "bnopt.norms.noisy_batch")
-    more = {"bnopt.images", "bnopt.streams", "bnopt.tasks.vgg"}
+    more = {"bnopt.files.images", "bnopt.run.streams", "bnopt.tasks.vgg"}
     more |= {f"bnopt.norms.{name}" for name in ("batch", "noise", "noisy_batch")}
     packages = {"bnopt.tasks", "bnopt.norms"} & set(reached)
     assert set(reached) == {*TRAINING_REACHES, *more, *packages}

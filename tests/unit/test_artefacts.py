@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt import artefacts, records
+from bnopt.files import artefacts, records
 from bnopt.runtime import StudyError
 
 SOURCE = str(Path(artefacts.__file__).parents[1])
@@ -132,7 +132,7 @@ def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_pat
 FULL_DISK = """
 import resource, sys
 import numpy as np, pandas as pd
-from bnopt import artefacts, images
+from bnopt.files import artefacts, images
 
 def text(path): artefacts.write_text("x" * 100_000, path)
 def table(path): artefacts.write_table(pd.DataFrame({"x": np.arange(100_000.0)}), path)
@@ -211,7 +211,7 @@ def test_in_a_read_only_folder_the_old_is_kept(tmp_path):
     (tmp_path / "table.csv").write_text("old")
     program = f"""
 import os
-from bnopt import artefacts
+from bnopt.files import artefacts
 os.geteuid() or os.setuid(65534)  # root may write anywhere
 try:
     artefacts.write_text("new", {str(tmp_path / "table.csv")!r})
@@ -345,7 +345,7 @@ def test_a_table_is_never_without_its_record(table):
     program = f"""
 import os, signal
 import pandas as pd
-from bnopt import artefacts
+from bnopt.files import artefacts
 replace, done = os.replace, []
 def once(*paths):
     if done:

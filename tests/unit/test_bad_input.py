@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bnopt import checks, data, study
+from bnopt import data
 from bnopt.runtime import StudyError
+from bnopt.study import checks, study
 
 SCHEMA = yaml.safe_load(checks.SCHEMA.read_text(encoding="utf-8"))
 GONE = ...

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt import checkpoint, plugins, runtime, snapshots, study
+from bnopt import plugins, runtime
 from bnopt.probe import main as probe_main
 from bnopt.probe import probe
+from bnopt.run import checkpoint, snapshots
+from bnopt.study import study
 from bnopt.train import main as train_main
 from bnopt.train import train
 
@@ -182,7 +184,8 @@ def test_a_damaged_checkpoint_is_not_used(keep, data_file, capsys):
 READ_WITHOUT_RIGHTS = """
 import os, sys
 from types import SimpleNamespace
-from bnopt import checkpoint, runtime
+from bnopt import runtime
+from bnopt.run import checkpoint
 made_by = SimpleNamespace(stage="bnopt.train")
 kept = checkpoint.Checkpoint(sys.argv[1], made_by, [], SimpleNamespace(received=None))
 os.geteuid() or os.setuid(65534)  # root may remove anything
@@ -340,7 +343,7 @@ def test_told_to_stop_a_command_says_so_keeps_its_state_and_goes_on(tmp_path, co
     told = tmp_path / "told"
     program = f"""
 import os, runpy, sys
-from bnopt import snapshots
+from bnopt.run import snapshots
 write = snapshots.write
 def and_signal(*arguments):
     write(*arguments)

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from bnopt import data, images
+from bnopt import data
+from bnopt.files import images
 from bnopt.runtime import StudyError
 
 GREY, RGB = (6, 7), (6, 7, 3)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bnopt import plugins, streams
+from bnopt import plugins
+from bnopt.run import streams
 from bnopt.tasks import deep_linear
 
 

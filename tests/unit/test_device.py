@@ -11,7 +11,8 @@ from unittest import mock
 import pytest
 import torch
 
-from bnopt import checkpoint, device, plugins, probe, runtime, train
+from bnopt import plugins, probe, runtime, train
+from bnopt.run import checkpoint, device
 from bnopt.runtime import StudyError
 
 
@@ -92,7 +93,7 @@ def test_only_training_is_told_whether_tf32_is_allowed(monkeypatch, prepared, si
 PATIENCE = 120
 HOLD = """
 import sys
-from bnopt import device
+from bnopt.run import device
 device.tempfile.gettempdir = lambda: sys.argv[1]
 print(device._least_used(tuple(sys.argv[2:])), flush=True)
 sys.stdin.read()

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt import artefacts, claims, figure, probe, report, statistics, study, theorem_table
+from bnopt import claims, figure, probe, report, statistics, theorem_table
+from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
+from bnopt.study import study
 from bnopt.train import train
 
 SCALE, SEEDS = "digits", (0, 1)

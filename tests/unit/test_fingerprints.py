@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnopt import fingerprints
+from bnopt.files import fingerprints
 
 SOURCE = Path(fingerprints.__file__).parents[1]
 TRAIN = ("bnopt.train", "bnopt.tasks.vgg")
@@ -234,14 +234,14 @@ def test_a_new_norm_changes_no_fingerprint_of_the_others(code):
     ("module", "stages"),
     [
         ("bnopt.train", {"bnopt.train"}),
-        ("bnopt.run", {"bnopt.train", "bnopt.probe"}),
-        ("bnopt.point", {"bnopt.probe"}),
+        ("bnopt.run.run", {"bnopt.train", "bnopt.probe"}),
+        ("bnopt.run.point", {"bnopt.probe"}),
         ("bnopt.summaries", {"bnopt.claims"}),
         ("bnopt.verdicts", {"bnopt.claims"}),
-        ("bnopt.images", {"bnopt.data"}),
+        ("bnopt.files.images", {"bnopt.data"}),
         ("bnopt.drawing", {"bnopt.figure"}),
         ("bnopt.study", set()),
-        ("bnopt.checkpoint", {"bnopt.train", "bnopt.probe"}),
+        ("bnopt.run.checkpoint", {"bnopt.train", "bnopt.probe"}),
         ("bnopt.provenance", set()),
     ],
 )

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from bnopt import graphs, plugins, snapshots
-from bnopt.graphs import Recorded
-from bnopt.point import Point
-from bnopt.run import Run
+from bnopt import plugins
+from bnopt.run.graphs import Recorded
+from bnopt.run.point import Point
+from bnopt.run import graphs, snapshots
+from bnopt.run.run import Run
+from bnopt.run.vectors import value_and_gradient
 from bnopt.train import train
-from bnopt.vectors import value_and_gradient
 
 NORMS = plugins.names("norms")
 SILENT = [name for name in NORMS if "nois" not in name]

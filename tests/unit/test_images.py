@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from bnopt import images
-from bnopt.images import Images
+from bnopt.files import images
+from bnopt.files.images import Images
 from bnopt.runtime import StudyError
 
 FIELDS = [field.name for field in dataclasses.fields(Images)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnopt import artefacts
+from bnopt.files import artefacts
 
 TOOL = Path(__file__).parents[2] / "tools" / "keep.py"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bnopt import artefacts, study
+from bnopt.files import artefacts
+from bnopt.study import study
 
 ROOT = Path(__file__).parents[2]
 PAGES = {

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bnopt import plugins
-from bnopt.point import Point
-from bnopt.run import Run
+from bnopt.run.point import Point
+from bnopt.run.run import Run
 from bnopt.train import updater
 
 SILENT = [name for name in plugins.names("norms") if "nois" not in name]  # noise draws values

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bnopt import plugins, probe, snapshots, study
-from bnopt.point import Point
-from bnopt.run import Run
+from bnopt import plugins, probe
+from bnopt.run.point import Point
+from bnopt.run import snapshots
+from bnopt.run.run import Run
+from bnopt.study import study
 
 NORMS = plugins.names("norms")
 CPU = torch.device("cpu")

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnopt import artefacts, fingerprints, gather, provenance, records, study
+from bnopt import gather, provenance
+from bnopt.files import artefacts, fingerprints, records
 from bnopt.runtime import StudyError
+from bnopt.study import study
 
 SOURCE = str(Path(records.__file__).parents[1])
 MADE_BY = SimpleNamespace(stage="bnopt.rate_spread", settings={"lr": 0.1, "norm": "ü"}, code="abc")
@@ -54,7 +56,8 @@ def run_stage(tmp_path, *plugins):
     """Return the record of a table written in a process that has loaded some plug-ins."""
     program = f"""
 from types import SimpleNamespace
-from bnopt import plugins, records
+from bnopt import plugins
+from bnopt.files import records
 for kind, name in {plugins!r}:
     plugins.load(kind, name)
 made_by = SimpleNamespace(stage="bnopt.train", settings=0, code="")

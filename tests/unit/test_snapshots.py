@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnopt import snapshots, tensors
+from bnopt.run import snapshots, tensors
 from bnopt.runtime import StudyError
 
 SOURCE = str(Path(snapshots.__file__).parents[1])
@@ -147,7 +147,9 @@ def test_a_missing_snapshot_is_not_called_damaged(tmp_path):
 FULL_DISK = """
 import resource, sys
 import torch
-from bnopt import artefacts, runtime, snapshots
+from bnopt import runtime
+from bnopt.files import artefacts
+from bnopt.run import snapshots
 
 def main():
     with artefacts.atomic_folder(sys.argv[1]) as folder:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnopt import streams
+from bnopt.run import streams
 
 
 def epoch_batches(seed, epoch, samples, batch_size):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bnopt import checks, plugins, study
+from bnopt import plugins
 from bnopt.runtime import StudyError
+from bnopt.study import checks, study
 
 SECTIONS = ("claims", "alternatives")
 

@@ -11,11 +11,12 @@ import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.nn import functional
 
-from bnopt import plugins, random_layers, snapshots, statistics, theory, verdicts
-from bnopt.point import Point
+from bnopt import plugins, random_layers, statistics, theory, verdicts
 from bnopt.probes import activations, theorems
 from bnopt.quantities import theorems as quantities
-from bnopt.run import Run
+from bnopt.run.point import Point
+from bnopt.run import snapshots
+from bnopt.run.run import Run
 from bnopt.train import train
 
 CPU = torch.device("cpu")

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bnopt import images, plugins, snapshots, streams
-from bnopt.run import Run
+from bnopt import plugins
+from bnopt.files import images
+from bnopt.run import snapshots, streams
+from bnopt.run.run import Run
 from bnopt.runtime import StudyError
 from bnopt.tasks import vgg
 from bnopt.train import train

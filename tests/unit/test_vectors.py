@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bnopt import vectors
+from bnopt.run import vectors
 
 
 def tensors(seed, dtype=torch.float32):

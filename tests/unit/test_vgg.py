@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from bnopt import images, plugins, streams
-from bnopt.run import Run
+from bnopt import plugins
+from bnopt.files import images
+from bnopt.run import streams
+from bnopt.run.run import Run
 from bnopt.tasks import vgg
 
 CONVOLUTIONS = [4, 4, "M", 6, 6]

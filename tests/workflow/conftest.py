@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bnopt import study
+from bnopt.study import study
 
 ROOT = Path(__file__).parents[2]
 CORES = max(2, os.cpu_count() or 1)

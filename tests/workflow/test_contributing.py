@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = dict(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
 
 VERDICTS = "results/tiny/statistics/claims.csv"
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
 
 VERDICTS = "results/tiny/statistics/claims.csv"
 

@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from bnopt import study
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
+from bnopt.study import study
 
 TOO_LARGE = 1.0e30
 VERDICTS = {"supported", "contradicted", "inconclusive"}

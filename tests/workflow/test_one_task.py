@@ -1,6 +1,6 @@
 """A scale that has sizes for one task alone is a study of its own, to the end."""
 
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
 
 PAIRS = ["vgg_none", "vgg_batch", "deep_linear_none", "deep_linear_batch"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnopt import study as configuration
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
+from bnopt.study import study as configuration
 
 HOSTILE = 'it\'s a "new" study; $(touch pwned) `touch pwned` & ü, 日本 {x} %s #1'
 # A path that make, TeX or a shell would misread is one thing, a brace in the workflow's own folder another.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnopt import study as configuration
+from bnopt.study import study as configuration
 
 ROOT = Path(__file__).parents[2]
 

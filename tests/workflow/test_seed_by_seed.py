@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
 
 # However fast the machine, the hours are over once a run has kept something: that is its clock.
 OVER_WHEN_KEPT = """

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bnopt import study
-from bnopt.artefacts import read_table
+from bnopt.files.artefacts import read_table
+from bnopt.study import study
 
 SECTIONS = ("claims", "alternatives")
 VERDICTS = {"supported", "contradicted", "inconclusive"}

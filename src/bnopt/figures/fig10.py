@@ -1,9 +1,9 @@
 """Figure 10: the landscape along the gradient for the deep linear networks."""
 
-from bnopt import panels
+from bnopt.figures import _panels
 
 
 def draw(over_seeds, first_seed, *, conditions):
     """Return (a) the loss band, (b) that of gradient predictiveness, (c) the effective β; all logarithmic."""
     del first_seed
-    return panels.landscape(over_seeds["along_gradient"], conditions, scales=("log", "log", "log"))
+    return _panels.landscape(over_seeds["along_gradient"], conditions, scales=("log", "log", "log"))

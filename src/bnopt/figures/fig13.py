@@ -1,12 +1,12 @@
 """Figure 13: every norm on the deep linear network."""
 
-from bnopt import panels
+from bnopt.figures import _panels
 
 
 def draw(over_seeds, first_seed, *, conditions):
     """Return training loss, gradient predictiveness, loss variation and effective β, all logarithmic."""
     del first_seed
-    return panels.norms(
+    return _panels.norms(
         over_seeds["training"], over_seeds["along_gradient"], conditions,
         quantity="loss", title="(a) Training loss", factor=1,
         scales=("log", "log", "log", "log"),

@@ -2,7 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing, panels
+from bnopt import drawing
+from bnopt.figures import _panels
 
 TASKS = {
     "vgg": ("(a) VGG", "accuracy", "Training accuracy (%)", 100, "linear"),
@@ -43,7 +44,7 @@ def _training(ax, table, shown, task, lr):
             ax, table, condition, quantity, factor=factor,
             label=drawing.label(settings), **drawing.style(settings),
         )  # fmt: skip
-    panels.fit(ax)
+    _panels.fit(ax)
 
 
 def _shift(cells, table, shown, layer):
@@ -54,7 +55,7 @@ def _shift(cells, table, shown, layer):
         line = drawing.style(settings)
         drawing.curve(difference, table, condition, "difference", layer=layer, **line)
         drawing.curve(cosine, table, condition, "cosine", layer=layer, **line)
-    panels.fit(difference)
+    _panels.fit(difference)
     difference.tick_params(labelbottom=False)
     difference.set_ylabel("‖G − G′‖₂")
     cosine.axhline(1, color="black", linestyle="--", linewidth=0.6)

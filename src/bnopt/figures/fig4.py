@@ -1,9 +1,9 @@
 """Figure 4: the landscape along the gradient for the vgg nets."""
 
-from bnopt import panels
+from bnopt.figures import _panels
 
 
 def draw(over_seeds, first_seed, *, conditions):
     """Return (a) the loss band, (b) the band of gradient predictiveness, (c) the effective β."""
     del first_seed
-    return panels.landscape(over_seeds["along_gradient"], conditions, scales=("log", "linear", "linear"))
+    return _panels.landscape(over_seeds["along_gradient"], conditions, scales=("log", "linear", "linear"))

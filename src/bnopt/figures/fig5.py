@@ -2,7 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing, panels
+from bnopt import drawing
+from bnopt.figures import _panels
 
 PANELS = {
     "vgg": ("accuracy", 100, "(a) VGG: training accuracy (%)", "linear"),
@@ -25,7 +26,7 @@ def draw(over_seeds, first_seed, *, conditions):
                     ax, over_seeds["training"], name, quantity, factor=factor,
                     label=drawing.label(condition), **drawing.style(condition),
                 )  # fmt: skip
-        panels.fit(ax)
+        _panels.fit(ax)
     columns = 5 if len(tasks) > 1 else 3
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure

@@ -2,7 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing, panels
+from bnopt import drawing
+from bnopt.figures import _panels
 
 PANELS = {
     "mean_change": "(a) |μₜ₊₁ − μₜ|",
@@ -31,7 +32,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
                     **drawing.style(condition),
                 )
         for ax in row[:2]:
-            panels.fit(ax)
+            _panels.fit(ax)
         row[0].set_ylabel(drawing.layer_title(layers, layer))
     for ax, title in zip(axes[0], PANELS.values(), strict=True):
         ax.set_title(title)

@@ -1,6 +1,6 @@
 """Normalisation by the average ℓ2 norm before the shift of the mean."""
 
-from bnopt.lp_norm import LpNorm
+from bnopt.norms._lp_norm import LpNorm
 
 
 def build(channels):

@@ -2,7 +2,7 @@
 
 import math
 
-from bnopt.lp_norm import LpNorm
+from bnopt.norms._lp_norm import LpNorm
 
 
 def build(channels):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from bnopt import streams
+from bnopt.run import streams
 
 
 class Noise(nn.Module):

@@ -8,7 +8,7 @@ as training sees them, and on the same batch, free of the noise that successive 
 import numpy as np
 import torch
 
-from bnopt.vectors import descend
+from bnopt.run.vectors import descend
 
 
 def measure(point, *, layers, units, bins):

@@ -4,7 +4,7 @@ At θ_t, with g_t the gradient of the loss of batch t, for each step size η: th
 of the gradient after a step of η down the gradient.
 """
 
-from bnopt.vectors import descend, difference, norm
+from bnopt.run.vectors import descend, difference, norm
 
 
 def measure(point, *, step_sizes):

@@ -5,7 +5,7 @@ How much the gradient of a layer changes when the layers before it take the run'
 
 import torch
 
-from bnopt.vectors import cosine, descend, difference, norm, value_and_gradient
+from bnopt.run.vectors import cosine, descend, difference, norm, value_and_gradient
 
 
 def measure(point, *, layers):

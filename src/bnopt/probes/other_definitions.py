@@ -2,7 +2,7 @@
 
 import torch
 
-from bnopt.vectors import descend, difference, norm, value_and_gradient
+from bnopt.run.vectors import descend, difference, norm, value_and_gradient
 
 
 def measure(point, *, step_sizes):

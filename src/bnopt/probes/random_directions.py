@@ -2,9 +2,9 @@
 
 import torch
 
-from bnopt import streams
 from bnopt.probes.along_gradient import landscape
-from bnopt.vectors import norm
+from bnopt.run import streams
+from bnopt.run.vectors import norm
 
 
 def measure(point, *, step_sizes, directions):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnopt import streams, theory
+from bnopt import theory
+from bnopt.run import streams
 
 # The ε of the BN that a layer without one is given, as in use elsewhere.
 EPS = 1.0e-5

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bnopt.landscape import extrema
+from bnopt.quantities._extrema import extrema
 
 KEYS = ["condition", "seed", "step"]
 

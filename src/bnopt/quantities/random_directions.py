@@ -1,6 +1,6 @@
 """What is said of the landscape along random directions, per step (Section 3.2 of the paper)."""
 
-from bnopt.landscape import extrema
+from bnopt.quantities._extrema import extrema
 
 
 def per_step(table):

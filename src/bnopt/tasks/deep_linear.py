@@ -10,11 +10,22 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from bnopt import streams
+from bnopt.run import streams
 
-# Where a layer's activations are recorded: its own output, before the norm, and the norm's output.
-PLACES = {"layer_output": "linear", "norm_output": "norm"}
+# Where in a layer activations are recorded: its own output, before the norm, and the norm's output.
+SITES = {"layer_output": "linear", "norm_output": "norm"}
 WIDTH = 10
+
+
+# Planning calls the next two without importing this file (`plugins.call`).
+def widths(*, depth):
+    """Return the units of every layer of the net but the last."""
+    return [WIDTH] * (depth - 1)
+
+
+def image_side(*, depth):
+    """Return None: the task needs no images."""
+    del depth
 
 
 def read(data, *, seed, batch_size, device):

@@ -6,11 +6,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnopt import images, streams
+from bnopt.files import images
+from bnopt.run import streams
 from bnopt.runtime import StudyError
 
-# Where a layer's activations are recorded: the name in tables -> the module within the layer.
-PLACES = {"before_relu": "norm", "after_relu": "relu"}
+# Where in a layer activations are recorded: the name in tables -> the module within the layer.
+SITES = {"before_relu": "norm", "after_relu": "relu"}
+
+
+# Planning calls the next two without importing this file (`plugins.call`).
+def widths(*, convolutions, hidden):
+    """Return the units of every layer of the net but the last."""
+    return [size for size in (*convolutions, *hidden) if size != "M"]
+
+
+def image_side(*, convolutions, hidden):
+    """Return the least side of the images in pixels: every max-pooling halves it."""
+    del hidden
+    return 2 ** convolutions.count("M")
 
 
 def read(data, *, seed, batch_size, device):

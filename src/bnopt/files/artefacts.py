@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bnopt import records
+from bnopt.files import records
 
 # Columns that hold names, whatever these look like.
 NAMES = ("condition", "layer", "place", "quantity", "claim")
@@ -92,18 +92,18 @@ def _remove_leftovers(path):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def write_table(table, path, *, made_by=None):
+def write_table(table, path, *, job=None):
     """Write a data frame as CSV, and its record; see `write_recorded`.
 
     Floats in their shortest exact form, so equal tables are equal bytes.
     """
-    write_recorded(table.to_csv(index=False, lineterminator="\n"), path, made_by=made_by)
+    write_recorded(table.to_csv(index=False, lineterminator="\n"), path, job=job)
 
 
-def write_recorded(text, path, *, made_by=None):
+def write_recorded(text, path, *, job=None):
     """Write a text and, beside it, the record of how it came about (`records.describe`)."""
     content = text.encode()
-    record = json.dumps(records.describe(content, made_by), indent=2, ensure_ascii=False)
+    record = json.dumps(records.describe(content, job), indent=2, ensure_ascii=False)
     with atomic(path) as partial:
         partial.write_bytes(content)
         # First the record: a result without one would be refused.

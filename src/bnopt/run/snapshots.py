@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from bnopt import records, tensors
-from bnopt.artefacts import atomic
+from bnopt.files import records
+from bnopt.files.artefacts import atomic
+from bnopt.run import tensors
 
 
 def write(state, folder, step):

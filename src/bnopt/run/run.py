@@ -1,25 +1,29 @@
 """A run: one condition at one seed. Training moves it, probes look at it; both see the same batches."""
 
-from bnopt import graphs, plugins
+from bnopt import plugins
+from bnopt.run import graphs
 
 
 class Run:
     """The net, the batches and the loss of a run.
 
-    data: path of the prepared data, if the task has any; net: keyword arguments of the task's `build`.
+    data: path of the prepared data, if the task needs any; net: keyword arguments of the task's `build`.
     """
+
+    SETTINGS = ("task", "norm", "net", "batch_size")
 
     def __init__(self, data, *, task, norm, net, batch_size, seed, device):
         self.task = plugins.load("tasks", task)
         self.data = self.task.read(data, seed=seed, batch_size=batch_size, device=device)
-        norm = plugins.load("norms", norm)
-        self.model = self.task.build(norm, self.data, **net, seed=seed).to(device).train()
+        self.model = self.task.build(plugins.load("norms", norm), self.data, **net, seed=seed)
+        self.model.to(device).train()
         self.noisy = [
             (int(number), module)
             for number, layer in self.model.named_children()
             for module in layer.modules()
             if hasattr(module, "stream")
         ]
+        self.name = f"{task} {norm} seed {seed}"
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -29,14 +33,20 @@ class Run:
         return self.task.batch(self.data, seed=self.seed, step=step, batch_size=self.batch_size)
 
     def set_noise(self, step):
-        """Let every norm that draws noise draw that of `step`."""
+        """Have every norm that draws noise draw that of `step`."""
         for number, module in self.noisy:
             module.stream = (self.seed, step, number)
 
     def recorded(self, function, *, changes=()):
-        """Return a function of tensors as it is or, on a GPU, recorded: see `graphs.Recorded`.
+        """Return a function of tensors as it is or, on a GPU, recorded (`graphs.Recorded`).
 
-        Noise is drawn anew by Python at every step: a run with noise is not recorded.
+        Python draws noise anew at every step, so a run with noise is not recorded.
         """
         recordable = self.device.type == "cuda" and not self.noisy
         return graphs.Recorded(function, changes=changes) if recordable else function
+
+
+def split(settings):
+    """Return the settings of a job in two parts: those that make its `Run`, and the others."""
+    of_run = {key: settings[key] for key in Run.SETTINGS}
+    return of_run, {key: value for key, value in settings.items() if key not in of_run}

@@ -5,8 +5,8 @@ from functools import lru_cache, partial
 import torch
 from torch.func import functional_call
 
-from bnopt import streams
-from bnopt.vectors import value_and_gradient
+from bnopt.run import streams
+from bnopt.run.vectors import value_and_gradient
 
 
 class Point:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from bnopt import records
-from bnopt.artefacts import atomic
+from bnopt.files import records
+from bnopt.files.artefacts import atomic
 
 
 @dataclass(frozen=True)

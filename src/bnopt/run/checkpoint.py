@@ -1,4 +1,4 @@
-"""What a job that is killed goes on from: its state so far, in a folder of its own until it is done."""
+"""Checkpoints: the state of an unfinished job, in a folder of its own, from which it resumes when killed."""
 
 import json
 import os
@@ -9,58 +9,63 @@ from pathlib import Path
 
 import torch
 
-from bnopt import artefacts, records, runtime, tensors
+from bnopt import runtime
+from bnopt.files import artefacts, records
+from bnopt.run import tensors
 
-# Seconds from one checkpoint to the next, at least; more if writing takes more than this share of the time.
+# Least seconds between two checkpoints; more if writing would take more than this share of the time.
 SECONDS = 10.0
 SHARE = 0.01
 
 
 class Checkpoint:
-    """The checkpoint of one job; its folder also takes what the job has finished of its results."""
+    """The checkpoint of one job; its folder also takes the results that the job has finished.
 
-    def __init__(self, folder, made_by, inputs, signals):
-        self.folder, self.made_by, self.inputs, self.signals = Path(folder), made_by, inputs, signals
+    about: values that are the same only for a job that would do the same.
+    """
+
+    def __init__(self, folder, about, signals):
+        self.folder, self.about, self.signals = Path(folder), about, signals
         self.file = self.folder / "checkpoint.pt"
         self.seconds = _interval()
         self.written, self.cost = time.monotonic(), 0.0
 
     def read(self):
-        """Return the state to go on from, or None; then the folder is empty.
+        """Return the state to resume from, or None; then the folder is empty.
 
-        A state of other settings, code, inputs or PyTorch is not used, nor is a damaged one. To be
-        called once all plug-ins are loaded.
+        A checkpoint is ignored if it is damaged or was written with other settings, code, inputs,
+        PyTorch version or device. Call this once all plug-ins are loaded.
         """
         self.identity = self._identity()
         state = None
         if self.file.exists():
             try:
-                kept = tensors.parse(self.file.read_bytes(), "cpu")
-                if kept["identity"] == self.identity:
-                    state = kept["state"]
+                found = tensors.parse(self.file.read_bytes(), "cpu")
+                if found["identity"] == self.identity:
+                    state = found["state"]
                 else:
-                    print(f"{self.file}: of other settings, code or inputs: not used")
+                    print(f"{self.file}: written with other settings, code or inputs: ignored")
             except Exception:  # whatever torch makes of bytes that no job has written
-                print(f"{self.file}: damaged: not used")
+                print(f"{self.file}: damaged: ignored")
         if state is None:
             artefacts.remove_folder(self.folder)
             self.folder.mkdir(parents=True)
         return state
 
     def due(self):
-        """Return whether it is time to write a checkpoint: after an interval, or when told to stop."""
+        """Return whether to write a checkpoint now: the interval is over, or a signal asks to stop."""
         interval = max(self.seconds, self.cost / SHARE)
         return self.signals.received is not None or time.monotonic() - self.written >= interval
 
     def write(self, state):
-        """Write a state, a dict of tensors, numbers and texts; raise Stopped if the job was told to stop."""
+        """Write a state, a dict of tensors, numbers and texts; then raise Stopped if a signal asks for it."""
         start = time.monotonic()
         with artefacts.atomic(self.file) as partial:
             partial.write_bytes(tensors.dump({"identity": self.identity, "state": state}))
         self.written = time.monotonic()
         self.cost = self.written - start
         if self.signals.received is not None:
-            raise runtime.Stopped(f"what was done is kept in {self.folder}")
+            raise runtime.Stopped(f"its state is in {self.folder}")
 
     def remove(self):
         """Remove the folder: the job is done, or its state is of no use."""
@@ -68,12 +73,10 @@ class Checkpoint:
 
     def _identity(self):
         """Return a text that is the same only for a job that would do the same."""
-        about = {
-            "options": {name: value for name, value in vars(self.made_by).items() if name != "code"},
-            "modules": records.modules(self.made_by.stage),
+        about = self.about | {
+            "modules": records.modules(self.about["stage"]),
             "torch": torch.__version__,
             "gpu": records.hardware()["gpu"],
-            "inputs": [_listing(Path(path)) for path in self.inputs if path],
         }
         return json.dumps(about, sort_keys=True)
 
@@ -96,10 +99,16 @@ def _listing(path):
 
 
 @contextmanager
-def keeping(folder, *, made_by, inputs):
-    """Yield the checkpoint of a job, told to which by its options; signals to stop it are noticed.
+def resumable(folder, job, *, run, inputs):
+    """Yield the checkpoint of a job; SIGTERM and Ctrl-C are noticed inside the block.
 
-    inputs: paths of what it reads; None for what it does not need.
+    run: condition and seed; inputs: paths of the files and folders it reads, None for one it does not need.
     """
     with runtime.noticing_signals() as signals:
-        yield Checkpoint(folder, made_by, inputs, signals)
+        about = {
+            "stage": job.stage,
+            "settings": job.settings,
+            "run": run,
+            "inputs": [_listing(Path(path)) for path in inputs if path],
+        }
+        yield Checkpoint(folder, about, signals)

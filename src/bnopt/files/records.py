@@ -11,9 +11,11 @@ import platform
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-from bnopt import fingerprints
+from bnopt import plugins
+from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 
 SUFFIX = ".provenance.json"
@@ -26,10 +28,10 @@ def of(path):
     return Path(f"{path}{SUFFIX}")
 
 
-def describe(content, made_by):
+def describe(content, job):
     """Return the record of a file with this content.
 
-    made_by: the options of the stage that makes it (`runtime.parser`), or None outside of a stage.
+    job: the `runtime.Job` that writes it, or None outside of a stage.
     sha256               of the file
     stage, settings      what made it, and the settings it was given
     code, modules        the fingerprint Snakemake compares, and of each module that it covers
@@ -39,13 +41,8 @@ def describe(content, made_by):
                          was written
     """
     record = {"sha256": hashlib.sha256(content).hexdigest()}
-    if made_by is not None:
-        record |= {
-            "stage": made_by.stage,
-            "settings": made_by.settings,
-            "code": made_by.code,
-            "modules": modules(made_by.stage),
-        }
+    if job is not None:
+        record |= {**asdict(job), "modules": modules(job.stage)}
     return record | {
         "commit": os.environ.get("BNOPT_COMMIT", "unknown"),
         "versions": {"python": platform.python_version()}
@@ -58,8 +55,8 @@ def describe(content, made_by):
 
 def modules(stage):
     """Return name -> fingerprint of the modules of a stage and of the plug-ins it has loaded."""
-    loaded = [name for name in sys.modules if name.startswith("bnopt.") and name.count(".") == 2]
-    return {module: fingerprints.module_hash(module) for module in fingerprints.reached(stage, *loaded)}
+    reached = fingerprints.reached(stage, *plugins.loaded())
+    return {module: fingerprints.module_hash(module) for module in reached}
 
 
 def hardware():

@@ -8,7 +8,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent
+SOURCE = Path(__file__).parents[2]
 
 
 def code_hash(*modules):

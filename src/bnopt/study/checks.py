@@ -1,0 +1,269 @@
+"""The checks of this study: what its parts name exists, fits, and can be measured and judged.
+
+`check` refuses a wrong configuration in a sentence, before anything runs.
+"""
+
+import math
+
+from bnopt import plugins
+from bnopt.study import image_sources, schema
+from bnopt.study.schema import expect_known, refuse
+from bnopt.study.study import CHANCE, RANDOM_LAYERS, RATE_SPREAD, TRAINING, claims, tasks_of
+
+
+def check(config):
+    """Raise StudyError if the configuration breaks the schema or names what does not exist."""
+    schema.check(config)
+    config = schema.with_defaults(config)
+    _check_conditions(config)
+    _check_scales(config)
+    _check_images(config)
+    _check_probes(config)
+    _check_quantities(config)
+    _check_rate_spread(config)
+    for section in ("claims", "alternatives"):
+        _check_claims(config, section)
+    _check_figures(config)
+
+
+# -- scales and conditions ------------------------------------------------------------------------
+
+
+def _check_conditions(config):
+    for name, condition in config["conditions"].items():
+        if name == CHANCE:
+            expected = "another name than the one that claims use for the accuracy of a guess"
+            refuse(f"conditions.{name}", expected, name)
+        for kind, key in (("tasks", "task"), ("norms", "norm")):
+            expect_known(f"conditions.{name}.{key}", condition[key], plugins.names(kind))
+
+
+def _check_scales(config):
+    expect_known("scale", config["scale"], config["scales"])
+    used = {condition["task"] for condition in config["conditions"].values()}
+    for name, scale in config["scales"].items():
+        tasks = tasks_of(scale)
+        for task in tasks:
+            expect_known(f"scales.{name}.{task}", task, plugins.names("tasks"))
+            _check_sizes(f"scales.{name}.{task}", task, scale[task])
+        if not used & set(tasks):
+            refuse(f"scales.{name}", f"a key {' or '.join(sorted(used))}", "none")
+
+
+def _check_sizes(key, task, sizes):
+    wanted = [name for name in plugins.arguments("tasks", task, "build") if name != "seed"]
+    if set(sizes["net"]) != set(wanted):
+        refuse(f"{key}.net", f"the keys {', '.join(wanted)}", ", ".join(sizes["net"]) or "none")
+    steps = sizes["steps"]
+    if sizes["test_every"] > steps:
+        refuse(f"{key}.test_every", f"at most the {steps} steps of the run", sizes["test_every"])
+    # Changes from one snapshot to the next are measured, so there are two or more.
+    if sizes["snapshot_every"] >= steps:
+        refuse(f"{key}.snapshot_every", f"fewer than the {steps} steps", sizes["snapshot_every"])
+    _check_layers(f"{key}.layers", task, sizes)
+
+
+def _check_layers(key, task, sizes):
+    below_the_last = len(_widths(task, sizes))
+    names = {}
+    for layer, number in sizes["layers"].items():
+        if names.setdefault(number, layer) != layer:
+            found = f"{names[number]} and {layer} for layer {number}"
+            refuse(key, "one name per layer of the net", found)
+        # The last layer has no norm and no non-linearity.
+        if number > below_the_last:
+            expected = f"a layer below the last of this net, 1 to {below_the_last}"
+            refuse(f"{key}.{layer}", expected, number)
+
+
+def _widths(task, sizes):
+    """Return the units of each layer of a net but the last."""
+    return plugins.call("tasks", task, "widths", **sizes["net"])
+
+
+def _check_images(config):
+    """Check that the images of a scale exist, and are as large and as many as its tasks need."""
+    for name, scale in config["scales"].items():
+        runs = name == config["scale"]
+        source = config.get("images", scale["images"]) if runs else scale["images"]
+        if image_sources.is_named(source):
+            for task in tasks_of(scale):
+                _check_fit(f"scales.{name}.{task}", task, scale[task], source)
+        elif runs and not image_sources.has_parts(source):
+            key = "images" if "images" in config else f"scales.{name}.images"
+            known = ", ".join(plugins.names("datasets"))
+            refuse(key, f"{known} or an existing folder with train/ and test/ in it", source)
+
+
+def _check_fit(key, task, sizes, source):
+    needed = image_sources.needs({task: sizes})
+    side, number = image_sources.known(source)
+    if needed and side < needed["least_side"]:
+        expected = f"a net for the images of {source}, of {side} x {side} pixels"
+        refuse(f"{key}.net", expected, f"one that needs {needed['least_side']} x {needed['least_side']}")
+    if needed and number < needed["least_number"]:
+        expected = f"at most the {number} training images of {source}"
+        refuse(f"{key}.batch_size", expected, sizes["batch_size"])
+
+
+# -- what is measured -----------------------------------------------------------------------------
+
+
+def _check_probes(config):
+    for name, settings in config["probes"].items():
+        expect_known(f"probes.{name}", name, plugins.names("probes"))
+        arguments = plugins.arguments("probes", name, "measure")
+        for task, found in settings.items():
+            key = f"probes.{name}.{task}"
+            expect_known(key, task, plugins.names("tasks"))
+            if set(found) != set(arguments):
+                expected = f"the keys {', '.join(arguments)}" if arguments else "no keys"
+                refuse(key, expected, ", ".join(map(str, found)) or "none")
+            for scale, sizes in config["scales"].items():
+                if task in sizes:
+                    _check_measurable(key, f"(scale {scale})", found, task, sizes[task])
+
+
+def _check_measurable(key, scale, settings, task, sizes):
+    """Check that what a probe is told to measure is there at a scale."""
+    for layer in settings.get("layers", []):
+        expect_known(f"{key}.layers {scale}", layer, sizes["layers"])
+        width = _widths(task, sizes)[sizes["layers"][layer] - 1]
+        if settings.get("units", 1) > width:
+            refuse(f"{key}.units {scale}", f"at most the {width} units of layer {layer}", settings["units"])
+    if settings.get("samples", 1) > sizes["batch_size"]:
+        expected = f"at most the batch_size, {sizes['batch_size']}"
+        refuse(f"{key}.samples {scale}", expected, settings["samples"])
+    snapshots = math.ceil(sizes["steps"] / sizes["snapshot_every"])
+    if settings.get("every", 1) >= snapshots:
+        expected = f"fewer than the {snapshots} snapshots of a run"
+        refuse(f"{key}.every {scale}", expected, settings["every"])
+
+
+def _check_quantities(config):
+    known = [TRAINING, RATE_SPREAD, *config["probes"]]
+    for name, quantity in config["quantities"].items():
+        expect_known(f"quantities.{name}.table", quantity["table"], known)
+
+
+def _check_rate_spread(config):
+    for name, names in config["rate_spread"].items():
+        for other in (name, *names):
+            expect_known(f"rate_spread.{name}", other, config["conditions"])
+        own = config["conditions"][name]
+        for other in names:
+            entry = config["conditions"][other]
+            if (entry["task"], entry["norm"]) != (own["task"], own["norm"]):
+                expected = f"conditions that differ from {name} in their learning rate alone"
+                refuse(f"rate_spread.{name}", expected, f"{other} ({entry['task']}, {entry['norm']})")
+
+
+# -- what is judged and shown ---------------------------------------------------------------------
+
+
+def _check_claims(config, section):
+    known = claims(config, "claims")
+    for name, claim in claims(config, section).items():
+        key = f"claims.{claim['family']}.{name}" if section == "claims" else f"{section}.{name}"
+        if section == "alternatives" and claim["varies"] not in known:
+            refuse(f"{key}.varies", "the name of the claim it varies", claim["varies"])
+        expect_known(f"{key}.quantity", claim["quantity"], config["quantities"])
+        quantity = config["quantities"][claim["quantity"]]
+        _check_pair(config, key, claim, quantity)
+        _check_margin(key, claim, quantity)
+        table = quantity["table"]
+        if table not in config["probes"] and claim["layers"]:
+            found = ", ".join(claim["layers"])
+            refuse(f"{key}.layers", f"none: the table {table} has no layers", found)
+        sides = (claim["condition_a"], claim["condition_b"])
+        pair = [side for side in sides if side in config["conditions"]]
+        for condition in pair:
+            _check_table(config, key, table, condition)
+        for task in _tasks_of(config, pair) if table in config["probes"] else []:
+            _check_measured(config, f"{key}.layers", table, task, claim["layers"])
+
+
+def _check_pair(config, key, claim, quantity):
+    a, b = claim["condition_a"], claim["condition_b"]
+    expect_known(f"{key}.condition_a", a, config["conditions"])
+    if b == CHANCE and quantity["table"] != TRAINING:
+        expected = f"a condition or a number, as the table {quantity['table']} has no chance"
+        refuse(f"{key}.condition_b", expected, b)
+    if isinstance(b, str):
+        expect_known(f"{key}.condition_b", b, [*config["conditions"], CHANCE, "a number"])
+    elif quantity["compare"] == "log_ratio" and b <= 0:
+        refuse(f"{key}.condition_b", f"more than 0 for the log ratio of {claim['quantity']}", b)
+    if a == b:
+        refuse(f"{key}.condition_b", "another condition than condition_a", b)
+    if b in config["conditions"] and len(tasks := _tasks_of(config, [a, b])) > 1:
+        found = " and ".join(f"{name} ({task})" for name, task in zip((a, b), tasks, strict=True))
+        refuse(f"{key}.condition_b", "two conditions of one task", found)
+
+
+def _check_margin(key, claim, quantity):
+    least, kind = (1, "factor") if quantity["compare"] == "log_ratio" else (0, "difference")
+    margin = claim["margin"]
+    if margin < least:
+        expected = f"a {kind} of at least {least} for the quantity {claim['quantity']}"
+        refuse(f"{key}.margin", expected, margin)
+    if margin == least and claim["expected"] == "equivalent":
+        refuse(f"{key}.margin", f"a {kind} of more than {least} for what is to be equivalent", margin)
+
+
+def _check_figures(config):
+    # The forest plot of the claims is drawn for every study.
+    known = [name for name in plugins.names("figures") if name != "claims"]
+    for name, figure in config["figures"].items():
+        key = f"figures.{name}"
+        expect_known(key, name, known)
+        shown = []
+        for table, conditions in figure["tables"].items():
+            expect_known(f"{key}.tables.{table}", table, [TRAINING, RANDOM_LAYERS, *config["probes"]])
+            for condition in conditions:
+                expect_known(f"{key}.tables.{table}", condition, config["conditions"])
+                _check_table(config, f"{key}.tables.{table}", table, condition)
+            shown += [(table, task) for task in _tasks_of(config, conditions) if table in config["probes"]]
+        _check_figure_layers(config, name, figure.get("layers", {}), shown)
+
+
+def _check_figure_layers(config, name, layers, shown):
+    """Check that a figure of layers has some for every task it shows a probe of, all of them measured."""
+    key = f"figures.{name}.layers"
+    expects_layers = "layers" in plugins.arguments("figures", name, "draw")
+    if expects_layers != bool(layers):
+        expected, found = ("the key layers", "none") if expects_layers else ("no layers", ", ".join(layers))
+        refuse(key if layers else f"figures.{name}", expected, found)
+    if not expects_layers:
+        return
+    tasks = list(dict.fromkeys(task for _, task in shown))
+    if set(tasks) != set(layers):
+        refuse(key, f"layers for the tasks shown: {', '.join(tasks)}", ", ".join(map(str, layers)))
+    for table, task in shown:
+        _check_measured(config, f"{key}.{task}", table, task, layers[task])
+
+
+def _check_table(config, key, table, condition):
+    """Check that a table can be made of a condition."""
+    if table == RATE_SPREAD and condition not in config["rate_spread"]:
+        known = ", ".join(config["rate_spread"]) or "none"
+        refuse(key, f"conditions that rate_spread has an entry for: {known}", condition)
+    if table in config["probes"]:
+        task = config["conditions"][condition]["task"]
+        found = config["probes"][table]
+        if task not in found:
+            expected = f"probes.{table} to have settings for the task {task} of {condition}"
+            refuse(key, expected, f"them for {', '.join(found)}")
+
+
+def _check_measured(config, key, table, task, layers):
+    """Check that a probe measures these layers."""
+    measured = config["probes"][table][task].get("layers", [])
+    if layers and not measured:
+        refuse(key, f"none: the table {table} has no layers", ", ".join(layers))
+    for layer in layers:
+        expect_known(key, layer, measured)
+
+
+def _tasks_of(config, conditions):
+    """Return the tasks of conditions, each once."""
+    return list(dict.fromkeys(config["conditions"][name]["task"] for name in conditions))

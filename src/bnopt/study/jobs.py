@@ -1,0 +1,171 @@
+"""What each job is given: its settings, its code, and the files it reads.
+
+The rules and `python -m bnopt.provenance` ask the same object. Snakemake runs a job again when the
+answer of `*_settings` or `*_code` changes.
+"""
+
+import itertools
+from pathlib import Path
+
+from bnopt import plugins
+from bnopt.files import fingerprints
+from bnopt.study import image_sources, study
+from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TRAINING, as_json
+
+
+class Jobs:
+    """The jobs of a study that is written out. Every method takes a job's wildcards, no more."""
+
+    def __init__(self, of_study):
+        self.study = of_study
+
+    # -- settings: one JSON text per job ----------------------------------------------------------
+
+    def data_settings(self, _):
+        settings = image_sources.settings(self.study["images"], self.study["sizes"])
+        return as_json(settings, ordered=False)
+
+    def train_settings(self, wildcards):
+        return as_json(study.train_settings(self.study, wildcards.condition), ordered=False)
+
+    def probe_settings(self, wildcards):
+        settings = study.probe_settings(self.study, wildcards.condition, wildcards.probe)
+        return as_json(settings, ordered=False)
+
+    def rate_spread_settings(self, _):
+        return as_json({}, ordered=False)
+
+    def random_layers_settings(self, _):
+        return as_json(self.study["random_layers"], ordered=False)
+
+    def statistics_settings(self, wildcards):
+        settings = {"table": wildcards.table} | study.runs_settings(self.study, wildcards.table)
+        return as_json(settings, ordered=True)
+
+    def theorem_table_settings(self, _):
+        return as_json(study.runs_settings(self.study, "theorems"), ordered=True)
+
+    def claims_settings(self, _):
+        return as_json(study.claims_settings(self.study, "claims"), ordered=True)
+
+    def alternatives_settings(self, _):
+        return as_json(study.claims_settings(self.study, "alternatives"), ordered=True)
+
+    def figure_settings(self, wildcards):
+        return as_json(study.figure_settings(self.study, wildcards.figure), ordered=True)
+
+    def forest_plot_settings(self, _):
+        settings = {"tables": {"claims": []}, "conditions": self.study["conditions"]}
+        return as_json(settings, ordered=True)
+
+    def gather_settings(self, _):
+        return as_json(study.gather_settings(self.study), ordered=True)
+
+    def report_settings(self, _):
+        return as_json(study.report_settings(self.study), ordered=True)
+
+    # -- code: a fingerprint of the stage and of the plug-ins that the job loads -------------------
+
+    def data_code(self, _):
+        source = self.study["images"]
+        own = [f"bnopt.datasets.{source}"] if image_sources.is_named(source) else []
+        return fingerprints.code_hash("bnopt.data", *own)
+
+    def train_code(self, wildcards):
+        return fingerprints.code_hash("bnopt.train", *self._run_modules(wildcards))
+
+    def probe_code(self, wildcards):
+        probe = f"bnopt.probes.{wildcards.probe}"
+        return fingerprints.code_hash("bnopt.probe", probe, *self._run_modules(wildcards))
+
+    def statistics_code(self, wildcards):
+        own = [wildcards.table] if wildcards.table in plugins.names("quantities") else []
+        return fingerprints.code_hash("bnopt.statistics", *(f"bnopt.quantities.{name}" for name in own))
+
+    def figure_code(self, wildcards):
+        return fingerprints.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
+
+    def _run_modules(self, wildcards):
+        condition = self.study["conditions"][wildcards.condition]
+        return f"bnopt.tasks.{condition['task']}", f"bnopt.norms.{condition['norm']}"
+
+    # -- files that a job reads -------------------------------------------------------------------
+
+    def task_data(self, wildcards):
+        """Return the prepared images, if the condition's task needs any."""
+        task = self.study["conditions"][wildcards.condition]["task"]
+        needed = image_sources.needs({task: self.study["sizes"][task]})
+        return f"results/{wildcards.scale}/data/images.npz" if needed else []
+
+    def table_pattern(self, wildcards, table=None):
+        """Return the path of a run's table, with {condition} and {seed}; by default the wildcard's table."""
+        table = table or wildcards.table
+        if table == TRAINING:
+            return f"results/{wildcards.scale}/runs/{{condition}}/seed{{seed}}/training.csv"
+        return f"results/{wildcards.scale}/probes/{table}/{{condition}}/seed{{seed}}.csv"
+
+    def tables(self, wildcards, table=None):
+        """Return the files of a table, by default the wildcard's, of every run that needs it."""
+        table = table or wildcards.table
+        return self._files(wildcards, table, **study.runs_settings(self.study, table))
+
+    def statistics(self, wildcards):
+        """Return the numbers per seed of all tables."""
+        folder = f"results/{wildcards.scale}/statistics"
+        return [f"{folder}/{table}_per_seed.csv" for table in self.study["tables"]]
+
+    def spread_curves(self, wildcards):
+        """Return the training tables, at one seed, over which a spread is taken."""
+        return self._files(wildcards, TRAINING, self.study[RATE_SPREAD][wildcards.spread], [wildcards.seed])
+
+    def figure_statistics(self, wildcards):
+        """Return the statistics that a figure draws, in the order of its tables."""
+        folder = f"results/{wildcards.scale}"
+        return [
+            f"{folder}/theorems/random_layers.csv"
+            if table == RANDOM_LAYERS
+            else f"{folder}/statistics/{table}_over_seeds.csv"
+            for table in self.study["figures"][wildcards.figure]["tables"]
+        ]
+
+    def figure_runs(self, wildcards):
+        """Return the tables of the first seed's runs that a figure shows, in the same order."""
+        first = self.study["seeds"][:1]
+        tables = self.study["figures"][wildcards.figure]["tables"]
+        files = [self._files(wildcards, table, names, first) for table, names in tables.items()]
+        return list(itertools.chain(*files))
+
+    def figure_curves(self, wildcards):
+        """Return the training tables of all runs that a figure shows."""
+        shown = study.figure_settings(self.study, wildcards.figure)
+        return self._files(wildcards, TRAINING, shown["conditions"], shown["seeds"])
+
+    def figures(self, wildcards):
+        """Return all figures as PDF, the forest plot of the claims among them."""
+        names = [*self.study["figures"], "claims"]
+        return [f"results/{wildcards.scale}/figures/{name}.pdf" for name in names]
+
+    def activations(self, wildcards):
+        """Return the activations per seed, if the study measures them."""
+        measured = "activations" in self.study["tables"]
+        return f"results/{wildcards.scale}/statistics/activations_per_seed.csv" if measured else []
+
+    def _files(self, wildcards, table, conditions, seeds):
+        pattern = self.table_pattern(wildcards, table)
+        return [pattern.format(condition=c, seed=s) for c, s in itertools.product(conditions, seeds)]
+
+
+def figure_labels(wildcards):
+    """Return the name of a figure on the HTML page; the page sorts by it, so numbers have two digits."""
+    number = wildcards.figure.removeprefix("fig")
+    return {"figure": f"Figure {number:0>2}" if number.isdecimal() else wildcards.figure}
+
+
+def stored_of_others(folder, name):
+    """Return an input function: the files of this name among the stored results of other scales."""
+
+    def files(wildcards):
+        found = Path(folder).glob(f"*/{name}")
+        return sorted(str(file) for file in found if file.parent.name != wildcards.scale)
+
+    return files

@@ -1,0 +1,142 @@
+"""The schema of the configuration: its defaults, and its errors in words."""
+
+import json
+import math
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from bnopt.runtime import StudyError
+
+SCHEMA = Path(__file__).parents[3] / "workflow" / "config.schema.yaml"
+# The sections of claims.yaml; all others are in config.yaml.
+CLAIMS_SECTIONS = ("quantities", "claims", "alternatives")
+LONGEST = 300
+
+# JSON takes 500.0 for an integer; here a count has no decimal point. And numbers are finite.
+TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+    }
+)
+
+
+def _fill_in(validator, properties, instance, schema):
+    """Set the defaults of an object's missing keys, then validate its properties as usual."""
+    if isinstance(instance, dict):
+        for key, of_key in properties.items():
+            if "default" in of_key:
+                instance.setdefault(key, deepcopy(of_key["default"]))
+    yield from jsonschema.Draft202012Validator.VALIDATORS["properties"](
+        validator, properties, instance, schema
+    )
+
+
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
+Filler = jsonschema.validators.extend(Validator, {"properties": _fill_in})
+
+
+def check(config):
+    """Raise StudyError for the first key that breaks the schema."""
+    errors = sorted(Validator(_schema()).iter_errors(config), key=lambda e: (len(e.path), str(e.path)))
+    if errors:
+        refuse(*_in_words(jsonschema.exceptions.best_match(errors)))
+
+
+def with_defaults(config):
+    """Return a copy of a valid configuration in which every key with a default has a value."""
+    filled = deepcopy(config)
+    # Validating fills in. What it says is not needed: a default may be a value that no one may write.
+    list(Filler(_schema()).iter_errors(filled))
+    return filled
+
+
+@cache
+def _schema():
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def check_keys(file):
+    """Raise StudyError if a YAML file has a key twice in one mapping: YAML silently takes the last one."""
+    text = Path(file).read_text(encoding="utf-8")
+    nodes = [(yaml.compose(text, Loader=yaml.SafeLoader), "")]
+    for node, parent in nodes:
+        if isinstance(node, yaml.SequenceNode):
+            nodes += [(value, parent) for value in node.value]
+        if isinstance(node, yaml.MappingNode):
+            lines = {}
+            for key, value in node.value:
+                path = f"{parent}.{key.value}" if parent else str(key.value)
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    refuse(path, "this key once", f"it in lines {lines[key.value]} and {line}")
+                lines[key.value] = line
+                nodes.append((value, path))
+
+
+def refuse(key, expected, found):
+    """Raise the StudyError that a user reads, in one line: file and key, what was expected and found."""
+    found = str(found) or '""'
+    found = found if len(found) <= LONGEST else f"{found[:LONGEST]} ..."
+    text = f"{key}: expected {expected}{';' if ',' in expected else ','} found {found}"
+    file = "claims.yaml" if key.split(".")[0] in CLAIMS_SECTIONS else "config.yaml"
+    raise StudyError(f"{file}: {' '.join(text.split())}")
+
+
+def expect_known(key, name, known):
+    """Raise StudyError unless `name` is one of `known`."""
+    if name not in known:
+        names = ", ".join(map(str, known))
+        refuse(key, f"one of {names}" if known else "a name that is defined, there is none", name)
+
+
+def _in_words(error):
+    """Return the key of a schema error, what was expected there, and what was found."""
+    key = ".".join(map(str, error.absolute_path)) or "top level"
+    found = json.dumps(error.instance, default=str, ensure_ascii=False)
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = sorted(str(name) for name in error.instance if name not in known)
+        return key, f"only the keys {', '.join(known)}", ", ".join(unknown)
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return key, f"the key {missing[0]}", "none"
+    if error.validator == "type" and isinstance(error.instance, str):
+        number = "number" in error.validator_value or error.validator_value == "integer"
+        hint = "; YAML reads 1e-1 as text, write 1.0e-1" if number and _is_number(error.instance) else ""
+        return key, _expectation(error), f"the text {found}{hint}"
+    return key, _expectation(error), found
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _expectation(error):
+    """Return what a rule of the schema asks for, in words."""
+    rule, value = error.validator, error.validator_value
+    described = error.schema.get("description", f"{rule} {value}").rstrip(".")
+    words = {
+        "type": lambda: f"a value of type {value if isinstance(value, str) else ' or '.join(value)}",
+        "enum": lambda: "one of " + ", ".join(map(str, value)),
+        "contains": lambda: f"{value['const']} among the items",
+        "uniqueItems": lambda: "every item once",
+        "minimum": lambda: f"at least {value}",
+        "exclusiveMinimum": lambda: f"more than {value}",
+        "maximum": lambda: f"at most {value}",
+        "minItems": lambda: f"{value} or more items",
+        "maxItems": lambda: f"{value or 'no'} items",
+        "minProperties": lambda: f"{value} or more entries",
+        "minLength": lambda: "a text that is not empty",
+    }
+    return words[rule]() if rule in words else described

@@ -1,0 +1,241 @@
+"""The study of one scale, written out in full, and what each job is given of it.
+
+Everything here is plain values. The rules pass settings on as JSON, so what Snakemake tracks is
+exactly what a job is given.
+"""
+
+import itertools
+import json
+
+from bnopt.study import schema
+
+TRAINING = "training"
+RATE_SPREAD = "rate_spread"
+RANDOM_LAYERS = "random_layers"
+CHANCE = "chance"
+# The keys of a scale that --config may replace.
+REPLACEABLE = ("images", "seeds")
+
+
+def written_out(config):
+    """Return the study of the chosen scale in full, from the whole, valid configuration.
+
+    scale, images, seeds, keep_snapshots    of the chosen scale
+    sizes                                   task -> its sizes; only the tasks that the scale has
+    conditions, probes, rate_spread,        as configured, with defaults filled in; without what
+    random_layers, figures, quantities      belongs to a task that the scale has no sizes for
+    claims, alternatives                    name -> claim, one for each choice of placeholders
+    tables                                  name -> the conditions of which the table is needed
+    """
+    config = schema.with_defaults(config)
+    scale = config["scales"][config["scale"]]
+    sizes = {task: scale[task] for task in tasks_of(scale)}
+    conditions = {name: c for name, c in config["conditions"].items() if c["task"] in sizes}
+    probes = {name: _of_tasks(settings, sizes) for name, settings in config["probes"].items()}
+    figures = {name: _of_conditions(entry, conditions, sizes) for name, entry in config["figures"].items()}
+    spreads = {name: runs for name, runs in config["rate_spread"].items() if set(runs) <= set(conditions)}
+    study = {
+        "scale": config["scale"],
+        **{key: config.get(key, scale[key]) for key in REPLACEABLE},
+        "keep_snapshots": scale["keep_snapshots"],
+        "sizes": sizes,
+        "conditions": conditions,
+        "probes": {name: of_task for name, of_task in probes.items() if of_task},
+        "rate_spread": spreads,
+        "random_layers": config["random_layers"],
+        "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
+        "quantities": config["quantities"],
+    }
+    gone = set(config["conditions"]) - set(conditions)
+    measured = {TRAINING, *study["probes"], *([RATE_SPREAD] if spreads else [])}
+    for section in ("claims", "alternatives"):
+        study[section] = {
+            name: claim
+            for name, claim in claims(config, section).items()
+            if not gone & {claim["condition_a"], claim["condition_b"]}
+            and config["quantities"][claim["quantity"]]["table"] in measured
+        }
+    return study | {"tables": _tables(study)}
+
+
+def tasks_of(scale):
+    """Return the tasks that a scale has sizes for."""
+    return [key for key, value in scale.items() if isinstance(value, dict)]
+
+
+def _of_tasks(of_task, tasks):
+    return {task: settings for task, settings in of_task.items() if task in tasks}
+
+
+def _of_conditions(figure, conditions, tasks):
+    """Return a figure with these conditions alone, and the layers of these tasks."""
+    shown = {
+        table: [name for name in names if name in conditions] for table, names in figure["tables"].items()
+    }
+    figure = figure | {"tables": {t: names for t, names in shown.items() if names or t == RANDOM_LAYERS}}
+    return figure | ({"layers": _of_tasks(figure["layers"], tasks)} if "layers" in figure else {})
+
+
+def _tables(study):
+    """Return table -> conditions: of `training` all, of others those that figures and claims name."""
+    needed = {TRAINING: list(study["conditions"])}
+    for figure in study["figures"].values():
+        for table, conditions in figure["tables"].items():
+            if table != RANDOM_LAYERS:
+                needed.setdefault(table, []).extend(conditions)
+    for claim in [*study["claims"].values(), *study["alternatives"].values()]:
+        table = study["quantities"][claim["quantity"]]["table"]
+        pair = (claim["condition_a"], claim["condition_b"])
+        needed.setdefault(table, []).extend(c for c in pair if c in study["conditions"])
+    order = list(study["conditions"])
+    return {table: sorted(set(names), key=order.index) for table, names in needed.items()}
+
+
+# -- claims ---------------------------------------------------------------------------------------
+
+
+def claims(config, section):
+    """Return the claims of `claims` or `alternatives` by name, from a configuration with its defaults.
+
+    An entry with `for` stands for one claim per combination of values. A claim has its family (all
+    alternatives are one), and a margin: 0, or the factor 1, where the entry has none.
+    """
+    families = config["claims"] if section == "claims" else {section: config["alternatives"]}
+    rows = {}
+    for family, entries in families.items():
+        for name, entry in entries.items():
+            key = f"{section}.{family}.{name}" if section == "claims" else f"{section}.{name}"
+            for row_name, row in _expanded(name, entry, key):
+                if row_name in rows:
+                    wanted = " and ".join(f"{{{word}}}" for word in entry["for"]) or "no other claim's name"
+                    expected = f"a name of its own for every claim, here with {wanted}"
+                    schema.refuse(key, expected, f"{row_name} twice")
+                rows[row_name] = _with_margin(row | {"family": family}, config["quantities"])
+    return rows
+
+
+def _expanded(name, entry, key):
+    """Yield name and body of each claim that an entry stands for."""
+    choices = entry["for"]
+    body = {k: value for k, value in entry.items() if k != "for"}
+    for values in itertools.product(*choices.values()):
+        words = dict(zip(choices, values, strict=True))
+        yield _fill(name, words, key), _fill(body, words, key)
+
+
+def _with_margin(claim, quantities):
+    """Return a claim whose margin is a number; `source` of an alternative is the claim it varies."""
+    of_claim = quantities.get(claim["quantity"], {"compare": "difference"})
+    none = 1 if of_claim["compare"] == "log_ratio" else 0
+    margin = {"margin": claim.get("margin", none)}
+    origin = {"margin_from": claim["margin_from"] if "margin" in claim else ""}
+    return {"source": claim.get("varies")} | claim | margin | origin
+
+
+def _fill(value, words, key):
+    """Replace {placeholders} in every text of a nested value."""
+    if isinstance(value, str):
+        try:
+            return value.format(**words)
+        except (KeyError, ValueError, IndexError):
+            placeholders = ", ".join(words) or "nothing"
+            expected = f"in braces only {placeholders}, the placeholders under `for`"
+            schema.refuse(key, expected, repr(value))
+    if isinstance(value, list):
+        return [_fill(item, words, key) for item in value]
+    if isinstance(value, dict):
+        return {name: _fill(item, words, f"{key}.{name}") for name, item in value.items()}
+    return value
+
+
+# -- settings of a job, from a study written out --------------------------------------------------
+
+
+def net_settings(study, condition):
+    """Return the settings that make a run: its task, norm, learning rate, net and batch size."""
+    chosen = study["conditions"][condition]
+    sizes = study["sizes"][chosen["task"]]
+    return {key: chosen[key] for key in ("task", "norm", "lr")} | {
+        key: sizes[key] for key in ("net", "batch_size")
+    }
+
+
+def train_settings(study, condition):
+    """Return the settings of a training job; it writes snapshots only if a probe needs them."""
+    sizes = study["sizes"][study["conditions"][condition]["task"]]
+    probed = any(condition in needs for table, needs in study["tables"].items() if table in study["probes"])
+    return net_settings(study, condition) | {
+        "tf32": sizes["tf32"],
+        "steps": sizes["steps"],
+        "test_every": sizes["test_every"],
+        "snapshot_every": sizes["snapshot_every"] if probed else 0,
+    }
+
+
+def probe_settings(study, condition, probe):
+    """Return the settings of a probing job.
+
+    Layers, named as in the paper, get their number in the net; `every`, in snapshots, becomes steps.
+    """
+    task = study["conditions"][condition]["task"]
+    sizes = study["sizes"][task]
+    settings = dict(study["probes"][probe][task])
+    if "layers" in settings:
+        settings["layers"] = {name: sizes["layers"][name] for name in settings["layers"]}
+    if "every" in settings:
+        settings["every"] *= sizes["snapshot_every"]
+    return net_settings(study, condition) | {"probe": probe, "settings": settings}
+
+
+def figure_settings(study, figure):
+    """Return the settings of a drawing job: its tables and their conditions, described, and the seeds."""
+    entry = study["figures"][figure]
+    shown = dict.fromkeys(c for names in entry["tables"].values() for c in names)
+    settings = {
+        "tables": entry["tables"],
+        "seeds": study["seeds"],
+        "conditions": {name: study["conditions"][name] for name in shown},
+    }
+    if "layers" in entry:
+        settings["layers"] = {
+            task: {name: study["sizes"][task]["layers"][name] for name in names}
+            for task, names in entry["layers"].items()
+        }
+    return settings
+
+
+def runs_settings(study, table):
+    """Return the runs of which a table is needed: conditions and seeds."""
+    return {"conditions": study["tables"].get(table, []), "seeds": study["seeds"]}
+
+
+def claims_settings(study, section):
+    """Return the settings of a judging job: tables, all claims of a section, all quantities."""
+    return {
+        "tables": list(study["tables"]),
+        "claims": study[section],
+        "quantities": study["quantities"],
+    }
+
+
+def gather_settings(study):
+    """Return which tables belong to the study: table -> conditions, and the seeds."""
+    return {"tables": study["tables"], "seeds": study["seeds"]}
+
+
+def report_settings(study):
+    """Return what the report says of the study: scale, sizes, conditions and captions."""
+    return {
+        **{key: study[key] for key in ("scale", "images", "seeds")},
+        "tasks": study["sizes"],
+        "conditions": study["conditions"],
+        "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
+    }
+
+
+def as_json(settings, *, ordered):
+    """Return settings as one canonical JSON text: equal settings are equal texts.
+
+    ordered: whether the order of the keys has a meaning, as that of the conditions in a figure has.
+    """
+    return json.dumps(settings, sort_keys=not ordered, ensure_ascii=False, allow_nan=False)
