@@ -7,12 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Through the environment, as a path may hold any quote.
 export IMAGES
 
-.PHONY: help install reproduce keep test lint
+.PHONY: help install reproduce store test lint
 
 help:
 	@echo "make install     install exact versions into .venv"
 	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE), IMAGES=folder)"
-	@echo "make keep        the same, then keep verdicts and figures in docs/results/$(SCALE)/"
+	@echo "make store       the same, then store verdicts and figures in docs/results/$(SCALE)/"
 	@echo "make test        install, then run the tests"
 	@echo "make lint        install, then check style: ruff, snakefmt, snakemake --lint"
 
@@ -22,8 +22,8 @@ reproduce: .venv/installed
 	@.venv/bin/snakemake --cores all --config scale=$(SCALE) $${IMAGES:+"images=$$IMAGES"}
 	@echo "Results: results/$(SCALE)/report.html in a browser, results/$(SCALE)/report/ for the report."
 
-keep: reproduce
-	@.venv/bin/python tools/keep.py $(SCALE)
+store: reproduce
+	@.venv/bin/python tools/store.py $(SCALE)
 
 test: .venv/installed
 	@.venv/bin/pytest -n 2 --dist loadgroup

@@ -1,5 +1,9 @@
 """From raw data to the report: `snakemake` makes everything of the scale that config.yaml names."""
 
+from snakemake.utils import min_version
+
+min_version("9.27")
+
 
 configfile: "config.yaml"
 configfile: "claims.yaml"

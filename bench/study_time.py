@@ -20,8 +20,8 @@ import torch
 import yaml
 
 from bnopt import plugins
-from bnopt.run.point import Point
 from bnopt.run import device
+from bnopt.run.point import Point
 from bnopt.run.run import Run
 from bnopt.study import study
 from bnopt.train import updater

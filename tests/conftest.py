@@ -21,7 +21,8 @@ SCALE = "digits"
 TRAIN_SAMPLES, TEST_SAMPLES = 200, 60
 RATES = {"vgg": 0.1, "deep_linear": 1e-6}
 # Through JSON: what YAML knows by two names is one object, and a test's change in it would be two.
-CONFIG = json.loads(json.dumps(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))))
+FILES = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "claims.yaml")]
+CONFIG = json.loads(json.dumps(FILES[0] | FILES[1]))
 MEASURED = [(probe, task) for probe, tasks in CONFIG["probes"].items() for task in tasks]
 
 
@@ -56,13 +57,13 @@ def device_name(request):
 
 @pytest.fixture(scope="session")
 def config():
-    """The study itself, as config.yaml has it."""
+    """The study itself, as config.yaml and claims.yaml have it."""
     return copy.deepcopy(CONFIG)
 
 
 @pytest.fixture
 def changed(config):
-    """Function: (path, value)s -> a copy of config.yaml with these changes.
+    """Function: (path, value)s -> a copy of the configuration with these changes.
 
     Keys of a path are joined by " > "; the value ... removes what is there.
     """
@@ -139,8 +140,10 @@ def probe_settings(small_config):
     """Function: probe, task -> the keyword arguments that the small study gives its `measure`."""
     from bnopt.study import study
 
+    small = study.written_out(small_config)
+
     def probe_settings(probe, task="vgg"):
-        return study.probe_settings(small_config, SCALE, f"{task}_batch", probe)["settings"]
+        return study.probe_settings(small, f"{task}_batch", probe)["settings"]
 
     return probe_settings
 
@@ -148,6 +151,8 @@ def probe_settings(small_config):
 @pytest.fixture(scope="session")
 def run_of(prepared, sizes_of, tmp_path_factory):
     """Function: norm, seed, lr, task -> curve and snapshots, one a step, of a short run."""
+    from bnopt.run import device
+    from bnopt.run.run import Run
     from bnopt.train import train
 
     @functools.cache
@@ -155,17 +160,8 @@ def run_of(prepared, sizes_of, tmp_path_factory):
         folder = tmp_path_factory.mktemp("snapshots")
         # On the CPU also if the first test to ask for it is one for GPUs: later ones are given the same.
         with mock.patch.dict(os.environ, BNOPT_DEVICE="cpu"):
-            curve = train(
-                prepared,
-                **sizes_of(task),
-                norm=norm,
-                lr=lr,
-                steps=12,
-                test_every=5,
-                snapshot_every=1,
-                seed=seed,
-                folder=folder,
-            )
+            run = Run(prepared, **sizes_of(task), norm=norm, seed=seed, device=device.choose())
+            curve = train(run, lr=lr, steps=12, test_every=5, snapshot_every=1, folder=folder)
         return SimpleNamespace(curve=curve, folder=folder)
 
     def run_of(norm, seed=0, lr=None, task="vgg"):
@@ -179,8 +175,8 @@ def point_of(prepared, sizes_of, run_of):
     """Function: norm, step, seed, task -> a fresh Point of such a run at that step."""
     import torch
 
-    from bnopt.run.point import Point
     from bnopt.run import snapshots
+    from bnopt.run.point import Point
     from bnopt.run.run import Run
 
     def point_of(norm, step, seed=0, task="vgg"):

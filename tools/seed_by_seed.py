@@ -1,4 +1,4 @@
-"""Run a scale one seed more at a time until the hours are over; keep the results of complete seeds.
+"""Run a scale one seed more at a time until the hours are over; store the results of complete seeds.
 
     python tools/seed_by_seed.py SCALE HOURS [images=PATH, or what else snakemake --config takes]
 
@@ -32,7 +32,7 @@ def main():
             return
         if code:
             sys.exit(code)
-        subprocess.run([sys.executable, ROOT / "tools" / "keep.py", scale], check=True)
+        subprocess.run([sys.executable, ROOT / "tools" / "store.py", scale], check=True)
 
 
 def arguments():

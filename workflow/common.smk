@@ -27,7 +27,7 @@ sys.path.insert(0, SOURCE)
 from bnopt import provenance
 from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
-from bnopt.study import image_sources, jobs, reading, study
+from bnopt.study import checks, image_sources, jobs, schema, study
 
 # Every job finds the package beside this workflow, installed or not. These variables are in the
 # environment and not among the params, so they rerun nothing: the commit, for the records; the
@@ -41,10 +41,17 @@ exports += f'export PYTHONPATH={shlex.quote(SOURCE)}"${{PYTHONPATH:+:$PYTHONPATH
 # Snakemake would fill in single braces.
 shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
 
+# Numbers in a list arrive as texts from the command line: --config seeds=[0,1].
+if isinstance(config.get("seeds"), list):
+    config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
+
 try:
-    STUDY = reading.study_of(config, workflow.configfiles)
+    for file in workflow.configfiles:
+        schema.check_keys(file)
+    checks.check(config)
 except StudyError as error:
     sys.exit(f"error: {error}")
+STUDY = study.written_out(config)
 job = jobs.Jobs(STUDY)
 
 

@@ -7,11 +7,11 @@ from bnopt import runtime, summaries, verdicts
 from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 
-# What others read, in this order; then what helps to read it.
+# Figures, reports and readers take the first lines; the rest is for readers of the table.
 COLUMNS = [
-    "claim", "place", "statement", "quantity", "condition_a", "condition_b", "expected", "margin",
+    "claim", "label", "source", "statement", "quantity", "condition_a", "condition_b", "expected", "margin",
     "effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict",
-    "flips_under", "paper_value", "family", "compare", "p_floor", "reason",
+    "flips_under", "paper_value", "margin_from", "family", "compare", "reason",
 ]  # fmt: skip
 CHANCE = "chance"
 WHOLE_RUN = "whole_run"
@@ -24,9 +24,9 @@ def judge(tables, *, claims, quantities):
     """Return three tables: the claims with their verdicts, their sensitivity, and the numbers per seed.
 
     tables: name -> table with a value per quantity, run and step; `training` is always among them.
-    claims: id -> place, family, statement, quantity, layers, condition_a, condition_b, expected,
-    margin, paper_value. quantities: name -> table, column, summary, compare, floor, until_accuracy,
-    sensitivity.
+    claims: id -> label, source, family, statement, quantity, layers, condition_a, condition_b, expected,
+    margin, margin_from, paper_value. quantities: name -> table, column, summary, compare, floor,
+    until_accuracy, sensitivity.
 
     With a, b the numbers of the conditions at one seed, an effect is a − b or, for positive
     quantities, log(max(a, floor) / max(b, floor)); the margin of a log ratio is given as a factor.
@@ -118,7 +118,7 @@ def _by_step(rows, column):
     if not columns and rows.empty:  # every run diverged at once: there is no column to be found
         return pd.DataFrame()
     if not columns:
-        raise StudyError(f"config.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
+        raise StudyError(f"claims.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
     # A table of several tasks has columns that a run of one of them leaves empty.
     return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
 
@@ -132,14 +132,14 @@ def _reference(rows, reference, like):
 def _assess(pairs, claim, quantity, summary, *, finite_only=False):
     """Return n, the effect of each seed, and what `verdicts.assess` says of them."""
     effects = np.array([_effect(pair, quantity, summary) for pair in pairs])
-    kept = effects[np.isfinite(effects)] if finite_only else effects[~np.isnan(effects)]
-    result = {"n": len(kept), "effects": effects, "p_floor": 0.5 ** len(kept), "reason": ""}
-    if len(kept) < 2:
+    counted = effects[np.isfinite(effects)] if finite_only else effects[~np.isnan(effects)]
+    result = {"n": len(counted), "effects": effects, "reason": ""}
+    if len(counted) < 2:
         missing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_sign_flip"), np.nan)
-        reason = f"an interval needs at least 2 seeds with a value of both conditions, found {len(kept)}"
-        return result | missing | {"verdict": "not run", "reason": reason, "p_floor": np.nan}
+        reason = f"an interval needs at least 2 seeds with a value of both conditions, found {len(counted)}"
+        return result | missing | {"verdict": "not run", "reason": reason}
     margin = _margin(claim, quantity)
-    return result | verdicts.assess(kept, expected=claim["expected"], margin=margin)
+    return result | verdicts.assess(counted, expected=claim["expected"], margin=margin)
 
 
 def _effect(pair, quantity, summary):

@@ -1,18 +1,60 @@
 """Stage 6: draw one figure from the statistics, and from the first seed's tables where it shows a run."""
 
+import textwrap
+
 import matplotlib.style
+import numpy as np
 import pandas as pd
 
-from bnopt import drawing, plugins, runtime
+from bnopt import plugins, runtime
 from bnopt.files import artefacts
+
+# Characters per inch of text in the size of the note about diverged runs.
+CHARACTERS_PER_INCH = 14
+NOTHING = "nothing finite"
+# The marker of a diverged run in curves (`figures/_drawing.py`).
+DIVERGED = "x"
+
+
+def note_divergence(figure, curves):
+    """Name the diverged runs above a figure, with their first step; mark panels without a finite value.
+
+    curves: the training tables of all runs that the figure shows. Without a diverged run, nothing is written.
+    """
+    fates = [fate for name, runs in curves.groupby("condition", sort=False) if (fate := _fate(name, runs))]
+    if not fates:
+        return
+    width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+    crossed = any(line.get_marker() == DIVERGED for ax in figure.axes for line in ax.lines)
+    note = ("× " if crossed else "") + "Diverged: " + ", ".join(fates)
+    note = textwrap.fill(note, width, break_on_hyphens=False)
+    figure.suptitle(note, fontsize="small")
+    for ax in figure.axes:
+        if ax.get_label() != "<colorbar>" and not _shows_something(ax):
+            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize="small", transform=ax.transAxes)
+
+
+def _fate(condition, runs):
+    """Return the note on one condition; empty if none of its runs diverged."""
+    lost = runs[runs["diverged"] == 1]
+    if lost.empty:
+        return ""
+    seeds, of = sorted(lost["seed"].unique()), runs["seed"].nunique()
+    of_seeds = "" if len(seeds) == of else f", seed {', '.join(map(str, seeds))}"
+    return f"{condition} ({len(seeds)} of {of} runs{of_seeds}, from step {lost['step'].min()})"
+
+
+def _shows_something(ax):
+    """Return whether a line of data has a finite point; lines across the whole panel do not count."""
+    lines = [line.get_xydata() for line in ax.lines if line.get_transform() is ax.transData]
+    return any(np.isfinite(points).all(axis=1).any() for points in lines)
 
 
 def main(argv=None):
     """Draw a figure from the command line.
 
-    Its settings hold `tables`, name -> conditions; files are given in that order, those of the first
-    seed one per table and condition; `seeds` are those of all runs. The rest goes to the figure's own
-    `draw`.
+    Settings: `tables`, name -> conditions, the order of the files, of which those of the first seed are
+    one per table and condition; `seeds` of all runs; the rest are arguments of the figure's own `draw`.
     """
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--figure", required=True)
@@ -38,7 +80,7 @@ def main(argv=None):
     figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
-        drawing.say_what_diverged(figure, pd.concat(curves))
+        note_divergence(figure, pd.concat(curves))
     # Without dates two drawings of the same numbers are the same bytes.
     for file, metadata in ((options.pdf, {"CreationDate": None}), (options.png, {})):
         with artefacts.atomic(file) as partial:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from bnopt import plugins, runtime
 from bnopt.files import fingerprints, records
 from bnopt.runtime import StudyError
-from bnopt.study import reading
+from bnopt.study import checks, schema, study
 from bnopt.study.jobs import Jobs
 
 CHECKOUT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ STAGES = tuple(
 )
 
 
-def covered(stage, study):
+def covered(stage, of_study):
     """Return lines that list the code and the settings that the fingerprint of a stage covers."""
     module = f"bnopt.{stage}"
     own = fingerprints.reached(module)
@@ -39,20 +39,20 @@ def covered(stage, study):
         for name in plugins.names(kind):
             more = [m for m in fingerprints.reached(f"bnopt.{kind}.{name}") if m not in own]
             lines += [f"  {fingerprints.code_hash(f'bnopt.{kind}.{name}')}  {', '.join(more)}"]
-    settings = json.loads(getattr(Jobs(study), f"{stage}_settings")(_first_job(study)))
+    settings = json.loads(getattr(Jobs(of_study), f"{stage}_settings")(_first_job(of_study)))
     lines += ["", "Settings of the job:", f"  {', '.join(settings) or 'none'}"]
     return [*lines, "", "and its input files."]
 
 
-def _first_job(study):
+def _first_job(of_study):
     """Return the wildcards of the first condition, probe, table and figure of a study."""
-    probe, tasks = next(iter(study["probes"].items()))
-    probed = (name for name, entry in study["conditions"].items() if entry["task"] in tasks)
+    probe, tasks = next(iter(of_study["probes"].items()))
+    probed = (name for name, entry in of_study["conditions"].items() if entry["task"] in tasks)
     return SimpleNamespace(
         condition=next(probed),
         probe=probe,
-        table=next(iter(study["tables"])),
-        figure=next(iter(study["figures"])),
+        table=next(iter(of_study["tables"])),
+        figure=next(iter(of_study["figures"])),
     )
 
 
@@ -144,7 +144,9 @@ def main(argv=None):
         if made_by != f"bnopt.{options.stage}":
             raise StudyError(f"{result}: expected a result of {options.stage}, found one of {made_by}")
     if not options.results:
-        print("\n".join(covered(options.stage, reading.read(*options.configfile))))
+        config = schema.read(*options.configfile)
+        checks.check(config)
+        print("\n".join(covered(options.stage, study.written_out(config))))
     elif len(options.results) == 1:
         print("\n".join(history(*options.results)))
     else:

@@ -122,14 +122,9 @@ def _hessian(product, m):
 
 
 def _definiteness(unit):
-    """Return the extreme eigenvalues of H and whether it is positive semi-definite."""
+    """Return `theory.definiteness` of H, from all of its eigenvalues."""
     values = torch.linalg.eigvalsh(_hessian(unit.hessian_product, len(unit.gradient)))
-    low, high = values[0].item(), values[-1].item()
-    return {
-        "min_eigenvalue": low,
-        "max_eigenvalue": high,
-        "semidefinite": float(low >= -theory.ROUNDING * max(-low, high)),
-    }
+    return theory.definiteness(values[0].item(), values[-1].item())
 
 
 def _in_weights(rest, inputs, outputs):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,16 @@ import pandas as pd
 
 from bnopt import runtime
 from bnopt.files import artefacts
-from bnopt.verdicts import SIDES, VERDICTS
+from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
+from bnopt.verdicts import VERDICTS
 
-RATIO, DIFFERENCE = "log_ratio", "difference"
 
-
-def numbers(claims, study, images):
+def numbers(results, study):
     """Return LaTeX definitions, key -> text, of every number in the prose.
 
     For each claim its statement, effect, interval, n, p, verdict; counts of verdicts; sizes.
     """
+    claims, images = results.claims, results.images
     found = {
         "claims": len(claims),
         "seeds": len(study["seeds"]),
@@ -38,14 +39,15 @@ def numbers(claims, study, images):
             f"{claim['claim']}.p": number(claim["p_holm"]),
             f"{claim['claim']}.verdict": claim["verdict"],
         }
-    return found
+    return found if results.activations is None else found | sigma_numbers(results.activations, claims)
 
 
-def sigma_numbers(activations):
-    """Return the median and the extremes of σ of the plain deep linear network's units, steps and seeds."""
-    # Where every run diverged at once the table lacks what is measured.
+def sigma_numbers(activations, claims):
+    """Return the median and the extremes of σ over units, steps and seeds, with a claim about it."""
+    # Where every run diverged at once the table lacks these columns.
     activations = activations.reindex(columns=["condition", "sigma", "sigma_min", "sigma_max"])
-    rows = activations[activations["condition"] == "deep_linear_none"]
+    judged = claims.loc[claims["quantity"] == "sigma", "condition_a"]
+    rows = activations[activations["condition"].isin(judged)]
     return {
         "sigma.median": number(rows["sigma"].median()),
         "sigma.min": number(rows["sigma_min"].min()),
@@ -54,11 +56,11 @@ def sigma_numbers(activations):
 
 
 def verdict_table(claims):
-    """Return the table of all verdicts: claim, place, effect with its interval, verdict."""
+    """Return the table of all verdicts: claim, source, effect with its interval, verdict."""
     return pd.DataFrame(
         {
-            "Claim": claims["claim"].map(identifier),
-            "Place": claims["place"].map(escape),
+            "Claim": claims["label"].map(escape),
+            "Source": claims["source"].map(escape),
             "Effect": [estimate(claim) for claim in claims.to_dict("records")],
             "Verdict": [verdict(claim) for claim in claims.to_dict("records")],
         }
@@ -86,12 +88,12 @@ def family_table(claims):
 
 def sensitivity_table(sensitivity, claims):
     """Return effect and verdict of each claim under the other summaries; those that flip are starred."""
-    kind = claims.set_index("claim")["compare"]
-    primary = claims.set_index("claim")["verdict"]
+    named = claims.set_index("claim")
+    kind, primary = named["compare"], named["verdict"]
     rows = sensitivity[sensitivity.duplicated("claim", keep="first")]
     return pd.DataFrame(
         {
-            "Claim": rows["claim"].map(identifier),
+            "Claim": rows["claim"].map(named["label"]).map(escape),
             "Summary": rows["summary"].map(escape),
             "Effect": [estimate(row | {"compare": kind[row["claim"]]}) for row in rows.to_dict("records")],
             "Verdict": [
@@ -108,12 +110,12 @@ def alternatives_table(alternatives, claims):
     rows = alternatives.to_dict("records")
     return pd.DataFrame(
         {
-            "Claim": [identifier(row["place"]) for row in rows],
+            "Claim": [escape(original.loc[row["source"], "label"]) for row in rows],
             "Other reading": [escape(row["statement"]) for row in rows],
             "Effect": [estimate(row) for row in rows],
             "Verdict": [row["verdict"] for row in rows],
-            "As specified": [estimate(original.loc[row["place"]].to_dict()) for row in rows],
-            "Verdict as specified": [original.loc[row["place"], "verdict"] for row in rows],
+            "As specified": [estimate(original.loc[row["source"]].to_dict()) for row in rows],
+            "Verdict as specified": [original.loc[row["source"], "verdict"] for row in rows],
         }
     )
 
@@ -131,10 +133,11 @@ def theorems_table(theorems):
     return shown.set_axis(names, axis="columns")
 
 
-def scales_table(claims, kept):
-    """Return effect and verdict of every claim here and at the scales whose results are kept."""
-    table = pd.DataFrame({"Claim": claims["claim"].map(identifier)})
-    for heading, found in {"Here": claims, **{escape(name): rows for name, rows in kept.items()}}.items():
+def scales_table(claims, stored):
+    """Return effect and verdict of every claim here and at the scales whose results are stored."""
+    table = pd.DataFrame({"Claim": claims["label"].map(escape)})
+    others = {escape(scale): of_scale.claims for scale, of_scale in stored.items()}
+    for heading, found in {"Here": claims, **others}.items():
         shown = {
             row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
             for row in found.to_dict("records")
@@ -143,23 +146,23 @@ def scales_table(claims, kept):
     return table
 
 
-def kept_numbers(kept, images):
-    """Return how the claims came out at each scale whose results are kept, and on which images."""
+def stored_numbers(stored):
+    """Return the counts of verdicts at each scale whose results are stored, and the source of its images."""
     return {
-        f"kept.{scale}.{key}": value
-        for scale, claims in kept.items()
+        f"stored.{scale}.{key}": value
+        for scale, of_scale in stored.items()
         for key, value in {
-            **{f"count.{verdict}": int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS},
-            "claims": len(claims),
-            "seeds": int(claims["n"].max()),
-            "source": escape(images[scale]["source"]),
+            **{f"count.{v}": int((of_scale.claims["verdict"] == v).sum()) for v in VERDICTS},
+            "claims": len(of_scale.claims),
+            "seeds": int(of_scale.claims["n"].max()),
+            "source": escape(of_scale.images["source"]),
         }.items()
     }
 
 
 def sizes_table(study):
     """Return the sizes of the scale, a row each."""
-    rows = [("images", study["images"])] if "vgg" in study["tasks"] else []
+    rows = [("images", study["images"])] if study["images"] else []
     rows.append(("seeds", ", ".join(map(str, study["seeds"]))))
     for task, sizes in study["tasks"].items():
         for key, value in sizes.items():
@@ -229,132 +232,71 @@ def software_table(provenance):
     return pd.DataFrame(rows, columns=["What", "Which"]).map(escape)
 
 
-# -- texts ----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Results:
+    """The tables and descriptions of one scale that its report shows; activations may be None."""
+
+    claims: pd.DataFrame
+    sensitivity: pd.DataFrame
+    alternatives: pd.DataFrame
+    theorems: pd.DataFrame
+    activations: pd.DataFrame | None
+    images: dict
+    provenance: dict
 
 
-def escape(text):
-    """Return plain text as LaTeX."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: "\\" + character for character in "&%$#_{}"}
-    text = "".join(special.get(character, character) for character in str(text))
-    while '"' in text:
-        text = text.replace('"', "``", 1).replace('"', "''", 1)
-    return text
+@dataclass(frozen=True)
+class Stored:
+    """The stored results of one other scale: claims, description of its images, figures (.png)."""
+
+    claims: pd.DataFrame
+    images: dict
+    figures: list
 
 
-def identifier(name):
-    """Return a name from the configuration in a type that may break at underscores."""
-    return r"\texttt{" + escape(name).replace(r"\_", r"\_\allowbreak ") + "}"
-
-
-def number(value):
-    """Return a number to three digits for siunitx; a dash for one that is missing."""
-    if np.isnan(value):
-        return "--"
-    if np.isinf(value):
-        return r"$\infty$" if value > 0 else r"$-\infty$"
-    return rf"\num{{{value:.3g}}}"
-
-
-def interval(claim):
-    """Return the interval of a claim, as a difference or a ratio."""
-    low, high = (number(_shown(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
-    return f"[{low}, {high}]"
-
-
-def expectation(claim):
-    """Return the effects that support a claim: beyond its margin, or within it for an equivalence."""
-
-    def shown(boundary):
-        # Without a minus before a zero.
-        return number(_shown(boundary + 0.0, claim["compare"]))
-
-    margin = claim["margin"]
-    if claim["expected"] == "equivalent":
-        return f"{shown(-margin)} to {shown(margin)}"
-    side, sign = SIDES[claim["expected"]]
-    return f"${'>' if side > 0 else '<'}$ {shown(sign * margin)}"
-
-
-def verdict(claim):
-    """Return a verdict, with a star if another summary would change it and a dagger if a run diverged."""
-    marks = ("*" if claim["flips_under"] else "") + (r"\textdagger" if claim["n_diverged"] else "")
-    return claim["verdict"] + marks
-
-
-def estimate(claim):
-    """Return effect and interval of a claim; a ratio has a multiplication sign before it."""
-    if np.isnan(claim["effect"]):
-        return "--"
-    sign = r"$\times$\," if claim["compare"] == RATIO else ""
-    return f"{sign}{number(_shown(claim['effect'], claim['compare']))} {interval(claim)}"
-
-
-def _shown(value, compare):
-    with np.errstate(over="ignore"):
-        return np.exp(value) if compare == RATIO else value
-
-
-def as_latex(table, columns):
-    """Return a table of LaTeX texts as a longtable with booktabs rules."""
-    style = table.style.hide(axis="index")
-    return style.to_latex(hrules=True, column_format=columns, environment="longtable")
-
-
-def write(
-    folder,
-    *,
-    claims,
-    sensitivity,
-    alternatives,
-    theorems,
-    activations,
-    images,
-    provenance,
-    study,
-    benchmarks,
-    figures,
-    kept,
-    kept_images,
-    kept_figures,
-):
+def write(folder, results, stored, *, study, benchmarks, figures):
     """Write numbers.tex, the tables and the figures into a folder.
 
-    kept: scale -> the claims as they came out there once, of which the repository keeps the results;
-    kept_images: scale -> what the images were; kept_figures: files, <scale>/<figure>.png.
+    stored: scale -> `Stored`; study: the settings of the job, and `diverged`, the runs that diverged;
+    benchmarks: folder of Snakemake's records; figures: files to copy.
     """
     folder = Path(folder)
-    definitions = numbers(claims, study, images) | kept_numbers(kept, kept_images)
-    if activations is not None:
-        definitions |= sigma_numbers(activations)
+    definitions = numbers(results, study) | stored_numbers(stored)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
-    tables = {
+    (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name, (table, columns) in tables(results, stored, study, benchmarks).items():
+        (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
+    for figure in figures:
+        shutil.copy(figure, folder)
+    for scale, of_scale in stored.items():
+        for figure in of_scale.figures:
+            shutil.copy(figure, folder / f"{scale}_{figure.name}")
+
+
+def tables(results, stored, study, benchmarks):
+    """Return name -> (table of LaTeX texts, its column specification) of every table of the report."""
+    claims = results.claims
+    found = {
         "verdicts": (verdict_table(claims), r"@{}L{6cm}L{2.6cm}L{4.6cm}l@{}"),
-        "sensitivity": (sensitivity_table(sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
+        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
         "alternatives": (
-            alternatives_table(alternatives, claims),
+            alternatives_table(results.alternatives, claims),
             r"@{}L{3cm}L{3.2cm}L{2.5cm}L{1.8cm}L{2.5cm}L{1.8cm}@{}",
         ),
-        "theorems": (theorems_table(theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
+        "theorems": (theorems_table(results.theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
         "conditions": (conditions_table(study), r"@{}L{4cm}llrrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
-        "software": (software_table(provenance), r"@{}lL{9cm}@{}"),
+        "software": (software_table(results.provenance), r"@{}lL{9cm}@{}"),
     } | {
         f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.8cm}rrrl@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
-    if kept:
-        width = (11.3 - 0.4 * len(kept)) / (1 + len(kept))
-        columns = rf"@{{}}L{{5cm}}*{{{1 + len(kept)}}}{{L{{{width:.1f}cm}}}}@{{}}"
-        tables["scales"] = (scales_table(claims, kept), columns)
-    (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, (table, columns) in tables.items():
-        (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
-    for figure in figures:
-        shutil.copy(figure, folder)
-    for figure in kept_figures:
-        shutil.copy(figure, folder / f"{figure.parent.name}_{figure.name}")
+    if stored:
+        width = (11.3 - 0.4 * len(stored)) / (1 + len(stored))
+        columns = rf"@{{}}L{{5cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
+        found["scales"] = (scales_table(claims, stored), columns)
+    return found
 
 
 def _read_claims(file):
@@ -364,48 +306,54 @@ def _read_claims(file):
     return claims.assign(**claims[texts].astype(object).fillna(""))
 
 
+def _read_json(file):
+    return json.loads(artefacts.read_recorded(file))
+
+
+def _read_stored(folder):
+    """Return the stored results in a folder."""
+    figures = sorted(folder.glob("fig*.png"))
+    return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
+
+
+def _diverged(training):
+    """Return condition, seed and first step of every run that diverged, from the training table."""
+    lost = training[training["diverged"] == 1]
+    return lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
+
+
 def main(argv=None):
-    """Write the LaTeX bundle from the command line: the hand-written text beside what is generated."""
+    """Write the LaTeX bundle from the command line: the hand-written text beside the generated parts."""
     parser = runtime.parser(__spec__.name, __doc__)
-    for table in (
-        "text",
-        "claims",
-        "sensitivity",
-        "alternatives",
-        "theorems",
-        "training",
-        "images",
-        "provenance",
-    ):
-        parser.add_argument(f"--{table}", required=True, help="file to read")
+    recorded = ("claims", "sensitivity", "alternatives", "theorems", "training", "images", "provenance")
+    for name in ("text", *recorded):
+        parser.add_argument(f"--{name}", required=True, help="file to read")
     parser.add_argument("--activations", nargs="?", help="file to read, if the study has any")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
-    parser.add_argument("--kept", nargs="*", default=[], help="<scale>/claims.csv among kept results")
+    parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv among stored results")
     parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
-    names = ("sensitivity", "alternatives", "theorems", "training")
-    tables = {name: artefacts.read_table(getattr(options, name)) for name in names}
-    tables["claims"], training = _read_claims(options.claims), tables.pop("training")
-    lost = training[training["diverged"] == 1]
-    diverged = lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
-    kept = [Path(file).parent for file in options.kept]
+    results = Results(
+        claims=_read_claims(options.claims),
+        sensitivity=artefacts.read_table(options.sensitivity),
+        alternatives=artefacts.read_table(options.alternatives),
+        theorems=artefacts.read_table(options.theorems),
+        activations=artefacts.read_table(options.activations) if options.activations else None,
+        images=_read_json(options.images),
+        provenance=_read_json(options.provenance),
+    )
+    diverged = _diverged(artefacts.read_table(options.training))
+    folders = [Path(file).parent for file in options.stored]
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
-            **tables,
-            activations=artefacts.read_table(options.activations) if options.activations else None,
-            images=json.loads(artefacts.read_recorded(options.images)),
-            provenance=json.loads(artefacts.read_recorded(options.provenance)),
+            results,
+            {stored.name: _read_stored(stored) for stored in folders},
             study=options.settings | {"diverged": diverged},
             benchmarks=options.benchmarks,
             figures=options.figures,
-            kept={folder.name: _read_claims(folder / "claims.csv") for folder in kept},
-            kept_images={
-                folder.name: json.loads(artefacts.read_recorded(folder / "images.json")) for folder in kept
-            },
-            kept_figures=[file for folder in kept for file in sorted(folder.glob("fig*.png"))],
         )
     artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)
 

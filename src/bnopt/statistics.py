@@ -64,11 +64,11 @@ def _without_stopped(values):
 def _windowed(long):
     """Return every run's means over windows of steps, at most WINDOWS of them, each at its middle step."""
     curves = ["quantity", "condition", "layer"]
-    place = long.groupby(curves)["step"].rank("dense") - 1
-    width = np.ceil((place.groupby([long[key] for key in curves]).transform("max") + 1) / WINDOWS)
+    index = long.groupby(curves)["step"].rank("dense") - 1
+    width = np.ceil((index.groupby([long[key] for key in curves]).transform("max") + 1) / WINDOWS)
     if (width <= 1).all():
         return long
-    steps = long.assign(window=place // width).groupby([*curves, "window"])["step"]
+    steps = long.assign(window=index // width).groupby([*curves, "window"])["step"]
     middle = (steps.transform("min") + steps.transform("max")) / 2
     return long.assign(step=middle).groupby([*curves, "seed", "step"])["value"].mean().reset_index()
 

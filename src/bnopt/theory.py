@@ -273,15 +273,13 @@ def lemma_4_5(start, optimum):
 # -- premises -------------------------------------------------------------------------------------
 
 
-def semidefinite(product, start, *, products):
-    """Return whether H is positive semi-definite, as far as its extreme eigenvalues tell.
+def definiteness(low, high):
+    """Return whether H is positive semi-definite, from its extreme eigenvalues.
 
-    The smallest and largest Ritz values after `products` Lanczos steps v -> Hv from `start` (m,). They
-    lie within the spectrum: a negative one proves that H is indefinite; that there is none proves H
-    semi-definite only once products ≥ m.
-    min_eigenvalue, max_eigenvalue; semidefinite: whether the first is not below 0 but for rounding.
+    min_eigenvalue, max_eigenvalue; semidefinite: 1.0 if the first is not below 0 but for rounding, else 0.0.
+    From Ritz values (`extreme_eigenvalues`), which lie within the spectrum, a negative one proves that H
+    is indefinite; that there is none proves nothing while they are fewer than the dimensions of H.
     """
-    low, high = extreme_eigenvalues(product, start, products=products)
     return {
         "min_eigenvalue": low,
         "max_eigenvalue": high,

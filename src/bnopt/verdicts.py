@@ -3,18 +3,10 @@
 import numpy as np
 from scipy import stats
 
-# expected -> (sign of the side that supports, sign of the margin): supported if
-# side * effect > side * boundary, with boundary = sign * margin.
-SIDES = {
-    "greater": (+1, +1),
-    "less": (-1, -1),
-    "not_less": (+1, -1),
-    "not_greater": (-1, +1),
-}
-EXPECTATIONS = (*SIDES, "equivalent")
-# The last where there are too few seeds for an interval.
+EQUIVALENT = "equivalent"
+# The last is the verdict where there are too few seeds for an interval.
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
-# The largest relative error of what is an identity, in float64.
+# The largest relative error of an identity in float64.
 TOLERANCE = 1e-9
 
 
@@ -59,35 +51,43 @@ def sign_flip_p(differences):
     return test.pvalue
 
 
+def boundaries(expected, margin):
+    """Return the open interval (low, high) of the effects that support a claim.
+
+    greater (margin, ∞); less (−∞, −margin); not_less (−margin, ∞); not_greater (−∞, margin);
+    equivalent (−margin, margin).
+    """
+    return {
+        "greater": (margin, np.inf),
+        "less": (-np.inf, -margin),
+        "not_less": (-margin, np.inf),
+        "not_greater": (-np.inf, margin),
+        EQUIVALENT: (-margin, margin),
+    }[expected]
+
+
 def assess(effects, *, expected, margin):
     """Return effect, ci_low, ci_high, p_sign_flip and verdict of effects, one per seed.
 
-    A direction is *supported* where the 95 % interval lies wholly beyond the margin on the expected
-    side, *contradicted* where wholly on the other. An equivalence is supported where the 90 %
-    interval (two one-sided tests at 5 %) lies within ± margin, contradicted where wholly outside.
-    Otherwise *inconclusive*. p is that of the margin-shifted effects; for an equivalence the larger
-    of the two one-sided.
+    A claim is *supported* where the interval of the effect lies wholly within the claim's `boundaries`,
+    *contradicted* where it lies wholly outside, else *inconclusive*. The interval is the 95 % one, for
+    an equivalence the 90 % one (two one-sided tests at 5 %). p is that of the effects beyond the
+    boundary; for an equivalence the larger of the two one-sided.
     """
     effects = np.asarray(effects, dtype=float)
-    if expected == "equivalent":
-        effect, low, high = interval(effects, 0.90)
-        p = max(sign_flip_p(effects + margin), sign_flip_p(margin - effects))
-        supported = -margin < low and high < margin
-        contradicted = high < -margin or low > margin
-    else:
-        side, sign = SIDES[expected]
-        boundary = sign * margin
-        effect, low, high = interval(effects, 0.95)
-        p = sign_flip_p(side * (effects - boundary))
-        near, far = sorted((side * (low - boundary), side * (high - boundary)))
-        supported, contradicted = near > 0, far < 0
-    verdict = "supported" if supported else "contradicted" if contradicted else "inconclusive"
+    lower, upper = boundaries(expected, margin)
+    effect, low, high = interval(effects, 0.90 if expected == EQUIVALENT else 0.95)
+    beyond = [effects - lower] if np.isfinite(lower) else []
+    beyond += [upper - effects] if np.isfinite(upper) else []
+    # An infinite bound of the interval is not beyond an infinite boundary: there is nothing to cross.
+    supported = (low > lower or np.isneginf(lower)) and (high < upper or np.isposinf(upper))
+    contradicted = high < lower or low > upper
     return {
         "effect": effect,
         "ci_low": low,
         "ci_high": high,
-        "p_sign_flip": p,
-        "verdict": verdict,
+        "p_sign_flip": max(map(sign_flip_p, beyond)),
+        "verdict": "supported" if supported else "contradicted" if contradicted else "inconclusive",
     }
 
 

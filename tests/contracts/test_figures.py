@@ -13,7 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnopt import claims, drawing, plugins, probe, statistics
+from bnopt import claims, plugins, probe, statistics
+from bnopt.figures import _drawing
 from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
 from bnopt.study import study
@@ -221,7 +222,7 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, request, st
     del settings["seeds"]
     before = [{key: table.copy() for key, table in part.items()} for part in tables]
     figure = plugins.load("figures", name).draw(*tables, **settings)
-    drawing.say_what_diverged(figure, curves)
+    _drawing.say_what_diverged(figure, curves)
     check(figure, layout=request.node.callspec.params["statistics_of"] is as_measured)
     for part, untouched in zip(tables, before, strict=True):
         for key in part:
@@ -229,7 +230,7 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, request, st
 
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     for condition in settings["conditions"].values():
-        assert drawing.label(condition) in words
+        assert _drawing.label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
     assert ("Diverged" in words) == bool(lost)
     for condition in settings["conditions"]:
@@ -296,7 +297,7 @@ def claims_table(names, tmp_path):
     columns = ["compare", "expected", "margin", "effect", "ci_low", "ci_high", "verdict", "flips_under"]
     rows = [{"claim": name, **dict(zip(columns, FATES[name], strict=True))} for name in names]
     table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
-    table["place"], table["condition_a"] = "Figure 1", "vgg_batch"
+    table["site"], table["condition_a"] = "Figure 1", "vgg_batch"
     return through_a_file(table, tmp_path)
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from bnopt import plugins
 from bnopt.probes import activations
-from bnopt.run.point import Point
 from bnopt.run import snapshots
+from bnopt.run.point import Point
 from bnopt.run.run import Run
 
 NORMS = plugins.names("norms")
@@ -87,11 +87,11 @@ def test_rows_are_those_of_a_plain_loop(prepared, sizes, run_of, norm, step):
     fresh = Run(prepared, **sizes, norm=norm, seed=0, device=CPU)
     now, following, same = by_brute_force(fresh, state, step)
 
-    assert [(row["layer"], row["place"]) for row in rows] == [
+    assert [(row["layer"], row["site"]) for row in rows] == [
         (layer, place) for layer in LAYERS for place in ("before_relu", "after_relu") for _ in range(UNITS)
     ]
     for row in rows:
-        module = {"before_relu": "norm", "after_relu": "relu"}[row["place"]]
+        module = {"before_relu": "norm", "after_relu": "relu"}[row["site"]]
         where = (LAYERS[row["layer"]], module, row["unit"])
         values = values_of(now, *where)
         scale = math.sqrt(moments(values)[1]) + 1e-3
@@ -119,8 +119,8 @@ def test_the_three_moments_of_a_unit_are_far_enough_apart_to_be_told_apart(prepa
 def test_what_enters_the_non_linearity_is_recorded_and_what_leaves_it(prepared, sizes, run_of, norm):
     point, _ = point_and_state(prepared, sizes, run_of, norm, 5)
     rows = activations.measure(point, layers=LAYERS, units=4, bins=BINS)
-    before = {(r["layer"], r["unit"]): r for r in rows if r["place"] == "before_relu"}
-    after = {(r["layer"], r["unit"]): r for r in rows if r["place"] == "after_relu"}
+    before = {(r["layer"], r["unit"]): r for r in rows if r["site"] == "before_relu"}
+    after = {(r["layer"], r["unit"]): r for r in rows if r["site"] == "after_relu"}
     assert before.keys() == after.keys()
     assert any(row["low"] < 0 for row in before.values())
     for key, row in after.items():
@@ -145,7 +145,7 @@ def test_units_of_a_layer_are_the_same_at_every_step_and_in_every_condition_of_a
         point, _ = point_and_state(prepared, sizes, run_of, norm, step, seed)
         rows = activations.measure(point, layers=LAYERS, units=wanted, bins=BINS)
         return {
-            (layer, place): [r["unit"] for r in rows if (r["layer"], r["place"]) == (layer, place)]
+            (layer, place): [r["unit"] for r in rows if (r["layer"], r["site"]) == (layer, place)]
             for layer in LAYERS
             for place in ("before_relu", "after_relu")
         }
@@ -184,7 +184,7 @@ def test_layers_of_equal_width_have_different_units():
 def test_a_layer_with_fewer_units_than_wanted_has_all_of_them(prepared, sizes, run_of):
     point, _ = point_and_state(prepared, sizes, run_of, "none", 0)
     rows = activations.measure(point, layers={"#2": 1}, units=100, bins=BINS)
-    assert [r["unit"] for r in rows if r["place"] == "before_relu"] == [0, 1, 2, 3]
+    assert [r["unit"] for r in rows if r["site"] == "before_relu"] == [0, 1, 2, 3]
 
 
 def test_moments_after_batch_norm_are_beta_and_nearly_gamma_squared_by_construction(prepared, sizes, run_of):
@@ -203,7 +203,7 @@ def test_moments_after_batch_norm_are_beta_and_nearly_gamma_squared_by_construct
     _, outputs = layer_by_layer(model, point.run.batch(8)[0])
     felt = []
     for row in rows:
-        if row["place"] == "before_relu":
+        if row["site"] == "before_relu":
             number, unit = LAYERS[row["layer"]], row["unit"]
             gamma, beta = (state[f"{number}.norm.{what}"][unit].item() for what in ("weight", "bias"))
             _, variance = moments(values_of(outputs, number, "linear", unit))

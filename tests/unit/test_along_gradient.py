@@ -61,7 +61,7 @@ def test_on_a_quadratic_loss_and_gradient_have_their_closed_form(lr):
         moved = x - row["eta"] * gradient
         assert row["lr"] == lr
         assert row["loss"] == pytest.approx(moved @ matrix @ moved / 2, rel=1e-12)
-        assert row["gradient_norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-12)
+        assert row["gradient_length"] == pytest.approx(np.linalg.norm(gradient), rel=1e-12)
         change = row["eta"] * np.linalg.norm(matrix @ gradient)
         assert row["gradient_change"] == pytest.approx(change, rel=1e-9)
 
@@ -141,7 +141,7 @@ def test_on_a_net_the_probe_is_brute_force_at_every_step_size(point_of, norm, st
     for row in along_gradient.measure(point, step_sizes=SIZES):
         loss, gradient = bench.at(bench.start - row["eta"] * bench.gradient)
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
-        assert row["gradient_norm"] == pytest.approx(size, rel=1e-5)
+        assert row["gradient_length"] == pytest.approx(size, rel=1e-5)
         assert row["gradient_change"] == pytest.approx(bench.change(gradient, bench.gradient), rel=1e-4)
 
 
@@ -251,7 +251,7 @@ def test_the_mistakes_are_variations_of_the_right_thing(point_of, step):
     assert max(the_right_one(bench, s * LR) for s in SIZES) == pytest.approx(
         found["predictiveness"], rel=1e-4
     )
-    assert the_right_one(bench, LR) / (LR * found["gradient_norm"]) == pytest.approx(
+    assert the_right_one(bench, LR) / (LR * found["gradient_length"]) == pytest.approx(
         found["beta_at_lr"], rel=1e-4
     )
 
@@ -274,7 +274,7 @@ def test_predictiveness_and_beta_differ_clearly_under_the_mistake(point_of, mist
     right = per_step(along_gradient.measure(point, step_sizes=SIZES))
     wrong = {size * LR: mistake(bench, size * LR) for size in SIZES}
     assert abs(max(wrong.values()) / right["predictiveness"] - 1) > 0.05
-    beta = max(change / (eta * right["gradient_norm"]) for eta, change in wrong.items())
+    beta = max(change / (eta * right["gradient_length"]) for eta, change in wrong.items())
     assert abs(beta / right["beta"] - 1) > 0.05
 
 
@@ -284,10 +284,10 @@ def test_beta_differs_clearly_if_not_divided_by_the_distance_of_its_own_step(poi
     right = per_step(rows)["beta"]
     not_divided = max(row["gradient_change"] for row in rows)
     not_by_the_norm = max(row["gradient_change"] / row["eta"] for row in rows)
-    by_the_base_rate = max(row["gradient_change"] / (LR * row["gradient_norm"]) for row in rows)
-    by_the_largest_step = max(row["gradient_change"] / (4 * LR * row["gradient_norm"]) for row in rows)
+    by_the_base_rate = max(row["gradient_change"] / (LR * row["gradient_length"]) for row in rows)
+    by_the_largest_step = max(row["gradient_change"] / (4 * LR * row["gradient_length"]) for row in rows)
     assert right == pytest.approx(
-        max(row["gradient_change"] / (row["eta"] * row["gradient_norm"]) for row in rows)
+        max(row["gradient_change"] / (row["eta"] * row["gradient_length"]) for row in rows)
     )
     for wrong in (not_divided, not_by_the_norm, by_the_base_rate, by_the_largest_step):
         assert abs(wrong / right - 1) > 0.05

@@ -41,8 +41,8 @@ def places(schema=SCHEMA, keys=()):
         yield from places(child, (*keys, key))
 
 
-PLACES = dict(places())
-CLOSED = [place for place, schema in PLACES.items() if schema.get("additionalProperties") is False]
+SITES = dict(places())
+CLOSED = [place for place, schema in SITES.items() if schema.get("additionalProperties") is False]
 
 
 def key_at(config, place):
@@ -121,10 +121,10 @@ def wrong_types(schema):
         yield from values if kind not in same else NEVER.get(kind, [])
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if place])
+@pytest.mark.parametrize("place", [place for place in SITES if place])
 def test_a_wrong_type_is_refused(config, refusal, place):
     keys, _ = key_at(config, place)
-    for value in wrong_types(PLACES[place]):
+    for value in wrong_types(SITES[place]):
         assert_names(refusal(" > ".join(keys), value), keys)
 
 
@@ -340,7 +340,7 @@ WRONG = {
 
 
 def test_no_key_is_forgotten():
-    assert set(WRONG) == set(PLACES)
+    assert set(WRONG) == set(SITES)
     unlisted = {
         "",
         "claims",
@@ -352,7 +352,7 @@ def test_no_key_is_forgotten():
         "rate_spread",
     }
     free = {place for place, wrong in WRONG.items() if not wrong} - unlisted
-    closed_or_names = {place for place, schema in PLACES.items() if schema["type"] == "object"}
+    closed_or_names = {place for place, schema in SITES.items() if schema["type"] == "object"}
     assert free - closed_or_names == {"claims.*.paper_value", "alternatives.*.paper_value"}
 
 
@@ -392,7 +392,7 @@ def test_an_unknown_key_is_refused_beside_those_that_are_known(config, refusal, 
 @pytest.mark.parametrize("place", CLOSED, ids=lambda place: place or "top level")
 def test_a_missing_key_is_refused_with_its_name(config, refusal, place):
     keys, known = key_at(config, place)
-    required = set(PLACES[place]["properties"]) - OPTIONAL.get(place, set())
+    required = set(SITES[place]["properties"]) - OPTIONAL.get(place, set())
     assert required <= set(known)
     for key in required:
         message = refusal(" > ".join([*keys, key]), GONE)

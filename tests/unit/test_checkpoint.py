@@ -245,7 +245,7 @@ def test_a_checkpoint_takes_less_than_a_hundredth_of_the_time(keep, monkeypatch)
     made_by = SimpleNamespace(stage="bnopt.train")
     kept = checkpoint.Checkpoint(keep().folder, made_by, [], SimpleNamespace(received=None))
     kept.read()
-    dump = checkpoint.tensors.dump
+    dump = checkpoint.snapshots.dump
 
     def slow(value):
         now[0] += 0.5

@@ -9,9 +9,9 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from bnopt import plugins
+from bnopt.run import graphs, snapshots
 from bnopt.run.graphs import Recorded
 from bnopt.run.point import Point
-from bnopt.run import graphs, snapshots
 from bnopt.run.run import Run
 from bnopt.run.vectors import value_and_gradient
 from bnopt.train import train

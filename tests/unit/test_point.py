@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from bnopt import plugins, probe
-from bnopt.run.point import Point
 from bnopt.run import snapshots
+from bnopt.run.point import Point
 from bnopt.run.run import Run
 from bnopt.study import study
 

@@ -34,7 +34,7 @@ def landscape(grids, lr=0.1, sizes=(0.5, 1, 2)):
                 "eta": size * lr,
                 "loss": loss,
                 "gradient_change": change,
-                "gradient_norm": norm,
+                "gradient_length": norm,
             }
             for (condition, seed, step), (norm, losses, changes) in grids.items()
             for size, loss, change in zip(sizes, losses, changes, strict=True)
@@ -54,7 +54,7 @@ def landscape_by_loop(norm, losses, changes, lr=0.1, sizes=(0.5, 1, 2)):
         "predictiveness": max(changes),
         "beta": max(betas),
         "beta_at_lr": betas[list(sizes).index(1)],
-        "gradient_norm": norm,
+        "gradient_length": norm,
         **{f"gradient_change_at_{size:g}": change for size, change in zip(sizes, changes, strict=True)},
     }
 
@@ -131,7 +131,7 @@ def moments_table(seed=0, places=("before_relu", "after_relu")):
                                     "seed": run,
                                     "step": step,
                                     "layer": layer,
-                                    "place": place,
+                                    "site": place,
                                     "unit": unit,
                                     **dict(zip(("mean", "mean_next", "mean_same_batch"), means, strict=True)),
                                     **dict(
@@ -162,11 +162,11 @@ def activations_by_loop(table):
     found, sigmas = {}, {}
     for row in records:
         key = (row["condition"], row["seed"], row["layer"], row["step"])
-        suffix = "" if row["place"] == "before_relu" else "_after_relu"
+        suffix = "" if row["site"] == "before_relu" else "_after_relu"
         (first,) = [
             r
             for r in records
-            if all(r[k] == row[k] for k in ("condition", "seed", "layer", "place", "unit")) and r["step"] == 0
+            if all(r[k] == row[k] for k in ("condition", "seed", "layer", "site", "unit")) and r["step"] == 0
         ]
         for moment in ("mean", "variance"):
             scale = math.sqrt(row["variance"]) if moment == "mean" else row["variance"]
@@ -205,8 +205,8 @@ def test_shifts_of_activations_are_those_of_a_loop():
 def test_the_order_of_rows_does_not_matter():
     table = moments_table()
     order = np.random.default_rng(1).permutation(len(table))
-    first_place = (table["place"] == "after_relu").to_numpy()[order]
-    order = np.concatenate([order[~first_place], order[first_place]])
+    first_site = (table["site"] == "after_relu").to_numpy()[order]
+    order = np.concatenate([order[~first_site], order[first_site]])
     pd.testing.assert_frame_equal(
         activations.per_step(table.iloc[order]), activations.per_step(table), rtol=1e-12
     )
@@ -229,7 +229,7 @@ def test_a_unit_that_does_not_vary_has_no_shift_but_a_change():
     assert_activations(table)
     found = activations.per_step(table)
     dead = found[(found["layer"] == "#2") & (found["step"] == 5)]
-    assert dead[["mean_shift", "variance_shift"]].isna().all(axis=None)
+    assert dead[["mean_relative_change", "variance_relative_change"]].isna().all(axis=None)
     assert dead[["mean_change", "variance_change"]].notna().all(axis=None)
 
 
@@ -239,11 +239,11 @@ def test_moments_that_are_not_finite_stay_where_they_are():
     table.loc[at & (table["unit"] == 7), ["mean_next", "variance_next"]] = INF
     assert_activations(table)
     found = activations.per_step(table)
-    infinite = np.isinf(found["mean_shift"])
+    infinite = np.isinf(found["mean_relative_change"])
     assert infinite.equals((found["condition"] == "b") & (found["step"] == 10) & (found["layer"] == "#10"))
 
 
-def test_the_first_place_alone_gives_names_without_a_suffix():
+def test_the_first_site_alone_gives_names_without_a_suffix():
     table = moments_table(places=("before_relu",))
     assert_activations(table)
     assert not any("relu" in column for column in activations.per_step(table))
@@ -321,13 +321,13 @@ def test_the_given_table_is_left_alone():
         pd.testing.assert_frame_equal(table, before)
 
 
-def test_the_first_place_is_that_of_each_task():
+def test_the_first_site_is_that_of_each_task():
     """A table holds conditions of two tasks, whose places have other names."""
     shared = {"seed": 0, "layer": "#1", "step": 0, "unit": 0, "low": 0.0, "high": 1.0}
     moments = {"mean": 1.0, "mean_next": 1.5, "mean_same_batch": 1.0, "variance_next": 4.0}
     moments |= {"variance_same_batch": 4.0}
     rows = [
-        shared | moments | {"condition": condition, "place": place, "variance": variance}
+        shared | moments | {"condition": condition, "site": place, "variance": variance}
         for condition, place, variance in [
             ("a", "before_relu", 4.0), ("a", "after_relu", 9.0),
             ("b", "layer_output", 16.0), ("b", "norm_output", 25.0),
@@ -335,7 +335,7 @@ def test_the_first_place_is_that_of_each_task():
     ]  # fmt: skip
     values = activations.per_step(pd.DataFrame(rows)).set_index("condition")
     assert values["sigma"].to_dict() == {"a": 2.0, "b": 4.0}
-    assert values["mean_shift"].to_dict() == {"a": 0.25, "b": 0.125}
+    assert values["mean_relative_change"].to_dict() == {"a": 0.25, "b": 0.125}
     assert values.loc["a", "sigma_after_relu"] == 3.0
     assert values.loc["b", "sigma_norm_output"] == 5.0
     assert np.isnan(values.loc["b", "sigma_after_relu"])

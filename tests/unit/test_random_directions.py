@@ -30,7 +30,7 @@ def test_rows_agree_with_a_plain_walk_along_the_drawn_directions(point_of):
         change = math.sqrt(sum(float(((x - y).double() ** 2).sum()) for x, y in zip(there, g, strict=True)))
         assert row["loss"] == pytest.approx(loss.item(), rel=1e-4)
         assert row["gradient_change"] == pytest.approx(change, rel=1e-3)
-        assert row["gradient_norm"] == pytest.approx(length, rel=1e-5)
+        assert row["gradient_length"] == pytest.approx(length, rel=1e-5)
 
 
 def test_a_direction_is_gaussian_and_as_long_as_the_gradient(point_of):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnopt.run import snapshots, tensors
+from bnopt.run import snapshots
 from bnopt.runtime import StudyError
 
 SOURCE = str(Path(snapshots.__file__).parents[1])
@@ -125,7 +125,7 @@ class Bomb:
     [
         torch.save,
         lambda bomb, path: path.write_bytes(pickle.dumps(bomb, 2)),
-        lambda bomb, path: path.write_bytes(tensors.dump(bomb)),
+        lambda bomb, path: path.write_bytes(snapshots.dump(bomb)),
     ],
     ids=["torch", "pickle", "with its check sum"],
 )

@@ -192,7 +192,7 @@ def test_a_claims_margin_is_seen_by_the_judge_of_its_section_alone(config, chang
 def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, changed):
     for path, value in [
         ("quantities > test_accuracy > summary", "final"),
-        ("quantities > mean_shift > sensitivity", ["median"]),
+        ("quantities > mean_relative_change > sensitivity", ["median"]),
     ]:
         found = difference(config, changed((path, value)))
         assert ("judge", "claims") in found
@@ -334,7 +334,7 @@ def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
     assert list(settings["tables"]) == list(study.tables(config))
     assert settings["quantities"]["test_accuracy"]["floor"] == 0
     assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
-    assert settings["quantities"]["mean_shift"]["floor"] == 1e-12
+    assert settings["quantities"]["mean_relative_change"]["floor"] == 1e-12
     keys = {frozenset(claim) for claim in settings["claims"].values()}
     assert len(keys) == 1
     assert "for" not in next(iter(keys))
@@ -348,7 +348,7 @@ def test_a_claim_with_for_is_one_claim_per_value(config):
     assert "bn_does_not_stabilise_{moment}" not in claims
     for moment in ("mean", "variance"):
         claim = claims[f"bn_does_not_stabilise_{moment}"]
-        assert claim["quantity"] == f"{moment}_shift"
+        assert claim["quantity"] == f"{moment}_relative_change"
         assert claim["statement"].endswith(f"({moment}).")
         assert claim["layers"] == ["#3", "#11"]
     assert claims["bn_trains_faster"]["layers"] == []

@@ -14,8 +14,8 @@ from torch.nn import functional
 from bnopt import plugins, random_layers, statistics, theory, verdicts
 from bnopt.probes import activations, theorems
 from bnopt.quantities import theorems as quantities
-from bnopt.run.point import Point
 from bnopt.run import snapshots
+from bnopt.run.point import Point
 from bnopt.run.run import Run
 from bnopt.train import train
 
@@ -156,7 +156,7 @@ def expected(slow):
         "values": m,
         "gamma": slow.gamma.item(),
         "sigma": slow.sigma.item(),
-        "input_norm": bound,
+        "spectral_norm": bound,
         "thm4.1_mean_share": g.sum().item() ** 2 / m / size,
         "thm4.1_correlation_share": correlation**2 / m / size,
         "thm4.2_bound_slack": (second - curvature) / (abs(second) + abs(curvature)),

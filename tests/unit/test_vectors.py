@@ -19,7 +19,7 @@ def flat(values):
 
 def test_norm_is_euclidean_over_all_entries():
     a = tensors(0, torch.float64)
-    assert vectors.norm(a).item() == pytest.approx(math.sqrt(math.fsum(v * v for v in flat(a))), rel=1e-14)
+    assert vectors.length(a).item() == pytest.approx(math.sqrt(math.fsum(v * v for v in flat(a))), rel=1e-14)
 
 
 def test_difference_is_entry_by_entry():

@@ -95,9 +95,9 @@ def test_a_net_without_hidden_layers_goes_from_convolutions_to_logits():
 def test_the_places_of_activations_are_modules_of_every_layer_but_the_logits():
     model = net("noisy_batch")
     for number in range(1, 7):
-        for module in vgg.PLACES.values():
+        for module in vgg.SITES.values():
             assert isinstance(model.get_submodule(f"{number}.{module}"), nn.Module)
-    assert list(vgg.PLACES) == ["before_relu", "after_relu"]
+    assert list(vgg.SITES) == ["before_relu", "after_relu"]
 
 
 def test_the_paper_scale_is_vgg_16s_convolutions_a_hidden_layer_and_the_logits(config):

@@ -1,7 +1,8 @@
 """The study, shrunk to what a test can afford, run once by the real snakemake, then copied and changed.
 
-Its configuration is config.yaml itself with small sizes and one seed, so that it cannot go out of date.
-It lives in its own folder with its own config.yaml, which replaces the real one and is never merged with it.
+Its configuration is the real one with small sizes and one seed, so that it cannot go out of date.
+It lives in its own folder with its own config.yaml and claims.yaml, which replace the real ones and are
+never merged with them.
 """
 
 import copy
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bnopt.study import study
+from bnopt.study import schema, study
 
 ROOT = Path(__file__).parents[2]
 CORES = max(2, os.cpu_count() or 1)
@@ -71,14 +72,18 @@ def prune(config, *, conditions, tables):
     small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
     small["rate_spread"] = {}
     small["quantities"] = {n: entry for n, entry in config["quantities"].items() if entry["table"] in tables}
+    small |= {"claims": {}, "alternatives": {}}
+    filled = schema.with_defaults(config)
     for section in ("claims", "alternatives"):
-        small[section] = {
-            name: {key: value for key, value in claim.items() if key != "layers" or value}
-            for name, claim in study.claims(config, section).items()
-            if claim["quantity"] in small["quantities"]
-            and claim["condition_a"] in conditions
-            and (claim["condition_b"] not in config["conditions"] or claim["condition_b"] in conditions)
-        }
+        for name, claim in study.claims(filled, section).items():
+            pair = {claim["condition_a"], claim["condition_b"]} & set(config["conditions"])
+            if claim["quantity"] in small["quantities"] and pair <= set(conditions):
+                family, entry = claim.pop("family"), {key: value for key, value in claim.items() if value}
+                if section == "claims":
+                    small["claims"].setdefault(family, {})[name] = entry
+                else:
+                    del entry["source"]
+                    small["alternatives"][name] = entry
     small["figures"] = {
         name: figure
         for name, figure in config["figures"].items()
@@ -90,19 +95,25 @@ def prune(config, *, conditions, tables):
 
 @dataclass
 class Study:
-    """A folder with a config.yaml, and the checkout whose Snakefile runs there."""
+    """A folder with config.yaml and claims.yaml, and the checkout whose Snakefile runs there."""
 
     folder: Path
     checkout: Path
 
     @property
     def config(self):
-        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+        files = [self.folder / name for name in ("config.yaml", "claims.yaml")]
+        return {
+            key: of_key for file in files for key, of_key in yaml.safe_load(file.read_text("utf-8")).items()
+        }
 
     @config.setter
     def config(self, config):
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        judged = {key: config[key] for key in schema.CLAIMS_SECTIONS if key in config}
+        runs = {key: of_key for key, of_key in config.items() if key not in judged}
+        for name, part in (("config.yaml", runs), ("claims.yaml", judged)):
+            text = yaml.safe_dump(part, sort_keys=False, allow_unicode=True)
+            (self.folder / name).write_text(text, encoding="utf-8")
 
     @property
     def results(self):

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
+from bnopt.figures import _drawing
 
 
 def landscape(table, conditions, *, scales):
@@ -16,10 +16,10 @@ def landscape(table, conditions, *, scales):
     for ax, title, scale in zip(axes, titles, scales, strict=True):
         ax.set(title=title, xlabel="Steps", yscale=scale)
     for name, condition in conditions.items():
-        line = drawing.style(condition) | {"label": drawing.label(condition)}
-        drawing.band(axes[0], table, name, "loss_min", "loss_max", **line)
-        drawing.band(axes[1], table, name, "predictiveness_min", "predictiveness", **line)
-        drawing.curve(axes[2], table, name, "beta", **line)
+        line = _drawing.style(condition) | {"label": _drawing.label(condition)}
+        _drawing.band(axes[0], table, name, "loss_min", "loss_max", **line)
+        _drawing.band(axes[1], table, name, "predictiveness_min", "predictiveness", **line)
+        _drawing.curve(axes[2], table, name, "beta", **line)
     for ax in axes:
         fit(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
@@ -42,9 +42,9 @@ def norms(training, along_gradient, conditions, *, quantity, title, factor, scal
     for ax, (table, column, heading, scaling), scale in zip(axes, panels, scales, strict=True):
         ax.set(title=heading, xlabel="Steps", yscale=scale)
         for name, condition in conditions.items():
-            drawing.curve(
-                ax, table, name, column, factor=scaling, label=drawing.label(condition),
-                **drawing.style(condition),
+            _drawing.curve(
+                ax, table, name, column, factor=scaling, label=_drawing.label(condition),
+                **_drawing.style(condition),
             )  # fmt: skip
         fit(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))

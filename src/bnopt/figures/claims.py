@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from bnopt.verdicts import boundaries
+
 VERDICTS = {
     "supported": {"color": "#0072B2", "marker": "o"},
     "contradicted": {"color": "#D55E00", "marker": "X"},
@@ -15,7 +17,7 @@ ROW, FRAME = 0.155, 0.65
 
 
 def draw(over_seeds, first_seed, *, conditions):
-    """Return a row per claim in the panel of its task and kind, its margin dotted, a ratio on a log axis."""
+    """Return a row per claim in the panel of its task and kind; its margin is dotted."""
     del first_seed
     claims = over_seeds["claims"]
     task_of = claims["condition_a"].map({name: settings["task"] for name, settings in conditions.items()})
@@ -35,7 +37,7 @@ def _task(axes, claims):
         chosen = (claims["compare"] == compare).to_numpy()
         _panel(ax, claims[chosen], rows[chosen], ratio=compare == "log_ratio")
         ax.set_title(title)
-    axes[0].set_yticks(rows, [f"{c.claim} · {c.place}" for c in claims.itertuples()], fontsize="small")
+    axes[0].set_yticks(rows, [f"{c.label} · {c.source}" for c in claims.itertuples()], fontsize="small")
     axes[0].set_ylim(-0.7, len(claims) - 0.3)
     axes[1].tick_params(left=False)
     for row, claim in zip(rows, claims.itertuples(), strict=True):
@@ -64,8 +66,9 @@ def _panel(ax, claims, rows, *, ratio):
         effect, low, high = np.clip([claim.effect, claim.ci_low, claim.ci_high], -reach, reach)
         ax.plot(scale([low, high]), [row, row], color=look["color"], linewidth=1.4)
         ax.plot(scale(effect), row, color=look["color"], marker=look["marker"], markersize=4)
-        margins = {"equivalent": (-1, 1), "not_less": (-1,), "not_greater": (1,)}
-        for sign in margins.get(claim.expected, ()):
-            ax.plot(scale([sign * claim.margin] * 2), [row - 0.4, row + 0.4], "k:", linewidth=1)
+        # A boundary at 0 is the line that runs through all claims.
+        for boundary in boundaries(claim.expected, claim.margin):
+            if np.isfinite(boundary) and boundary:
+                ax.plot(scale([boundary] * 2), [row - 0.4, row + 0.4], "k:", linewidth=1)
     ax.set_xlim(*scale([-reach, reach]))
     ax.grid(axis="y", linewidth=0.3)

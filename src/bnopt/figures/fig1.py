@@ -4,7 +4,7 @@ import itertools
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
+from bnopt.figures import _drawing
 
 # The paper's red and green, then others, from the smallest rate up.
 RATES = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
@@ -27,14 +27,14 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     ):
         ax = figure.add_subplot(grid[:, column])
         for name, condition in conditions.items():
-            drawing.curve(
+            _drawing.curve(
                 ax,
                 over_seeds["training"],
                 name,
                 quantity,
                 factor=100,
                 **look(condition),
-                label=f"{drawing.label(condition)}, lr {condition['lr']:g}",
+                label=f"{_drawing.label(condition)}, lr {condition['lr']:g}",
             )
         ax.set(title=title, xlabel="Steps", ylim=(0, 102))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=len(conditions))
@@ -46,6 +46,6 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for row in range(len(layers["vgg"]))
     ]
     if shown:  # not if all diverged at once
-        drawing.ridge_panels(axes, activations, shown, layers["vgg"], look=look)
+        _drawing.ridge_panels(axes, activations, shown, layers["vgg"], look=look)
         axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
     return figure

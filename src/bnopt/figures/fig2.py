@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
+from bnopt.figures import _drawing
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
@@ -13,14 +13,14 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     )
     ax = figure.add_subplot(grid[:, 0])
     for name, condition in conditions.items():
-        drawing.curve(
+        _drawing.curve(
             ax,
             over_seeds["training"],
             name,
             "accuracy",
             factor=100,
-            label=drawing.label(condition),
-            **drawing.style(condition),
+            label=_drawing.label(condition),
+            **_drawing.style(condition),
         )
     ax.set(title="Training accuracy (%)", xlabel="Steps", ylim=(0, 102))
     ax.legend(loc="lower right", fontsize="x-small")
@@ -28,5 +28,5 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         [figure.add_subplot(grid[row, 1 + column]) for column in range(len(conditions))]
         for row in range(len(layers["vgg"]))
     ]
-    drawing.ridge_panels(axes, first_seed["activations"], conditions, layers["vgg"])
+    _drawing.ridge_panels(axes, first_seed["activations"], conditions, layers["vgg"])
     return figure

@@ -2,8 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
-from bnopt.figures import _panels
+from bnopt.figures import _drawing, _panels
 
 TASKS = {
     "vgg": ("(a) VGG", "accuracy", "Training accuracy (%)", 100, "linear"),
@@ -29,7 +28,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for column, layer in enumerate(layers[task], start=1):
             cells = [figure.add_subplot(grid[2 * row + half, column]) for half in range(2)]
             _shift(cells, over_seeds["covariate_shift"], shown, layer)
-            cells[0].set_title(drawing.layer_title(layers[task], layer).replace("\n", " "))
+            cells[0].set_title(_drawing.layer_title(layers[task], layer).replace("\n", " "))
             cells[1].set_ylim(-1.1, 1.1)
         if row == len(rows) - 1:
             figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -40,9 +39,9 @@ def _training(ax, table, shown, task, lr):
     name, quantity, label, factor, scale = TASKS[task]
     ax.set(title=f"{name}, learning rate {lr:g}", ylabel=label, xlabel="Steps", yscale=scale)
     for condition, settings in shown.items():
-        drawing.curve(
+        _drawing.curve(
             ax, table, condition, quantity, factor=factor,
-            label=drawing.label(settings), **drawing.style(settings),
+            label=_drawing.label(settings), **_drawing.style(settings),
         )  # fmt: skip
     _panels.fit(ax)
 
@@ -52,9 +51,9 @@ def _shift(cells, table, shown, layer):
     difference, cosine = cells
     difference.set_yscale("log")
     for condition, settings in shown.items():
-        line = drawing.style(settings)
-        drawing.curve(difference, table, condition, "difference", layer=layer, **line)
-        drawing.curve(cosine, table, condition, "cosine", layer=layer, **line)
+        line = _drawing.style(settings)
+        _drawing.curve(difference, table, condition, "difference", layer=layer, **line)
+        _drawing.curve(cosine, table, condition, "cosine", layer=layer, **line)
     _panels.fit(difference)
     difference.tick_params(labelbottom=False)
     difference.set_ylabel("‖G − G′‖₂")

@@ -2,8 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
-from bnopt.figures import _panels
+from bnopt.figures import _drawing, _panels
 
 PANELS = {
     "vgg": ("accuracy", 100, "(a) VGG: training accuracy (%)", "linear"),
@@ -22,9 +21,9 @@ def draw(over_seeds, first_seed, *, conditions):
         ax.set(title=title, xlabel="Steps", yscale=scale)
         for name, condition in conditions.items():
             if condition["task"] == task:
-                drawing.curve(
+                _drawing.curve(
                     ax, over_seeds["training"], name, quantity, factor=factor,
-                    label=drawing.label(condition), **drawing.style(condition),
+                    label=_drawing.label(condition), **_drawing.style(condition),
                 )  # fmt: skip
         _panels.fit(ax)
     columns = 5 if len(tasks) > 1 else 3

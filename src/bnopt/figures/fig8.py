@@ -2,8 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
-from bnopt.figures import _panels
+from bnopt.figures import _drawing, _panels
 
 PANELS = {
     "mean_change": "(a) |μₜ₊₁ − μₜ|",
@@ -22,18 +21,18 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     for row, layer in zip(axes, layers, strict=True):
         for ax, quantity in zip(row, PANELS, strict=True):
             for name, condition in conditions.items():
-                drawing.curve(
+                _drawing.curve(
                     ax,
                     over_seeds["activations"],
                     name,
                     quantity,
                     layer=layer,
-                    label=drawing.label(condition),
-                    **drawing.style(condition),
+                    label=_drawing.label(condition),
+                    **_drawing.style(condition),
                 )
         for ax in row[:2]:
             _panels.fit(ax)
-        row[0].set_ylabel(drawing.layer_title(layers, layer))
+        row[0].set_ylabel(_drawing.layer_title(layers, layer))
     for ax, title in zip(axes[0], PANELS.values(), strict=True):
         ax.set_title(title)
     for ax in axes[-1]:

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnopt import drawing
+from bnopt.figures import _drawing
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
@@ -12,8 +12,8 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     axes = figure.subplots(len(conditions), len(layers["deep_linear"]), squeeze=False)
     for row, (name, condition) in zip(axes, conditions.items(), strict=True):
         for ax, layer in zip(row, layers["deep_linear"], strict=True):
-            rows = drawing.first_place(first_seed["activations"], name, layer)
-            drawing.ridges(ax, rows, **drawing.style(condition))
-            ax.set_title(drawing.layer_title(layers["deep_linear"], layer))
-        row[0].set_ylabel(drawing.label(condition))
+            rows = _drawing.first_place(first_seed["activations"], name, layer)
+            _drawing.ridges(ax, rows, **_drawing.style(condition))
+            ax.set_title(_drawing.layer_title(layers["deep_linear"], layer))
+        row[0].set_ylabel(_drawing.label(condition))
     return figure

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
-from bnopt import drawing
+from bnopt.figures import _drawing
 from bnopt.verdicts import TOLERANCE
 
 RANDOM = "random layers"
@@ -35,8 +35,8 @@ def draw(over_seeds, first_seed, *, conditions):
     """
     tasks = list(dict.fromkeys(condition["task"] for condition in conditions.values()))
     lines = {
-        name: drawing.style(condition)
-        | {"label": f"{drawing.label(condition)}, {condition['task']}"}
+        name: _drawing.style(condition)
+        | {"label": f"{_drawing.label(condition)}, {condition['task']}"}
         | {"alpha": 1 if condition["task"] == tasks[0] else 0.5}
         for name, condition in conditions.items()
     }
@@ -110,7 +110,7 @@ def _over_training(ax, table, quantity, lines):
         plain = {key: line[key] for key in ("color", "linestyle")}
         ax.plot(layers.index, layers, linewidth=0.5, alpha=0.4, **plain)
         mean = layers.mean(axis="columns")
-        ax.plot(mean.index, mean, marker=drawing.marker(mean), **plain)
+        ax.plot(mean.index, mean, marker=_drawing.marker(mean), **plain)
     if quantity.endswith("_share"):
         ax.set(yscale="log", ylim=(SMALLEST_SHARE / 2, 2))
     else:

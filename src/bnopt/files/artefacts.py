@@ -14,7 +14,7 @@ import pandas as pd
 from bnopt.files import records
 
 # Columns that hold names, whatever these look like.
-NAMES = ("condition", "layer", "place", "quantity", "claim")
+NAMES = ("condition", "layer", "site", "quantity", "claim")
 # A file is written within seconds; one that is older and still partial has lost its writer.
 LEFTOVER_SECONDS = 3600
 

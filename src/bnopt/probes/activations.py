@@ -12,10 +12,10 @@ from bnopt.run.vectors import descend
 
 
 def measure(point, *, layers, units, bins):
-    """Return a row per layer, place within the layer, and unit.
+    """Return a row per layer, site within the layer, and unit.
 
     layers: name -> number of the layer, counted from 1; units: how many per layer; bins: how many.
-    layer, place, unit                       the name, where in the layer (the task's PLACES), which
+    layer, site, unit                       the name, where in the layer (the task's SITES), which
     mean, variance                           of batch t at θ_t
     mean_next, variance_next                 of batch t + 1 at θ_{t+1}
     mean_same_batch, variance_same_batch     of batch t at θ_{t+1}
@@ -23,20 +23,20 @@ def measure(point, *, layers, units, bins):
 
     Variances divide by the number of values, as batch normalisation does.
     """
-    places = {
-        f"{number}.{module}": (name, place)
+    sites = {
+        f"{number}.{module}": (name, site)
         for name, number in layers.items()
-        for place, module in point.run.task.PLACES.items()
+        for site, module in point.run.task.SITES.items()
     }
     _, gradient = point.value_and_gradient(point.parameters)
     updated = descend(point.parameters, gradient, point.lr)
     with torch.no_grad():
-        now = point.outputs(point.parameters, places, step=point.step)
-        following = point.outputs(updated, places, step=point.step + 1)
-        same_batch = point.outputs(updated, places, step=point.step)
+        now = point.outputs(point.parameters, sites, step=point.step)
+        following = point.outputs(updated, sites, step=point.step + 1)
+        same_batch = point.outputs(updated, sites, step=point.step)
 
     rows = []
-    for module, (layer, place) in places.items():
+    for module, (layer, site) in sites.items():
         chosen = point.units(layer, now[module].shape[1], units)
         values = [_values(output[module], chosen) for output in (now, following, same_batch)]
         for unit, at_t, after, after_same in zip(chosen.tolist(), *values, strict=True):
@@ -45,7 +45,7 @@ def measure(point, *, layers, units, bins):
             rows.append(
                 {
                     "layer": layer,
-                    "place": place,
+                    "site": site,
                     "unit": unit,
                     "mean": at_t.mean(),
                     "variance": at_t.var(),

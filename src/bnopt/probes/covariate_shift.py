@@ -5,7 +5,7 @@ How much the gradient of a layer changes when the layers before it take the run'
 
 import torch
 
-from bnopt.run.vectors import cosine, descend, difference, norm, value_and_gradient
+from bnopt.run.vectors import cosine, descend, difference, length, value_and_gradient
 
 
 def measure(point, *, layers):
@@ -17,7 +17,7 @@ def measure(point, *, layers):
     difference             ‖G − G′‖₂
     relative_difference    ‖G − G′‖₂ / ‖G‖₂
     cosine                 ⟨G, G′⟩ / (‖G‖₂ ‖G′‖₂)
-    gradient_norm          ‖G‖₂
+    gradient_length          ‖G‖₂
 
     W_i are all parameters of layer i with its norm; W^{t+1} = W^t − lr g_t. Layer 1 has no
     predecessors, so there G′ = G. What the updated layers give is carried along from layer to layer:
@@ -34,15 +34,15 @@ def measure(point, *, layers):
             own = point.own(number)
             shifted = _own_gradient(point, number, own, activations)
             before = [gradient[i] for i in own]
-            change = norm(difference(before, shifted)).item()
-            size = norm(before).item()
+            change = length(difference(before, shifted)).item()
+            size = length(before).item()
             rows.append(
                 {
                     "layer": names[number],
                     "difference": change,
                     "relative_difference": change / size if size else float("nan"),
                     "cosine": cosine(before, shifted).item(),
-                    "gradient_norm": size,
+                    "gradient_length": size,
                 }
             )
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 import torch
 
-from bnopt.run.vectors import descend, difference, norm, value_and_gradient
+from bnopt.run.vectors import descend, difference, length, value_and_gradient
 
 
 def measure(point, *, step_sizes):
@@ -26,8 +26,8 @@ def measure(point, *, step_sizes):
     for size in step_sizes:
         eta = size * point.lr
         _, moved = value_and_gradient(in_evaluation, descend(point.parameters, gradient, eta))
-        changes.append(norm(difference(moved, gradient)))
-        betas.append(changes[-1] / (eta * norm(gradient)))
+        changes.append(length(difference(moved, gradient)))
+        betas.append(changes[-1] / (eta * length(gradient)))
 
     _, own = point.value_and_gradient(point.parameters)
     _, following = value_and_gradient(of_next_batch, descend(point.parameters, own, point.lr))
@@ -35,6 +35,6 @@ def measure(point, *, step_sizes):
         {
             "predictiveness_evaluation": torch.stack(changes).max().item(),
             "beta_evaluation": torch.stack(betas).max().item(),
-            "consecutive_change": norm(difference(following, own)).item(),
+            "consecutive_change": length(difference(following, own)).item(),
         }
     ]

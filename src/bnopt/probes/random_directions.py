@@ -2,9 +2,9 @@
 
 import torch
 
-from bnopt.probes.along_gradient import landscape
+from bnopt.probes._line import along_line
 from bnopt.run import streams
-from bnopt.run.vectors import norm
+from bnopt.run.vectors import length
 
 
 def measure(point, *, step_sizes, directions):
@@ -19,21 +19,21 @@ def measure(point, *, step_sizes, directions):
     _, gradient = point.value_and_gradient(point.parameters)
     rows = []
     for number in range(directions):
-        direction = _draw(point, number, length=norm(gradient))
+        direction = _draw(point, number, like=gradient)
         for sign, factor in (("+", 1), ("-", -1)):
             signed = [factor * d for d in direction]
             rows += [
                 {"direction": f"{number}{sign}"} | row
-                for row in landscape(point, gradient, signed, step_sizes=step_sizes)
+                for row in along_line(point, gradient, signed, step_sizes=step_sizes)
             ]
     return rows
 
 
-def _draw(point, number, *, length):
+def _draw(point, number, *, like):
     draws = []
     for name, parameter in zip(point.names, point.parameters, strict=True):
         generator = streams.generator(point.seed, "direction", number, point.step, name)
         draw = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
         draws.append(draw.to(parameter.device))
-    scale = length / norm(draws)
+    scale = length(like) / length(draws)
     return [scale * draw for draw in draws]

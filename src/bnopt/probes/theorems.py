@@ -14,26 +14,28 @@ from bnopt.run import streams
 EPS = 1.0e-5
 # Lanczos steps for the extreme eigenvalues of H.
 PRODUCTS = 60
-# What is kept of each theorem at ε = 0, and at the ε in use.
+# The values recorded for each theorem, at ε = 0 and at the ε in use.
 EXACT = {
-    "thm4.1": ["error", "slack", "mean_share", "correlation_share"],
+    "thm4.1": ["error", "mean_share", "correlation_share"],
     "thm4.2": [
         "error",
-        "slack",
         "bound_slack",
         "premise",
         "projected_premise",
         "positive_correlation",
         "positive_form",
+        "min_eigenvalue",
+        "max_eigenvalue",
+        "semidefinite",
     ],
     "thm4.4": ["error", "printed_slack"],
     "thmC.1": ["error"],
     "obs4.3": ["error"],
 }
 IN_USE = {
-    "thm4.1": ["error", "slack"],
-    "thm4.2": ["error", "slack"],
-    "obs4.3": ["error", "error_at_sigma"],
+    "thm4.1": ["slack"],
+    "thm4.2": ["slack"],
+    "obs4.3": ["error"],
 }
 
 
@@ -53,7 +55,7 @@ def measure(point, *, layers, units, every, samples):
     not that of training.
 
     layer, unit, values                  the name, which, and m
-    gamma, sigma, input_norm             γ and σ at ε = 0, and λ, the spectral norm of the layer's inputs
+    gamma, sigma, spectral_norm             γ and σ at ε = 0, and λ, the spectral norm of the layer's inputs
     thm4.1_*, thm4.2_*, thm4.4_*,        at ε = 0; what follows the underscore is described at each
     thmC.1_*, obs4.3_*                   theorem in `bnopt.theory`
     *_eps                                the same at the ε in use
@@ -70,16 +72,16 @@ def measure(point, *, layers, units, every, samples):
     net, inputs, loss = _twin(point, samples)
     rows = []
     for layer, number in layers.items():
-        place = _place(net, number, inputs)
-        input_norm = _spectral_norm(place.linear, place.inputs)
-        for unit in point.units(layer, place.outputs.shape[1], units).tolist():
+        site = _site(net, number, inputs)
+        spectral_norm = _spectral_norm(site.linear, site.inputs)
+        for unit in point.units(layer, site.outputs.shape[1], units).tolist():
             start = streams.generator(point.seed, "lanczos", point.step, layer, unit)
-            values = _theorems(*_unit(place, unit, loss), input_norm=input_norm, start=start)
+            values = _theorems(*_unit(site, unit, loss), spectral_norm=spectral_norm, start=start)
             rows += [{"layer": layer, "unit": unit} | values] if values else []
     return rows
 
 
-class _Place(NamedTuple):
+class _Site(NamedTuple):
     """Where BN stands, or is put: a net cut after the linear map of a layer.
 
     linear: that map, its inputs and outputs; norm: its BN, or None; after: the modules that follow.
@@ -102,8 +104,8 @@ def _twin(point, samples):
     return net, inputs.double(), lambda outputs: point.run.task.loss(outputs, targets)
 
 
-def _place(net, number, inputs):
-    """Return the place after the linear map of a layer, counted from 1."""
+def _site(net, number, inputs):
+    """Return the site after the linear map of a layer, counted from 1."""
     layers = [list(layer.named_children()) for layer in net.children()]
     own = dict(layers[number - 1])
     names = list(own)
@@ -117,7 +119,7 @@ def _place(net, number, inputs):
     with torch.no_grad():
         inputs = nn.Sequential(*earlier, *(own[name] for name in before))(inputs)
         outputs = own["linear"](inputs)
-    return _Place(own["linear"], inputs, outputs, norm, [*norms, *(own[name] for name in after), *later])
+    return _Site(own["linear"], inputs, outputs, norm, [*norms, *(own[name] for name in after), *later])
 
 
 def _spectral_norm(linear, inputs):
@@ -131,30 +133,30 @@ def _spectral_norm(linear, inputs):
     return torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt().item()
 
 
-def _unit(place, unit, loss):
+def _unit(site, unit, loss):
     """Return a unit's outputs y (m,), the rest of the net as a function of z (m,), γ, β and ε.
 
     γ and β are functions of ε where there is no BN.
     """
-    y = place.outputs[:, unit].flatten()
+    y = site.outputs[:, unit].flatten()
     with torch.no_grad():
-        seen = place.outputs if place.norm is None else place.norm(place.outputs)
+        seen = site.outputs if site.norm is None else site.norm(site.outputs)
     below, above = seen[:, :unit], seen[:, unit + 1 :]
 
     def rest(z):
         values = torch.cat([below, z.view(seen[:, unit : unit + 1].shape), above], dim=1)
-        for module in place.after:
+        for module in site.after:
             values = module(values)
         return loss(values)
 
-    if place.norm is None:
+    if site.norm is None:
         return y, rest, lambda eps: (y.var(correction=0) + eps).sqrt().item(), y.mean().item(), EPS
-    gamma = place.norm.weight[unit].item()
-    return y, rest, lambda eps: gamma, place.norm.bias[unit].item(), place.norm.eps
+    gamma = site.norm.weight[unit].item()
+    return y, rest, lambda eps: gamma, site.norm.bias[unit].item(), site.norm.eps
 
 
-def _theorems(y, rest, gamma, beta, eps, *, input_norm, start):
-    """Return what is kept of all theorems for one unit; nothing for a dead one."""
+def _theorems(y, rest, gamma, beta, eps, *, spectral_norm, start):
+    """Return the recorded values of all theorems for one unit; nothing for a dead one."""
     if y.min() == y.max() or gamma(0.0) == 0:
         return {}
     unit = theory.evaluate(y, rest, gamma=gamma(0.0), beta=beta)
@@ -163,14 +165,21 @@ def _theorems(y, rest, gamma, beta, eps, *, input_norm, start):
     exact = {
         "thm4.1": theory.theorem_4_1(unit),
         "thm4.2": theory.theorem_4_2(unit),
-        "thm4.4": theory.theorem_4_4(unit, input_norm),
-        "thmC.1": theory.theorem_c_1(unit, input_norm),
+        "thm4.4": theory.theorem_4_4(unit, spectral_norm),
+        "thmC.1": theory.theorem_c_1(unit, spectral_norm),
         "obs4.3": theory.observation_4_3(y),
     }
     start = torch.randn(len(y), generator=start, dtype=torch.float64).to(y.device)
-    eigenvalues = theory.semidefinite(unit.hessian_product, start, products=PRODUCTS)
-    values = {"values": len(y), "gamma": unit.gamma, "sigma": unit.variance**0.5, "input_norm": input_norm}
-    values |= _columns(exact, EXACT) | {f"thm4.2_{name}": value for name, value in eigenvalues.items()}
+    extremes = theory.extreme_eigenvalues(unit.hessian_product, start, products=PRODUCTS)
+    values = {
+        "values": len(y),
+        "gamma": unit.gamma,
+        "sigma": unit.variance**0.5,
+        "spectral_norm": spectral_norm,
+    }
+    values |= _columns(exact, EXACT) | {
+        f"thm4.2_{name}": value for name, value in theory.definiteness(*extremes).items()
+    }
     del unit  # and the graphs behind its Hessian products, before the next are built
 
     unit = theory.evaluate(y, rest, gamma=gamma(eps), beta=beta, eps=eps)
@@ -182,5 +191,5 @@ def _theorems(y, rest, gamma, beta, eps, *, input_norm, start):
     return values | {f"{name}_eps": value for name, value in _columns(in_use, IN_USE).items()}
 
 
-def _columns(theorems, kept):
-    return {f"{name}_{key}": theorems[name][key] for name, keys in kept.items() for key in keys}
+def _columns(theorems, recorded):
+    return {f"{name}_{key}": theorems[name][key] for name, keys in recorded.items() for key in keys}

@@ -9,25 +9,25 @@ KEYS = ["condition", "seed", "layer", "step"]
 def per_step(table):
     """Return a row per layer and step, means over the recorded units.
 
-    With μ, σ² the moments of a unit's values at the first of the task's places (where they enter the
+    With μ, σ² the moments of a unit's values at the first of the task's sites (where they enter the
     non-linearity) on batch t at θ_t, and Δ their change to batch t + 1 at θ_{t+1}:
     mean_change, variance_change     |Δμ|, |Δσ²|                      (Figure 8a)
-    mean_shift, variance_shift       |Δμ|/σ, |Δσ²|/σ²                 (the claims)
+    mean_relative_change, variance_relative_change       |Δμ|/σ, |Δσ²|/σ²                 (the claims)
     mean_drift, variance_drift       μ_t − μ_0, σ²_t − σ²_0           (Figure 8b)
     sigma                            σ, its median over the units     (Section 4.2, Figure 9)
     sigma_min, sigma_max             its extremes over the units
-    The suffix _same_batch: Δ is the change to batch t at θ_{t+1}. Any further place gives the same
+    The suffix _same_batch: Δ is the change to batch t at θ_{t+1}. Any further site gives the same
     quantities with its name as suffix. A unit that does not vary over the batch has no shift.
     """
-    # Which place is the first depends on the task, and so on the condition.
-    first = table["place"] == table.groupby("condition")["place"].transform("first")
-    suffixes = ("_" + table["place"]).where(~first, "")
-    places = [_at_place(rows, suffix) for suffix, rows in table.groupby(suffixes, sort=False)]
-    return pd.concat(places, axis="columns").reset_index()
+    # Which site is the first depends on the task, and so on the condition.
+    first = table["site"] == table.groupby("condition")["site"].transform("first")
+    suffixes = ("_" + table["site"]).where(~first, "")
+    sites = [_at_site(rows, suffix) for suffix, rows in table.groupby(suffixes, sort=False)]
+    return pd.concat(sites, axis="columns").reset_index()
 
 
-def _at_place(rows, suffix):
-    """Return the quantities at one place, indexed by KEYS."""
+def _at_site(rows, suffix):
+    """Return the quantities at one site, indexed by KEYS."""
     rows = rows.sort_values([*KEYS, "unit"], kind="stable")
     values = rows[KEYS].copy()
     units = rows.groupby(["condition", "seed", "layer", "unit"])
@@ -38,7 +38,7 @@ def _at_place(rows, suffix):
             change = (rows[f"{moment}_{batch}"] - rows[moment]).abs()
             kind = "" if batch == "next" else "_same_batch"
             values[f"{moment}_change{kind}{suffix}"] = change
-            values[f"{moment}_shift{kind}{suffix}"] = change / varying
+            values[f"{moment}_relative_change{kind}{suffix}"] = change / varying
         values[f"{moment}_drift{suffix}"] = rows[moment] - units[moment].transform("first")
     means = values.groupby(KEYS).mean()
     sigma = spread["mean"].groupby([rows[key] for key in KEYS])

@@ -11,7 +11,7 @@ import torch
 
 from bnopt import runtime
 from bnopt.files import artefacts, records
-from bnopt.run import tensors
+from bnopt.run import snapshots
 
 # Least seconds between two checkpoints; more if writing would take more than this share of the time.
 SECONDS = 10.0
@@ -40,7 +40,7 @@ class Checkpoint:
         state = None
         if self.file.exists():
             try:
-                found = tensors.parse(self.file.read_bytes(), "cpu")
+                found = snapshots.parse(self.file.read_bytes(), "cpu")
                 if found["identity"] == self.identity:
                     state = found["state"]
                 else:
@@ -61,7 +61,7 @@ class Checkpoint:
         """Write a state, a dict of tensors, numbers and texts; then raise Stopped if a signal asks for it."""
         start = time.monotonic()
         with artefacts.atomic(self.file) as partial:
-            partial.write_bytes(tensors.dump({"identity": self.identity, "state": state}))
+            partial.write_bytes(snapshots.dump({"identity": self.identity, "state": state}))
         self.written = time.monotonic()
         self.cost = self.written - start
         if self.signals.received is not None:

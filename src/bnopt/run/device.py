@@ -1,4 +1,4 @@
-"""Where tensors live. A choice of the machine at hand, never of the study: no job's settings name it."""
+"""Which device to use. It depends on the machine, not on the study, so no job's settings contain it."""
 
 import fcntl
 import itertools
@@ -35,9 +35,9 @@ def choose(*, tf32=False):
     if wish == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     gpus = [str(torch.cuda.get_device_properties(n).uuid) for n in range(torch.cuda.device_count())]
-    place = torch.device("cuda", _least_used(tuple(gpus)))
-    torch.cuda.set_device(place)
-    return place
+    device = torch.device("cuda", _least_used(tuple(gpus)))
+    torch.cuda.set_device(device)
+    return device
 
 
 def be_repeatable():
@@ -56,16 +56,16 @@ def be_repeatable():
 
 @cache
 def _least_used(gpus):
-    """Return the place of a GPU with a free share, the lowest there is; hold it until this process ends.
+    """Return the index of a GPU with a free share, the lowest share there is; hold it until the process ends.
 
     gpus: their names. Share n of a GPU is the lock of a file: the first share of any GPU is taken before the
     second of one. Where files cannot be locked it is the first GPU.
     """
     folder = Path(tempfile.gettempdir(), f"bnopt-gpus-{os.getuid()}")
-    shares = ((share, place) for share in itertools.count() for place in range(len(gpus)))
+    shares = ((share, index) for share in itertools.count() for index in range(len(gpus)))
     try:
         folder.mkdir(exist_ok=True)
-        return next(place for share, place in shares if _hold(folder / f"{gpus[place]}-{share}"))
+        return next(index for share, index in shares if _hold(folder / f"{gpus[index]}-{share}"))
     except OSError as error:
         print(f"{folder}: cannot be locked ({error.strerror}); taking the first GPU")
         return 0
@@ -98,6 +98,6 @@ def memory_explained():
         raise StudyError(
             f"memory of the GPU: expected room for this job, found it full ({str(reason).split('.')[0]}); "
             "let fewer jobs share it (--resources gpu=1), use a GPU with more memory, a smaller batch_size "
-            "or net, or the processor (--config device=cpu). What was done is kept: call snakemake again "
-            "to go on"
+            "or net, or the processor (--config device=cpu). Its checkpoint stays: call snakemake "
+            "again to go on"
         ) from error

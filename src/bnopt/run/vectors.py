@@ -3,8 +3,8 @@
 import torch
 
 
-def norm(tensors):
-    """Return the Euclidean norm over all entries of all tensors."""
+def length(tensors):
+    """Return the Euclidean length, ‖·‖₂ over all entries of all tensors."""
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t) for t in tensors]))
 
 
@@ -31,4 +31,4 @@ def value_and_gradient(loss, parameters):
 def cosine(a, b):
     """Return the cosine of the angle between two vectors; NaN if one of them is zero."""
     product = torch.stack([torch.sum(x * y) for x, y in zip(a, b, strict=True)]).sum()
-    return product / (norm(a) * norm(b))
+    return product / (length(a) * length(b))

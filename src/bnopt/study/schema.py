@@ -1,4 +1,4 @@
-"""The schema of the configuration: its defaults, and its errors in words."""
+"""The files of the configuration and their schema: keys, defaults, and errors in words."""
 
 import json
 import math
@@ -40,6 +40,23 @@ def _fill_in(validator, properties, instance, schema):
 
 Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
 Filler = jsonschema.validators.extend(Validator, {"properties": _fill_in})
+
+
+def read(*files):
+    """Return the configuration in YAML files, such as config.yaml and claims.yaml, as one.
+
+    Raises StudyError if a file cannot be read or has a key twice.
+    """
+    config = {}
+    for file in files:
+        try:
+            config |= yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
+            expected = "part of the configuration of a study"
+            found = " ".join(str(error).split())
+            raise StudyError(f"{file}: expected {expected}, found {found}") from error
+        check_keys(file)
+    return config
 
 
 def check(config):

@@ -7,7 +7,7 @@ exactly what a job is given.
 import itertools
 import json
 
-from bnopt.study import schema
+from bnopt.study import image_sources, schema
 
 TRAINING = "training"
 RATE_SPREAD = "rate_spread"
@@ -224,9 +224,11 @@ def gather_settings(study):
 
 
 def report_settings(study):
-    """Return what the report says of the study: scale, sizes, conditions and captions."""
+    """Return what the report says of the study; `images` is empty if no task needs any."""
     return {
-        **{key: study[key] for key in ("scale", "images", "seeds")},
+        "scale": study["scale"],
+        "images": study["images"] if image_sources.needs(study["sizes"]) else "",
+        "seeds": study["seeds"],
         "tasks": study["sizes"],
         "conditions": study["conditions"],
         "captions": {name: figure["caption"] for name, figure in study["figures"].items()},

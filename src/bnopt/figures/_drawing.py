@@ -1,6 +1,4 @@
-"""What the figures share: colours, curves with their bands, ridges, and what they say of diverged runs."""
-
-import textwrap
+"""Drawing that several figures share: colours, labels, curves with their bands, and ridges."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,13 +22,11 @@ LABELS = {
     "l2": "Standard + L₂",
     "linf": "Standard + L∞",
 }
+# The marker of a point at which a run diverges; the stage `figure` explains it.
+DIVERGED = "x"
 RIDGES = 14
-# How much of the values a ridge shows: a few far ones would leave of the others a needle.
+# Share of the values a ridge shows: a few outliers would squeeze the rest into a needle.
 SHOWN = 0.995
-# Of text in the size of the note about diverged runs.
-CHARACTERS_PER_INCH = 14
-NOTHING = "nothing finite"
-CROSS = "x"
 
 
 def style(condition):
@@ -66,7 +62,7 @@ def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
     diverged = series(table, condition, "diverged")["mean"].gt(0)
     if diverged.any():
         so_far = mean.loc[: diverged.idxmax()].dropna()
-        ax.plot(so_far.index[-1:], factor * so_far[-1:], marker=CROSS, linestyle="", color=line["color"])
+        ax.plot(so_far.index[-1:], factor * so_far[-1:], marker=DIVERGED, linestyle="", color=line["color"])
 
 
 def marker(values):
@@ -87,7 +83,7 @@ def band(ax, table, condition, low, high, *, label, **line):
 def ridges(ax, rows, **line):
     """Draw densities of RIDGES recorded steps, stacked towards the reader: the first step at the back.
 
-    rows: of one run, layer and place, with `step, unit, low, high, bin_*`. The density of a step is
+    rows: of one run, layer and site, with `step, unit, low, high, bin_*`. The density of a step is
     the mean over units of their histograms, each scaled to the same height. The axis is symmetric and
     holds 99.5 % of the values of these steps.
     """
@@ -144,12 +140,12 @@ def layer_title(layers, name):
     return f"Layer {name}" if name == f"#{number}" else f"Layer {name}\n(here {number})"
 
 
-def first_place(activations, condition, layer):
-    """Return a run's rows of a layer at the first of its task's places; none if it diverged at once."""
+def first_site(activations, condition, layer):
+    """Return a run's rows of a layer at the first of its task's sites; none if it diverged at once."""
     if activations.empty:
         return activations
     rows = activations[(activations["condition"] == condition) & (activations["layer"] == layer)]
-    return rows[rows["place"] == rows["place"].iloc[0]] if len(rows) else rows
+    return rows[rows["site"] == rows["site"].iloc[0]] if len(rows) else rows
 
 
 def ridge_grid(activations, conditions, layers):
@@ -164,41 +160,7 @@ def ridge_panels(axes, activations, conditions, layers, *, look=style):
     """Draw ridges into a grid of axes, a row per layer and a column per condition; look: its style."""
     for row, layer in zip(axes, layers, strict=True):
         for ax, (name, condition) in zip(row, conditions.items(), strict=True):
-            ridges(ax, first_place(activations, name, layer), **look(condition))
+            ridges(ax, first_site(activations, name, layer), **look(condition))
         row[0].set_ylabel(layer_title(layers, layer))
     for ax, condition in zip(axes[0], conditions.values(), strict=True):
         ax.set_title(label(condition), fontsize="small")
-
-
-def say_what_diverged(figure, curves):
-    """Write above a figure which of its runs diverged and when, and into a panel that it has nothing to show.
-
-    curves: the training tables of all runs the figure shows. Where none diverged nothing is written.
-    """
-    fates = [fate for name, runs in curves.groupby("condition", sort=False) if (fate := _fate(name, runs))]
-    if not fates:
-        return
-    width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
-    crossed = any(line.get_marker() == CROSS for ax in figure.axes for line in ax.lines)
-    note = ("× " if crossed else "") + "Diverged: " + ", ".join(fates)
-    note = textwrap.fill(note, width, break_on_hyphens=False)
-    figure.suptitle(note, fontsize="small")
-    for ax in figure.axes:
-        if ax.get_label() != "<colorbar>" and not _shows_something(ax):
-            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize="small", transform=ax.transAxes)
-
-
-def _fate(condition, runs):
-    """Return what the note says of a condition; nothing if all its runs went on."""
-    lost = runs[runs["diverged"] == 1]
-    if lost.empty:
-        return ""
-    seeds, of = sorted(lost["seed"].unique()), runs["seed"].nunique()
-    of_seeds = "" if len(seeds) == of else f", seed {', '.join(map(str, seeds))}"
-    return f"{condition} ({len(seeds)} of {of} runs{of_seeds}, from step {lost['step'].min()})"
-
-
-def _shows_something(ax):
-    """Return whether a line of data, not one across the panel, has a finite point."""
-    lines = [line.get_xydata() for line in ax.lines if line.get_transform() is ax.transData]
-    return any(np.isfinite(points).all(axis=1).any() for points in lines)

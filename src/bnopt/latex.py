@@ -1,0 +1,74 @@
+"""Numbers, names and tables as LaTeX."""
+
+import numpy as np
+
+from bnopt.verdicts import boundaries
+
+RATIO = "log_ratio"
+
+
+def escape(text):
+    """Return plain text as LaTeX."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {character: "\\" + character for character in "&%$#_{}"} | {"β": r"$\beta$"}
+    text = "".join(special.get(character, character) for character in str(text))
+    while '"' in text:
+        text = text.replace('"', "``", 1).replace('"', "''", 1)
+    return text
+
+
+def identifier(name):
+    """Return a name from the configuration in a type that may break at underscores."""
+    return r"\texttt{" + escape(name).replace(r"\_", r"\_\allowbreak ") + "}"
+
+
+def number(value):
+    """Return a number to three digits for siunitx; a dash for one that is missing."""
+    if np.isnan(value):
+        return "--"
+    if np.isinf(value):
+        return r"$\infty$" if value > 0 else r"$-\infty$"
+    return rf"\num{{{value:.3g}}}"
+
+
+def interval(claim):
+    """Return the interval of a claim, as a difference or a ratio."""
+    low, high = (number(_shown(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
+    return f"[{low}, {high}]"
+
+
+def expectation(claim):
+    """Return the effects that support a claim, as a difference or a ratio: > 0.1, < 1, 0.5 to 2."""
+    # Adding 0.0 takes the minus from a zero.
+    low, high = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
+    shown_low, shown_high = (number(_shown(bound, claim["compare"])) for bound in (low, high))
+    if np.isneginf(low):
+        return f"$<$ {shown_high}"
+    if np.isposinf(high):
+        return f"$>$ {shown_low}"
+    return f"{shown_low} to {shown_high}"
+
+
+def verdict(claim):
+    """Return a verdict, with a star if another summary would change it and a dagger if a run diverged."""
+    marks = ("*" if claim["flips_under"] else "") + (r"\textdagger" if claim["n_diverged"] else "")
+    return claim["verdict"] + marks
+
+
+def estimate(claim):
+    """Return effect and interval of a claim; a ratio has a multiplication sign before it."""
+    if np.isnan(claim["effect"]):
+        return "--"
+    sign = r"$\times$\," if claim["compare"] == RATIO else ""
+    return f"{sign}{number(_shown(claim['effect'], claim['compare']))} {interval(claim)}"
+
+
+def _shown(value, compare):
+    with np.errstate(over="ignore"):
+        return np.exp(value) if compare == RATIO else value
+
+
+def as_latex(table, columns):
+    """Return a table of LaTeX texts as a longtable with booktabs rules."""
+    style = table.style.hide(axis="index")
+    return style.to_latex(hrules=True, column_format=columns, environment="longtable")
