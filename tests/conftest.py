@@ -32,7 +32,7 @@ def prepared(tmp_path_factory):
     from bnopt import data
     from bnopt.files import images
 
-    digits = data.digits()
+    digits = data.prepare(images="digits", cache=None)
     few = dataclasses.replace(
         digits,
         train_images=digits.train_images[:TRAIN_SAMPLES],

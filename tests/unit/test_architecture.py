@@ -14,7 +14,20 @@ from bnopt.files import fingerprints
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "bnopt"
-OPEN_FOLDERS = {"tasks", "norms", "probes", "quantities", "figures"}
+OPEN_FOLDERS = {"datasets", "tasks", "norms", "probes", "quantities", "figures"}
+WINGS = {"files", "study", "run"}
+# From the lowest up: a module imports from lower layers, and from its own folder.
+LAYERS = (
+    {"runtime"},
+    {"plugins"},
+    {"files"},
+    {"study", "run", "theory", "summaries", "verdicts"},
+    {"latex"},
+    OPEN_FOLDERS,
+    {"data", "train", "probe", "statistics", "claims", "figure", "report"}
+    | {"rate_spread", "random_layers", "theorem_table", "gather", "provenance"},
+)
+MOST_MODULES, MOST_PARAMETERS = 35, 8
 
 
 def module_name(file):
@@ -45,11 +58,16 @@ PACKAGES = {
 
 
 def kind(module):
-    """Return an open folder's name, stage (what a rule calls by `python -m`) or shared."""
+    """Return an open folder's or a wing's name, stage (run by `python -m`), or shared."""
     parts = module.split(".")
     if len(parts) > 2:
         return parts[1]
     return "stage" if 'if __name__ == "__main__":' in FILES[module].read_text(encoding="utf-8") else "shared"
+
+
+def room(module):
+    """Return the folder of a module, or its own name if it lies beside the stages."""
+    return module.split(".")[1]
 
 
 def reach(module):
@@ -79,7 +97,35 @@ def reach_of(modules):
 def test_the_package_is_where_these_tests_look():
     stages = {"data", "train", "probe", "statistics", "claims", "figure", "report"}
     assert {f"bnopt.{stage}" for stage in stages} <= of_kind("stage")
-    assert {kind(module) for module in FILES} == {"stage", "shared", *OPEN_FOLDERS}
+    assert {kind(module) for module in FILES} == {"stage", "shared", *OPEN_FOLDERS, *WINGS}
+
+
+def test_imports_run_from_higher_layers_to_lower_ones():
+    layer_of = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    modules = set(FILES) - {"bnopt"}
+    assert {room(module) for module in modules} == set(layer_of)
+    wrong = {
+        (module, name)
+        for module in modules
+        for name in GRAPH[module]
+        if room(module) != room(name) and layer_of[room(module)] <= layer_of[room(name)]
+    }
+    assert wrong == set()
+
+
+def test_the_house_has_few_rooms():
+    assert len([m for m in FILES if m != "bnopt" and kind(m) not in OPEN_FOLDERS]) <= MOST_MODULES
+
+
+def test_no_function_has_many_parameters():
+    many = {}
+    for module, file in FILES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                many[f"{module}.{node.name}"] = len(arguments)
+    assert len(many) > 300
+    assert {name: count for name, count in many.items() if count > MOST_PARAMETERS} == {}
 
 
 def test_every_stage_is_called_by_a_rule_and_every_rule_calls_a_stage():
@@ -99,12 +145,12 @@ def test_who_loads_by_name_imports_nothing_of_the_open_folders():
     loaded = of_kind(*OPEN_FOLDERS)
     loaders = {module for module in of_kind("stage") if "bnopt.plugins" in reach(module)}
     assert {"bnopt.train", "bnopt.probe", "bnopt.statistics", "bnopt.figure"} <= loaders
-    wrong = {module: reach(module) & loaded for module in loaders | of_kind("shared")}
+    wrong = {module: reach(module) & loaded for module in loaders | of_kind("shared", *WINGS)}
     assert {module: names for module, names in wrong.items() if names} == {}
 
 
 def test_a_file_of_an_open_folder_imports_shared_modules_and_its_own_folder_at_most():
-    shared = of_kind("shared")
+    shared = of_kind("shared", *WINGS)
     for module in of_kind(*OPEN_FOLDERS):
         assert GRAPH[module] <= shared | of_kind(kind(module)), module
 
@@ -131,21 +177,22 @@ def test_matplotlib_is_for_figures():
 
 def test_torch_is_for_training_and_probing():
     users = {module for module, packages in PACKAGES.items() if "torch" in packages}
-    assert {"bnopt.train", "bnopt.run.device", "bnopt.tensors", "bnopt.streams"} <= users
+    assert {"bnopt.train", "bnopt.run.device", "bnopt.run.snapshots", "bnopt.run.streams"} <= users
+    assert not any(kind(module) == "study" for module in users)
     assert users <= reach_of(TRAINING_SIDE)
     assert users & reach_of(OTHER_SIDE) == set()
 
 
 START_AND_COMPUTE = """
 import json, sys
-from pathlib import Path
 from bnopt import probe, random_layers, train
-from bnopt.run import snapshots
-data, folder, net, lr, measured, layers = json.loads(sys.argv[1])
-net |= {"norm": "batch", "seed": 0, "lr": lr}
-train.train(data, **net, steps=2, test_every=1, snapshot_every=1, folder=folder)
+from bnopt.run import device
+from bnopt.run.run import Run
+data, folder, of_run, measured, layers = json.loads(sys.argv[1])
+run = Run(data, **of_run, norm="batch", seed=0, device=device.choose())
+train.train(run, lr=1e-6, steps=2, test_every=1, snapshot_every=1, folder=folder)
 for name, settings in measured.items():
-    assert probe.probe(data, folder, **net, probe=name, settings=settings) is not None
+    assert probe.probe(run, folder, lr=1e-6, probe=name, settings=settings) is not None
 random_layers.random_layers(**layers)
 print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
 """
@@ -155,7 +202,7 @@ print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modu
 def test_no_job_waits_for_pytorchs_compiler(task, small_config, prepared, sizes_of, probe_settings, tmp_path):
     """It would be imported for no use, and takes as long as all else that comes before the first step."""
     measured = {n: probe_settings(n, task) for n, of in small_config["probes"].items() if task in of}
-    told = [str(prepared), str(tmp_path), sizes_of(task), 1e-6, measured, {"draws": 2, "seed": 0}]
+    told = [str(prepared), str(tmp_path), sizes_of(task), measured, {"draws": 2, "seed": 0}]
     done = subprocess.run(
         [sys.executable, "-c", START_AND_COMPUTE, json.dumps(told)],
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
@@ -168,37 +215,39 @@ def test_no_job_waits_for_pytorchs_compiler(task, small_config, prepared, sizes_
 
 
 def test_preparing_images_alone_needs_torchvision_scikit_learn_and_pillow():
-    for package in ("torchvision", "sklearn", "PIL"):
-        assert {module for module, packages in PACKAGES.items() if package in packages} == {"bnopt.data"}
-    # Only what is used is imported: torchvision takes seconds, and most images need none of it.
-    top = ast.parse(FILES["bnopt.data"].read_text(encoding="utf-8")).body
-    names = {ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)}
-    assert not any(package in name for name in names for package in ("torchvision", "sklearn", "PIL"))
+    users = {"torchvision": "datasets.cifar10", "sklearn": "datasets.digits", "PIL": "data"}
+    for package, user in users.items():
+        found = {module for module, packages in PACKAGES.items() if package in packages}
+        assert found == {f"bnopt.{user}"}
+        # Imported only where it is used: torchvision takes seconds, and most images need none of it.
+        top = ast.parse(FILES[f"bnopt.{user}"].read_text(encoding="utf-8")).body
+        names = {ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)}
+        assert not any(package in name for name in names)
 
 
-@pytest.mark.parametrize("module", ["study", "fingerprints", "plugins", "runtime"])
-def test_what_plans_the_jobs_is_light(module):
-    for name in reach(f"bnopt.{module}"):
+@pytest.mark.parametrize("module", sorted(of_kind("study") | {"bnopt.plugins", "bnopt.provenance"}))
+def test_planning_is_light(module):
+    """Neither numpy nor torch: a dry run starts in a second or two."""
+    for name in reach(module):
         assert PACKAGES[name] <= {"jsonschema", "yaml"}, name
 
 
 def test_fingerprints_need_nothing_of_the_package():
-    assert reach("bnopt.files.fingerprints") == {"bnopt.fingerprints"}
+    assert reach("bnopt.files.fingerprints") == {"bnopt.files.fingerprints"}
 
 
 TRAINING_REACHES = [
     "bnopt",
     "bnopt.files.artefacts",
+    "bnopt.files.fingerprints",
+    "bnopt.files.records",
+    "bnopt.plugins",
     "bnopt.run.checkpoint",
     "bnopt.run.device",
-    "bnopt.files.fingerprints",
     "bnopt.run.graphs",
-    "bnopt.plugins",
-    "bnopt.files.records",
     "bnopt.run.run",
-    "bnopt.runtime",
     "bnopt.run.snapshots",
-    "bnopt.run.tensors",
+    "bnopt.runtime",
     "bnopt.train",
 ]
 

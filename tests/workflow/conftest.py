@@ -116,6 +116,11 @@ class Study:
             (self.folder / name).write_text(text, encoding="utf-8")
 
     @property
+    def written_out(self):
+        """The study of its scale in full."""
+        return study.written_out(self.config)
+
+    @property
     def results(self):
         return self.folder / "results" / SCALE
 

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from bnopt.files.artefacts import read_table
-from bnopt.study import study as configuration
 
 HOSTILE = 'it\'s a "new" study; $(touch pwned) `touch pwned` & ü, 日本 {x} %s #1'
 # A path that make, TeX or a shell would misread is one thing, a brace in the workflow's own folder another.
@@ -32,7 +31,7 @@ def test_a_folder_may_have_any_name(pair):
 
 def test_every_claim_has_a_verdict(pair):
     verdicts = read_table(pair.results / "statistics" / "claims.csv")
-    assert verdicts["claim"].tolist() == list(configuration.claims(pair.config, "claims"))
+    assert verdicts["claim"].tolist() == list(pair.written_out["claims"])
     assert len(verdicts) >= 5
     assert set(verdicts["verdict"]) <= {"supported", "contradicted", "inconclusive"}
     assert (verdicts["n"] == 2).all()

@@ -43,8 +43,8 @@ MISTAKES = {
         ["conditions.vgg_batch.norm", "expected one of batch", "found bach"],
     ),
     "missing condition in a claim": (
-        ("claims > bn_trains_faster > condition_b", "vgg_non"),
-        ["claims.bn_trains_faster.condition_b", "expected one of vgg_none", "found vgg_non"],
+        ("claims > fig1 > bn_trains_faster > condition_b", "vgg_non"),
+        ["claims.fig1.bn_trains_faster.condition_b", "expected one of vgg_none", "found vgg_non"],
     ),
     "missing images": (
         ("scales > tiny > images", "no such folder"),
@@ -60,7 +60,7 @@ def test_a_mistake_in_the_configuration_is_a_sentence(tmp_path, new_study, tiny_
     replace(config, path, value)
     study = new_study(tmp_path / "study", config)
     said = study.refused()
-    sentence = re.search(r"^error: (config\.yaml: .*)$", said, flags=re.MULTILINE)
+    sentence = re.search(r"^error: ((?:config|claims)\.yaml: .*)$", said, flags=re.MULTILINE)
     assert sentence, said
     assert_one_or_two_sentences(sentence[1])
     for word in words:

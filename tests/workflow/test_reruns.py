@@ -36,7 +36,7 @@ class Account:
 
     def __init__(self, config, *, latex):
         self.config, self.latex = config, latex
-        self.tables = configuration.tables(config)
+        self.tables = configuration.written_out(config)["tables"]
         self.seeds = config["scales"]["tiny"]["seeds"]
 
     def training(self, conditions, seeds=None):
@@ -124,7 +124,7 @@ def test_everything_there_is_to_run(finished, account):
 
 CONFIGURATION = {
     "a claim's margin": (
-        ("claims", "bn_trains_faster", "margin", 0.01),
+        ("claims", "fig1", "bn_trains_faster", "margin", 0.01),
         lambda a: {"judge", "draw_claims", "gather"} | a.reports(),
     ),
     "an alternative's margin": (
@@ -221,7 +221,7 @@ FILES = {
         lambda text: text.replace("inconclusive", "not run", 1),
         lambda a: a.reports(),
     ),
-    "what the HTML page says of its parts": (
+    "the captions of the HTML page": (
         "workflow/report/claims.rst",
         lambda text: f"{text}\nMore.\n",
         lambda a: {"web", "all"},
@@ -237,7 +237,7 @@ FILES = {
         lambda a: set(),
     ),
     "how the workflow splits the configuration into jobs": (
-        "src/bnopt/study.py",
+        "src/bnopt/study/study.py",
         a_statement,
         lambda a: set(),
     ),
@@ -265,7 +265,7 @@ def test_all_that_the_report_shows_of_another_scale_is_noticed(finished, checkou
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def test_a_scale_that_is_kept_is_not_shown_beside_itself(finished, checkout):
+def test_a_stored_scale_is_not_shown_beside_itself(finished, checkout):
     own = checkout / "docs/results/tiny"
     shutil.copytree(checkout / "docs/results/cifar10-small", own)
     try:
@@ -315,7 +315,7 @@ def test_every_row_of_the_documented_table_is_tested_here():
         "a lost figure",
         "the folder is moved",
         "another version of Python",
-        "where jobs compute (`--config device=...`)",
+        "the device (`--config device=...`)",
         "other images",
     }
     assert set(rows[1:]) == {*CONFIGURATION, *FILES, *others}

@@ -17,7 +17,17 @@ from bnopt.study import study
 SECTIONS = ("claims", "alternatives")
 VERDICTS = {"supported", "contradicted", "inconclusive"}
 COLUMNS = [
-    *("claim", "place", "statement", "quantity", "condition_a", "condition_b", "expected", "margin"),
+    *(
+        "claim",
+        "label",
+        "source",
+        "statement",
+        "quantity",
+        "condition_a",
+        "condition_b",
+        "expected",
+        "margin",
+    ),
     *("effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict"),
     *("flips_under", "paper_value"),
 ]
@@ -60,10 +70,10 @@ def test_every_figure_is_there_as_pdf_and_png(finished):
 
 def test_every_claim_has_a_row_with_the_promised_columns(finished, verdicts):
     assert list(verdicts.columns[: len(COLUMNS)]) == COLUMNS
-    claims = study.claims(finished.config, "claims")
+    claims = finished.written_out["claims"]
     assert verdicts["claim"].tolist() == list(claims)
-    for key in ("place", "statement", "quantity", "condition_a", "expected"):
-        assert verdicts[key].tolist() == [claim[key] for claim in claims.values()]
+    for key in ("label", "source", "statement", "quantity", "condition_a", "expected", "margin_from"):
+        assert verdicts[key].fillna("").tolist() == [claim[key] for claim in claims.values()]
 
 
 def test_with_one_seed_no_claim_is_judged_and_the_reason_is_said(verdicts):
@@ -73,8 +83,8 @@ def test_with_one_seed_no_claim_is_judged_and_the_reason_is_said(verdicts):
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_claim_has_its_sensitivity_and_its_numbers(finished, section):
-    folder, config = finished.results / "statistics", finished.config
-    claims = study.claims(config, section)
+    folder, config = finished.results / "statistics", finished.written_out
+    claims = config[section]
     sensitivity = read_table(folder / f"{section}_sensitivity.csv")
     found = sensitivity.groupby("claim")["summary"].agg(set).to_dict()
     for name, claim in claims.items():
@@ -102,7 +112,10 @@ def test_every_run_has_its_curve_under_its_own_name(finished):
 def test_runs_that_are_probed_keep_their_snapshots_and_no_others_do(finished):
     config = finished.config
     probed = {
-        name for table, names in study.tables(config).items() if table in config["probes"] for name in names
+        name
+        for table, names in finished.written_out["tables"].items()
+        if table in config["probes"]
+        for name in names
     }
     for condition in config["conditions"]:
         folder = finished.results / "runs" / condition / "seed0" / "snapshots"
@@ -113,8 +126,7 @@ def test_runs_that_are_probed_keep_their_snapshots_and_no_others_do(finished):
 
 
 def test_every_probe_has_a_table_for_every_condition_that_is_named(finished):
-    config = finished.config
-    for table, conditions in study.tables(config).items():
+    for table, conditions in finished.written_out["tables"].items():
         if table == study.TRAINING:
             continue
         folder = finished.results / "probes" / table
@@ -124,6 +136,17 @@ def test_every_probe_has_a_table_for_every_condition_that_is_named(finished):
             assert len(rows) > 0
             assert set(rows["condition"]) == {condition}
             assert set(rows["seed"]) == {0}
+
+
+def test_provenance_lists_every_table_that_has_a_record(finished):
+    found = json.loads((finished.results / "provenance.json").read_text(encoding="utf-8"))
+    suffix = ".provenance.json"
+    recorded = {
+        str(file.relative_to(finished.results)).removesuffix(suffix)
+        for file in finished.results.rglob(f"*{suffix}")
+    }
+    assert {"probes/rate_spread/vgg_none/seed0.csv", "theorems/random_layers.csv"} <= recorded
+    assert set(found) == recorded - {"provenance.json"}
 
 
 def test_the_log_of_a_run_shows_its_loss_and_its_accuracy(finished):
