@@ -1,0 +1,110 @@
+"""The results that the repository stores: a verdict for every claim, undamaged, and texts that agree."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from bnopt.files import artefacts
+from bnopt.study import study
+
+ROOT = Path(__file__).parents[2]
+STORED = ROOT / "docs" / "results"
+# The pages that count the verdicts of a scale, and how they introduce the counts.
+PAGES = {
+    "digits": ["README.md"],
+    "cifar10-small": ["README.md", "docs/cifar10-small.md"],
+    "deep-linear": ["README.md", "docs/deep_linear.md"],
+}
+TITLES = {"digits": "`digits`", "cifar10-small": "CIFAR-10", "deep-linear": "[Dd]eep linear networks"}
+
+
+@pytest.fixture(params=sorted(PAGES))
+def scale(request):
+    return request.param
+
+
+@pytest.fixture
+def stored(scale):
+    return STORED / scale
+
+
+@pytest.fixture
+def asked(config, scale):
+    """The study of the scale."""
+    return study.written_out(config | {"scale": scale})
+
+
+@pytest.fixture
+def verdicts(stored):
+    return artefacts.read_table(stored / "claims.csv")
+
+
+def test_every_stored_scale_is_tested():
+    assert {folder.name for folder in STORED.iterdir()} == set(PAGES)
+
+
+def test_every_claim_has_a_verdict(asked, verdicts):
+    assert verdicts["claim"].tolist() == list(asked["claims"])
+    assert set(verdicts["verdict"]) <= {"supported", "contradicted", "inconclusive"}
+    assert (verdicts["n"] == len(asked["seeds"])).all()
+
+
+def test_the_claims_are_those_that_are_configured(asked, verdicts):
+    for name, claim in asked["claims"].items():
+        (row,) = verdicts[verdicts["claim"] == name].to_dict("records")
+        for key in ("label", "source", "statement", "quantity", "condition_a", "expected"):
+            assert row[key] == claim[key], name
+        margin = math.log(claim["margin"]) if row["compare"] == "log_ratio" else claim["margin"]
+        assert row["margin"] == pytest.approx(margin)
+
+
+def test_every_stored_table_matches_its_record(stored):
+    tables = [file for file in stored.iterdir() if file.suffix == ".csv" or file.name == "images.json"]
+    assert len(tables) >= 6
+    for file in tables:
+        artefacts.read_recorded(file)
+
+
+def test_the_runs_were_made_with_the_configured_settings(asked, stored):
+    provenance = json.loads((stored / "provenance.json").read_text(encoding="utf-8"))
+    assert not any(record["commit"].endswith("changes") for record in provenance.values())
+    for name in asked["conditions"]:
+        for seed in asked["seeds"]:
+            found = provenance[f"runs/{name}/seed{seed}/training.csv"]
+            assert found["settings"] == study.train_settings(asked, name)
+    for probe, conditions in asked["tables"].items():
+        if probe in asked["probes"]:
+            for name in conditions:
+                found = provenance[f"probes/{probe}/{name}/seed0.csv"]["settings"]
+                assert found == study.probe_settings(asked, name, probe)
+
+
+def test_the_stored_figures_are_those_that_a_page_shows(scale, stored):
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {
+        name
+        for page in pages
+        for name in re.findall(rf"results/{scale}/(\w+\.png)", page.read_text(encoding="utf-8"))
+    }
+    assert {file.name for file in stored.glob("*.png")} == shown
+
+
+def test_the_report_shows_stored_figures_only():
+    text = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
+    shown = re.findall(r"\\storedfigure\{([\w-]+)\}\{(\d+)\}", text)
+    assert shown
+    for scale, number in shown:
+        assert (STORED / scale / f"fig{number}.png").exists()
+
+
+def test_the_texts_count_as_the_verdicts_do(scale, verdicts):
+    counts = [int((verdicts["verdict"] == v).sum()) for v in ("supported", "contradicted", "inconclusive")]
+    counted = rf"{TITLES[scale]}.{{0,200}}?(\d+) supported, (\d+) contradicted, (\d+) inconclusive"
+    for page in PAGES[scale]:
+        text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        said = re.search(counted, text)
+        assert said, f"{page} does not say how the claims came out"
+        assert [int(number) for number in said.groups()] == counts, page
