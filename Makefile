@@ -1,10 +1,10 @@
-# `make reproduce` and `make test` set up everything they need, from nothing but Python and make.
+# `make reproduce` and `make test` install everything they need; only Python and make must be there.
 PYTHON ?= python3
 SCALE ?= $(shell sed -n 's/^scale: *\([^ ]*\).*/\1/p' config.yaml)
 SHELL := /bin/sh
-# For the jobs that snakemake starts. Recipes say .venv/bin: the make of macOS does not look for them by it.
+# For the jobs that snakemake starts. Recipes name .venv/bin themselves: the make of macOS ignores this PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Through the environment, as a path may hold any quote.
+# Passed through the environment, because a path may contain quotes.
 export IMAGES
 
 .PHONY: help install reproduce store test lint

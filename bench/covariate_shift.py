@@ -1,10 +1,15 @@
-"""Internal covariate shift of all layers: prefixes carried along against whole passes per layer.
+"""Time the covariate shift of all layers: the probe against a full pass per layer.
 
     PYTHONPATH=src python bench/covariate_shift.py
 
-Times, in turn and in one process, (a) one full forward and backward pass of the net, (b) the probe
-on all k layers, and (c) Definition 2.1 taken literally, a full pass per layer; prints b and c over
-k times a, medians over rounds. About half, and a bit more than 1, are to be expected.
+In turn and in one process, the script times
+
+(a) one full forward and backward pass of the net,
+(b) the probe on all k layers,
+(c) Definition 2.1 taken literally: a full pass per layer.
+
+It prints b / (k a) and c / (k a), with medians over rounds. Expect about one half, and slightly more
+than 1.
 """
 
 import statistics
@@ -21,6 +26,7 @@ ROUNDS = 15
 
 
 def literal(point, layers):
+    """Make a full pass per layer, with all layers below it updated."""
     _, gradient = value_and_gradient(point.loss, point.parameters)
     updated = descend(point.parameters, gradient, point.lr)
     for layer in layers:
@@ -32,12 +38,14 @@ def literal(point, layers):
 
 
 def seconds(call, *arguments, **keywords):
+    """Return the duration of one call."""
     start = time.perf_counter()
     call(*arguments, **keywords)
     return time.perf_counter() - start
 
 
 def main():
+    """Print one row per depth."""
     torch.set_num_threads(1)
     print("net                         layers   probe / k passes   literal / k passes")
     for depth in (10, 25, 50):

@@ -1,7 +1,7 @@
-"""Create .venv with the exact versions of requirements.txt; `make` calls this, with any Python 3.
+"""Create .venv with the exact versions of requirements.txt; `make` calls this with any Python 3.
 
-Says in a sentence what is in the way: an old Python, no venv module, no disk, no network. What was
-installed before a failure is kept, so that a second call goes on from there.
+An old Python, a missing venv module, a full disk or a missing network is reported in one sentence.
+Packages installed before a failure stay installed: a second call continues from there.
 """
 
 import shutil
@@ -21,25 +21,25 @@ def check_python(version):
         found, least = ".".join(map(str, version)), ".".join(map(str, LEAST_PYTHON))
         stop(
             f"Python {least} or later is needed, this is Python {found} ({sys.executable}). "
-            f"Install a newer one and name it: make PYTHON=python3.12 ..."
+            "Install a newer one and name it: make PYTHON=python3.12 ..."
         )
 
 
 def check_disk(free):
-    """Stop if fewer than the bytes needed are free; an environment with torch takes about 7 GB."""
+    """Stop if fewer bytes are free than needed; an environment with torch takes about 7 GB."""
     if free < NEEDED_GIB * 2**30:
         stop(
-            f"{NEEDED_GIB} GiB of free disk are needed in {ROOT}, there are {free / 2**30:.1f}. "
-            "Make room and call make again."
+            f"{NEEDED_GIB} GiB of free disk are needed in {ROOT}, {free / 2**30:.1f} are free. "
+            "Free disk space and call make again."
         )
 
 
 def create():
-    """Create the environment; stop if this Python comes without the parts it takes."""
+    """Create the environment; stop if this Python lacks the modules that this needs."""
     try:
         import venv
 
-        # With links, as `python -m venv` does: a copy of some builds of Python does not find its library.
+        # With links, like `python -m venv`: a copy of some builds of Python does not find its library.
         venv.create(ENVIRONMENT, symlinks=True, with_pip=True)
     except (ImportError, OSError, subprocess.CalledProcessError):
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
@@ -51,8 +51,8 @@ def create():
 
 
 def install():
-    """Install all packages; stop with pip's own words if that fails."""
-    print("Installing exact versions into .venv: some 7 GB and, once, some minutes.", flush=True)
+    """Install all packages; if that fails, stop with the errors of pip."""
+    print("Installing exact versions into .venv: about 7 GB, a few minutes, only once.", flush=True)
     requirements = str(ROOT / "requirements.txt")
     python = str(ENVIRONMENT / "bin" / "python")
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
@@ -60,14 +60,14 @@ def install():
     if pip.returncode:
         errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
         stop(
-            "pip could not install requirements.txt. Without a network connection it cannot: connect, or "
-            "make a package index reachable (PIP_INDEX_URL), and call make again; it goes on from here.\n"
+            "pip could not install requirements.txt. It needs a network connection: connect, or make a "
+            "package index reachable (PIP_INDEX_URL), and call make again to continue.\n"
             + "\n".join(errors or pip.stderr.splitlines()[-5:])
         )
 
 
 def stop(message):
-    """Exit with 1 and a message."""
+    """Exit with status 1 and a message."""
     sys.exit("error: " + message)
 
 

@@ -1,8 +1,9 @@
-"""Run a scale one seed more at a time until the hours are over; store the results of complete seeds.
+"""Run a scale seed by seed until the hours are over; store the results whenever a seed is complete.
 
-    python tools/seed_by_seed.py SCALE HOURS [images=PATH, or what else snakemake --config takes]
+    python tools/seed_by_seed.py SCALE HOURS [images=PATH ...]
 
-Runs on this machine's GPUs if there are any. Call it again to go on where it was stopped.
+Further arguments are passed to snakemake --config. Uses the GPUs of this machine, if any. Call it again
+to continue where it stopped.
 """
 
 import os
@@ -18,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main():
-    """Add seed after seed, in the order of config.yaml."""
-    # Told to end, it ends as by Ctrl-C: snakemake first.
+    """Add one seed after another, in the order of config.yaml."""
+    # On SIGTERM the `finally` of `run_until` runs, as it does on Ctrl-C, and ends snakemake first.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scale, seeds, end, chosen = arguments()
     for count in range(1, len(seeds) + 1):
@@ -28,7 +29,7 @@ def main():
         choice = [f"scale={scale}", f"seeds=[{so_far}]", *chosen]
         code = run_until(end, [sys.executable, "-m", "snakemake", "--keep-going", "--config", *choice])
         if code is None:
-            print("the hours are over; what is not complete goes on when this is called again")
+            print("the hours are over; call this again to complete the unfinished jobs")
             return
         if code:
             sys.exit(code)
@@ -36,7 +37,7 @@ def main():
 
 
 def arguments():
-    """Return the scale, its seeds, the time at which to stop, and what else is chosen."""
+    """Return the scale, its seeds, the time at which to stop, and the further arguments."""
     scales = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["scales"]
     try:
         scale, hours, *chosen = sys.argv[1:]
@@ -48,7 +49,7 @@ def arguments():
 
 def run_until(end, command):
     """Return the exit code of a command, or None if it was stopped because the time was over."""
-    # A group of its own: it is stopped as by Ctrl-C, its jobs with it, which keep what they have done.
+    # In a group of its own, so that SIGINT, like Ctrl-C, reaches its jobs too: they write checkpoints.
     process = subprocess.Popen(command, cwd=ROOT, process_group=0)
     try:
         return process.wait(max(0, end - time.monotonic()))

@@ -1,8 +1,7 @@
 """Store the results of a scale under docs/results/: python tools/store.py SCALE
 
-Copies the verdicts with their sensitivity and numbers per seed, the theorems, the description of the
-images, and the provenance of every table; and the figures that a page of the repository shows. Each
-table comes with its record. Everything else, one command makes again from the repository.
+Copies the files listed in STORED, the figures that README.md or a page in docs/ shows, and the record
+of each. Everything else can be made again from the repository with one command.
 """
 
 import filecmp
@@ -24,16 +23,16 @@ STORED = (
 
 
 def shown_figures(scale):
-    """Return the names of the figures of a scale that README.md or a page in docs/ shows."""
+    """Return the names of the figures of a scale that README.md or a page in docs/ shows, sorted."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     texts = [page.read_text(encoding="utf-8") for page in pages if page.exists()]
     return sorted({name for text in texts for name in re.findall(rf"results/{scale}/(\w+\.png)\)", text)})
 
 
 def store(file, folder, before):
-    """Copy a file into a folder; an unchanged file keeps its time."""
+    """Copy a file into a folder; if it equals `before`, the file stored earlier, the copy gets its time."""
     copy = shutil.copy(file, folder)
-    # The reports of other scales are made again when it is newer than they are.
+    # Reports of other scales read it, and are made again if it is newer.
     if before.is_file() and filecmp.cmp(file, before, shallow=False):
         shutil.copystat(before, copy)
 
@@ -49,7 +48,7 @@ def main():
             f"error: {results}: expected the results of the scale, found no statistics/claims.csv; make them "
             f"with snakemake --config scale={scale}"
         )
-    # Complete before it replaces the stored results; not in docs/results, where reports look.
+    # Filled before it replaces the stored results, and outside docs/results, which reports read.
     partial = ROOT / "docs" / f".storing-{scale}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""What only Snakemake knows: paths, the environment of jobs, and wildcards.
+"""Paths, the environment of jobs, and wildcards.
 
-What each job is given (settings, code, inputs) stands in `bnopt.study.jobs`. A job runs again when
-its param `settings` or `code` changes.
+`bnopt.study.jobs` computes the settings, the code fingerprint and the inputs of each job. A job runs
+again when its param `settings` or `code` changes.
 """
 
 import re
@@ -15,11 +15,11 @@ STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
 TEXT = f"{workflow.basedir}/paper/main.tex"
 # The captions of the HTML page.
 CAPTIONS = sorted(map(str, Path(workflow.basedir, "workflow/report").glob("*.rst")))
-# The results that the repository holds, a folder per scale.
+# The stored results, one folder per scale.
 STORED = Path(workflow.basedir, "docs/results")
-# Without LaTeX the report is left ready to be compiled elsewhere.
+# Without LaTeX the report is not compiled; report.tex can be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
-# A job that computes on the processor need not wait for a GPU.
+# A job that runs on the CPU need not wait for a GPU.
 GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
@@ -29,19 +29,19 @@ from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 from bnopt.study import checks, image_sources, jobs, schema, study
 
-# Every job finds the package beside this workflow, installed or not. These variables are in the
-# environment and not among the params, so they rerun nothing: the commit, for the records; the
-# overrides (--config), for the commands that messages name; the device.
+# Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
+# commit, for the records; the overrides (--config), for the commands in messages; the device. A change
+# of environment variables, unlike one of params, reruns nothing.
 ENVIRONMENT = {
     "BNOPT_COMMIT": provenance.commit(),
     "BNOPT_CONFIG": shlex.join(f"{key}={config[key]}" for key in workflow.config_settings.config),
 } | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
 exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in ENVIRONMENT.items())
 exports += f'export PYTHONPATH={shlex.quote(SOURCE)}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-# Snakemake would fill in single braces.
+# Double the braces: Snakemake would take single ones for placeholders.
 shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
 
-# Numbers in a list arrive as texts from the command line: --config seeds=[0,1].
+# The command line passes numbers in a list, such as --config seeds=[0,1], as texts.
 if isinstance(config.get("seeds"), list):
     config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
 
@@ -56,7 +56,7 @@ job = jobs.Jobs(STUDY)
 
 
 def one_of(names):
-    """Return a regular expression that matches these names; without names, nothing."""
+    """Return a regular expression that matches exactly these names; without names it matches nothing."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
@@ -72,7 +72,7 @@ wildcard_constraints:
 
 
 def refused(wildcards):
-    """Refuse a file of another scale than the chosen one."""
+    """Refuse a file of a scale other than the chosen one."""
     sys.exit(
         f"error: results/{wildcards.another}/{wildcards.file}: expected a file of the scale "
         f"{STUDY['scale']}, found one of {wildcards.another}; add --config scale={wildcards.another}"
@@ -80,18 +80,18 @@ def refused(wildcards):
 
 
 def snapshots_folder(path):
-    """Return the folder as an output that stays, or that is deleted once every probe has read it."""
+    """Return the folder as an output: permanent, or deleted once every probe has read it."""
     return directory(path) if STUDY["keep_snapshots"] else temp(directory(path))
 
 
 def config_overrides(wildcards):
-    """Return this call's --config for a nested call of Snakemake."""
+    """Return the --config of this call, for a nested call of Snakemake."""
     chosen = {key: STUDY[key] for key in ("scale", *study.REPLACEABLE) if key in config}
     return [f"{key}={value}" for key, value in chosen.items()]
 
 
 def study_files(wildcards):
-    """Return every result of a scale but the HTML page."""
+    """Return every result of a scale except the HTML page."""
     return [
         *job.figures(wildcards),
         f"results/{wildcards.scale}/statistics/claims.csv",
@@ -113,7 +113,7 @@ def where_results_are():
     lines += [f"  {name:24}{text}" for name, text in about.items() if (results / name).exists()]
     if "pdf" not in REPORT_FORMATS and (results / "report" / "report.tex").exists():
         lines.append(
-            "LaTeX is not installed, so the report was not compiled. Install latexmk with TeX Live and "
-            f"call snakemake again, or run latexmk -pdf report.tex in {results / 'report'} elsewhere."
+            "LaTeX is not installed, so the report was not compiled. Install latexmk with TeX Live and call "
+            f"snakemake again, or run latexmk -pdf report.tex in a copy of {results / 'report'} elsewhere."
         )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""Data: one compact file of images per scale.
+"""Data: the images of a scale in one compact file.
 
-INPUTS    none; the digits are embedded, CIFAR-10 is downloaded, or a folder is read
+INPUTS    none; the digits come with scikit-learn, CIFAR-10 is downloaded, or a folder is read
 OUTPUTS   results/{scale}/data/images.npz, and images.json, its description
 """
 
@@ -18,7 +18,7 @@ rule prepare:
     localrule: True
     conda:
         "../environment.yml"
-    # First and alone on this machine: where the images are bad, nothing has been trained.
+    # First, and alone on this machine: if an image is bad, no run has been trained yet.
     threads: 9999
     params:
         code=job.data_code,

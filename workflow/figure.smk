@@ -1,8 +1,8 @@
 """Figures, numbered as in the paper, and the forest plot of the claims.
 
 INPUTS    results/{scale}/statistics/{table}_over_seeds.csv, claims.csv
-          the first seed's tables, where a figure shows a single run
-          the training curves of the runs shown, to say which diverged
+          the first seed's tables, for figures that show a single run
+          the training curves of the runs shown, to mark those that diverged
           paper/figures.mplstyle
 OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
 """

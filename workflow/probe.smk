@@ -1,9 +1,9 @@
-"""Probes: what is measured on the snapshots of a run. They never touch the run.
+"""Probes: measurements on the snapshots of a run, which leave the run unchanged.
 
 INPUTS    results/{scale}/data/images.npz, for the task vgg
           results/{scale}/runs/{condition}/seed{seed}/snapshots/
 OUTPUTS   results/{scale}/probes/{probe}/{condition}/seed{seed}.csv
-MEANWHILE results/{scale}/unfinished/{probe}-{condition}-seed{seed}/    what a killed job goes on from
+MEANWHILE results/{scale}/unfinished/{probe}-{condition}-seed{seed}/    its checkpoint
 """
 
 
@@ -18,7 +18,7 @@ rule probe:
         "logs/{scale}/{probe}/{condition}/seed{seed}.log",
     benchmark:
         "benchmarks/{scale}/{probe}/{condition}/seed{seed}.tsv"
-    # Before further training: snapshots that do not stay go sooner.
+    # Probes run before further training, so that temporary snapshots are deleted sooner.
     priority: 1
     conda:
         "../environment.yml"
@@ -29,7 +29,7 @@ rule probe:
         checkpoint="results/{scale}/unfinished/{probe}-{condition}-seed{seed}",
         code=job.probe_code,
         settings=job.probe_settings,
-    # exec: a shell would die of a signal at once, and snakemake end before the job has kept its state.
+    # exec: a signal would end the shell at once, and snakemake before the job has written its checkpoint.
     shell:
         r"""
         exec python -m bnopt.probe \

@@ -3,7 +3,7 @@
 INPUTS    paper/main.tex, the hand-written text
           docs/results/{scale}/, stored results of other scales
           results/{scale}/statistics/claims*.csv, results/{scale}/figures/, benchmarks/{scale}/
-OUTPUTS   results/{scale}/provenance.json, how every table came about
+OUTPUTS   results/{scale}/provenance.json, the records of all tables
           results/{scale}/report/report.tex and generated/, ready for LaTeX
           results/{scale}/report/report.pdf, where latexmk is installed
           results/{scale}/report.html, self-contained
@@ -11,7 +11,7 @@ OUTPUTS   results/{scale}/provenance.json, how every table came about
 
 
 rule gather:
-    """Gather how every table came about."""
+    """Gather the records of all tables in one file."""
     input:
         "results/{scale}/data/images.json",
         "results/{scale}/statistics/alternatives.csv",
@@ -114,7 +114,7 @@ rule compile:
 
 
 rule web:
-    """Make the self-contained HTML page: figures, verdicts, and how each came about."""
+    """Make the self-contained HTML page: figures, verdicts, and how each was made."""
     input:
         captions=CAPTIONS,
         files=study_files,

@@ -11,7 +11,7 @@ OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per se
 
 
 rule spread_rates:
-    """Take the spread of the loss over runs at several learning rates, as others do."""
+    """Compute the spread of the loss over runs at several learning rates, another definition in use."""
     input:
         curves=job.spread_curves,
     output:

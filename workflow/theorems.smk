@@ -1,4 +1,4 @@
-"""The theorems on random layers, and one table of what was found of them there and on trained nets.
+"""The theorems on random layers, and one table of the results there and on trained nets.
 
 INPUTS    results/{scale}/probes/theorems/{condition}/seed{seed}.csv
 OUTPUTS   results/{scale}/theorems/random_layers.csv        every theorem on random layers

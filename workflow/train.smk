@@ -3,12 +3,12 @@
 INPUTS    results/{scale}/data/images.npz, for the task vgg
 OUTPUTS   results/{scale}/runs/{condition}/seed{seed}/training.csv    loss and accuracy per step
           results/{scale}/runs/{condition}/seed{seed}/snapshots/      weights at the steps to be probed
-MEANWHILE results/{scale}/unfinished/train-{condition}-seed{seed}/    what a killed run goes on from
+MEANWHILE results/{scale}/unfinished/train-{condition}-seed{seed}/    its checkpoint
 """
 
 
 rule train:
-    """Train one run; keep its curve and its snapshots."""
+    """Train one run; write its curve and its snapshots."""
     input:
         data=job.task_data,
     output:
@@ -27,7 +27,7 @@ rule train:
         checkpoint="results/{scale}/unfinished/train-{condition}-seed{seed}",
         code=job.train_code,
         settings=job.train_settings,
-    # exec: a shell would die of a signal at once, and snakemake end before the job has kept its state.
+    # exec: a signal would end the shell at once, and snakemake before the job has written its checkpoint.
     shell:
         r"""
         exec python -m bnopt.train \

@@ -1,4 +1,4 @@
-"""Stage 5: judge every claim of the configuration by one number per seed."""
+"""Stage 5: judge every claim of the configuration from one number per seed."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from bnopt import runtime, summaries, verdicts
 from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 
-# Figures, reports and readers take the first lines; the rest is for readers of the table.
+# `judge` describes the columns.
 COLUMNS = [
     "claim", "label", "source", "statement", "quantity", "condition_a", "condition_b", "expected", "margin",
     "effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict",
@@ -16,23 +16,40 @@ COLUMNS = [
 CHANCE = "chance"
 WHOLE_RUN = "whole_run"
 TRAINING = "training"
-# What is no longer recorded of a diverged run counts as the worst there is, whatever was recorded before.
+# The number of a diverged run, whatever was recorded before it diverged: the worst possible value.
 WORST = {"log_ratio": np.inf, "difference": -np.inf}
 
 
 def judge(tables, *, claims, quantities):
-    """Return three tables: the claims with their verdicts, their sensitivity, and the numbers per seed.
+    """Return three tables: the claims with their verdicts, their sensitivity, and the effects per seed.
 
-    tables: name -> table with a value per quantity, run and step; `training` is always among them.
-    claims: id -> label, source, family, statement, quantity, layers, condition_a, condition_b, expected,
-    margin, margin_from, paper_value. quantities: name -> table, column, summary, compare, floor,
-    until_accuracy, sensitivity.
+    tables: name -> table with a value per quantity, run and step; one of them is `training`.
+    claims: name -> label, source, family, statement, quantity, layers, condition_a, condition_b, expected,
+    margin, margin_from, paper_value.
+    quantities: name -> table, column, summary, compare, floor, until_accuracy, sensitivity.
 
-    With a, b the numbers of the conditions at one seed, an effect is a − b or, for positive
-    quantities, log(max(a, floor) / max(b, floor)); the margin of a log ratio is given as a factor.
-    condition_b may be `chance` or a number instead of a condition. With `until_accuracy` only those
-    steps count before either run passes that training accuracy. Of a diverged run losses and what probes
-    measure count as the worst there is: sizes as ∞, cosines as −∞; accuracies are those of a guess.
+    Let a and b be the numbers of the two conditions at one seed. An effect is a − b or, for positive
+    quantities, log(max(a, floor) / max(b, floor)). The margin of a log ratio is given as a factor.
+    condition_b may be `chance` or a number instead of a condition. With `until_accuracy`, only steps count
+    before either run reaches that training accuracy. Losses and probe values of a diverged run count as
+    the worst possible value: sizes as ∞, cosines as −∞. Its accuracies are those of a random guess.
+
+    The columns of the claims are those of a claim (without layers) and:
+
+    margin                        log of the margin if compare is log_ratio
+    effect, ci_low, ci_high, p_sign_flip, verdict     see `verdicts.assess`
+    n                             number of seeds with an effect
+    n_diverged                    number of diverged runs of both conditions
+    p_holm                        p_sign_flip adjusted for the claims of the family
+    flips_under                   the other summaries that change the verdict, separated by ;
+    compare                       of the quantity: difference or log_ratio
+    reason                        why a claim is not run; else empty
+
+    No figure or report uses condition_b and margin_from: they are for readers of the table.
+
+    The sensitivity has a row per claim and summary, the claim's own first; `finite_only` is the claim's
+    own summary without infinite effects. Its columns n and reason are for readers of the table, and so
+    is the whole third table: claim, seed, effect.
     """
     rows, sensitivity, numbers = [], [], []
     for name, claim in claims.items():
@@ -79,7 +96,10 @@ def judge(tables, *, claims, quantities):
 
 
 def _pairs(tables, claim, quantity):
-    """Return, for each seed both conditions were run with, their values and training curves by step."""
+    """Return the values and the training curves by step for each seed that both conditions have.
+
+    A seed counts if each of its two runs has values or has diverged.
+    """
     table = tables[quantity["table"]]
     if claim["layers"]:
         table = table[table["layer"].isin(claim["layers"])]
@@ -91,7 +111,7 @@ def _pairs(tables, claim, quantity):
     for seed in sorted({seed for condition, seed in curves if condition == a}):
         runs = [(a, seed)] if alone else [(a, seed), (b, seed)]
         diverged = [run in curves and bool(curves[run]["diverged"].any()) for run in runs]
-        # Of a run that diverged at once there may be nothing to probe.
+        # A run that diverged at step 0 may have no values.
         if not all(run in by_run or lost for run, lost in zip(runs, diverged, strict=True)):
             continue
         rows = [by_run.get(run, table.iloc[:0]) for run in runs]
@@ -110,27 +130,27 @@ def _pairs(tables, claim, quantity):
 
 
 def _by_step(rows, column):
-    """Return the columns of a quantity by step, means over layers where there are several.
+    """Return the columns of a quantity by step: means over the layers.
 
-    A name ending in * stands for all columns that begin so. Steps without a value are dropped.
+    A name ending in * stands for all columns with that prefix. Steps without a value are dropped.
     """
     columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
-    if not columns and rows.empty:  # every run diverged at once: there is no column to be found
+    if not columns and rows.empty:  # every run diverged at step 0, so the table has no such column
         return pd.DataFrame()
     if not columns:
         raise StudyError(f"claims.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
-    # A table of several tasks has columns that a run of one of them leaves empty.
+    # A table of several tasks has columns that are empty in the runs of one task.
     return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
 
 
 def _reference(rows, reference, like):
-    """Return what a condition is compared with where that is no condition: chance, or a constant."""
+    """Return chance or a constant as values by step, in place of a condition; like: values by step."""
     constant = rows[CHANCE].iloc[0] if reference == CHANCE else reference
     return like * 0 + constant
 
 
 def _assess(pairs, claim, quantity, summary, *, finite_only=False):
-    """Return n, the effect of each seed, and what `verdicts.assess` says of them."""
+    """Return n, effects (one per seed), reason, and the result of `verdicts.assess`."""
     effects = np.array([_effect(pair, quantity, summary) for pair in pairs])
     counted = effects[np.isfinite(effects)] if finite_only else effects[~np.isnan(effects)]
     result = {"n": len(counted), "effects": effects, "reason": ""}
@@ -143,12 +163,12 @@ def _assess(pairs, claim, quantity, summary, *, finite_only=False):
 
 
 def _effect(pair, quantity, summary):
-    """Return the effect at one seed: of the column of a quantity, the largest where it has several."""
+    """Return the effect at one seed; if the quantity has several columns, the largest of their effects."""
     a, b = pair["values"]
     if quantity["until_accuracy"] and summary != WHOLE_RUN:
         a, b = (values[values.index < _converged(pair, quantity)] for values in (a, b))
     summary = "mean" if summary == WHOLE_RUN else summary
-    # Only a run that diverged at once lacks columns that the other has.
+    # Only a run that diverged at step 0 lacks columns that the other run has.
     columns = a.columns.union(b.columns)
     a, b = (values.reindex(columns=columns) for values in (a, b))
     effects = [_effect_of_column(pair, a[c], b[c], quantity, summary) for c in columns]
@@ -156,6 +176,7 @@ def _effect(pair, quantity, summary):
 
 
 def _effect_of_column(pair, a, b, quantity, summary):
+    """Return the effect at one seed from the values of one column by step, a and b."""
     if summary == "equal_loss":
         means = summaries.equal_loss(a, b, *(pair["curves"][i]["loss"] for i in (0, -1)))
         return _compare(*means, quantity).mean() if len(means[0]) else np.nan
@@ -168,27 +189,29 @@ def _effect_of_column(pair, a, b, quantity, summary):
 
 
 def _converged(pair, quantity):
-    """Return the first step at which either run passes the accuracy the quantity names, if any does."""
+    """Return the first step at which either run reaches the quantity's `until_accuracy`; ∞ if none does."""
     smoothed = [summaries.smooth(curve["accuracy"]) for curve in pair["curves"]]
     passed = [accuracy[accuracy >= quantity["until_accuracy"]].index.min() for accuracy in smoothed]
     return np.nanmin([*passed, np.inf])
 
 
 def _compare(a, b, quantity):
-    """Return a − b or log(a / b); 0 where both are infinite: neither is the larger."""
+    """Return a − b or log(a / b); 0 if both are the same infinity, since neither is larger."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if quantity["compare"] == "log_ratio":
-        with np.errstate(divide="ignore"):  # of a zero without a floor
+        with np.errstate(divide="ignore"):  # the logarithm of 0, if the floor is 0
             a, b = np.log(np.maximum(a, quantity["floor"])), np.log(np.maximum(b, quantity["floor"]))
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(a) & (a == b), 0.0, a - b)
 
 
 def _margin(claim, quantity):
+    """Return the margin in units of the effect: the logarithm of the factor for a log ratio."""
     return np.log(claim["margin"]) if quantity["compare"] == "log_ratio" else claim["margin"]
 
 
 def _holm(p_values):
+    """Return the adjusted p values of one family; claims that are not run have none and do not count."""
     adjusted = p_values.copy()
     adjusted[p_values.notna()] = verdicts.holm(p_values.dropna())
     return adjusted
@@ -197,7 +220,7 @@ def _holm(p_values):
 def main(argv=None):
     """Judge all claims from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    parser.add_argument("--tables", nargs="+", required=True, help="in the order of the settings")
+    parser.add_argument("--tables", nargs="+", required=True, help="(.csv), in the order of the settings")
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")

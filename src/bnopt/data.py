@@ -1,4 +1,4 @@
-"""Stage 1: prepare the images of a scale once, as one compact file."""
+"""Stage 1: prepare the images of a scale once, in one compact file."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,8 @@ def prepare(*, images, cache, least_side=1, least_number=1):
     """Return the images of a source.
 
     images: the name of a data set (`datasets/`), or the path of a folder tree `train/<class>/*`,
-    `test/<class>/*`, with at least `least_side` pixels a side and `least_number` images in `train`;
-    cache: folder for downloads.
+    `test/<class>/*`; least_side, least_number: of a folder, the smallest side of its images in pixels and
+    the smallest number of images in `train`; cache: folder for downloads.
     """
     if image_sources.is_named(images):
         parts, classes, source = plugins.load("datasets", images).read(cache)
@@ -29,10 +29,10 @@ def prepare(*, images, cache, least_side=1, least_number=1):
 
 
 def folder(root):
-    """Return the images of a folder tree `train/<class>/*`, `test/<class>/*`, in order of their names.
+    """Return the images of a folder tree `train/<class>/*`, `test/<class>/*`, sorted by name.
 
-    Raises StudyError if a part is missing or empty, there are fewer than two classes, the classes of
-    the parts differ, a file is not an image, or images differ in size or number of channels.
+    Raises StudyError if a part is missing or empty, if there are fewer than two classes, if the classes
+    of the parts differ, if a file is not an image, or if images differ in size or number of channels.
     """
     classes = {part: _subfolders(root / part) for part in PARTS}
     if classes["train"] != classes["test"]:
@@ -66,26 +66,26 @@ def folder(root):
 
 
 def _source(root):
-    """Return what the images are: the folder's name and, if there is one, what its SOURCE.txt says."""
-    named = f"images from the folder {root.name}"
-    said = root / SOURCE
-    if not said.is_file():
-        return named
+    """Return the source of the images: the folder's name and, if there is one, the text of its SOURCE.txt."""
+    name = f"images from the folder {root.name}"
+    file = root / SOURCE
+    if not file.is_file():
+        return name
     try:
-        return f"{named}: {' '.join(said.read_text(encoding='utf-8').split())}"
+        return f"{name}: {' '.join(file.read_text(encoding='utf-8').split())}"
     except UnicodeDecodeError as error:
         raise StudyError(
-            f"{said}: expected text in UTF-8, found {error}; write it anew or remove it"
+            f"{file}: expected text in UTF-8, found {error}; save it as UTF-8 or remove it"
         ) from error
 
 
 def _check_enough(prepared, root, least_side, least_number):
-    """Raise StudyError if the images are too small for the net's poolings or too few for a batch."""
+    """Raise StudyError if images are too small for the poolings of the net or too few for a batch."""
     number, _, height, width = prepared.train_images.shape
     if min(height, width) < least_side:
         raise StudyError(
-            f"{root}: expected images of at least {least_side} x {least_side} pixels, which the poolings "
-            f"of the net (M under convolutions) halve to nothing otherwise; found {height} x {width}"
+            f"{root}: expected images of at least {least_side} x {least_side} pixels, because every pooling "
+            f"of the net (M under convolutions) halves them; found {height} x {width}"
         )
     if number < least_number:
         raise StudyError(
@@ -118,8 +118,8 @@ def _read_image(file):
             pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise StudyError(
-            f"{file}: expected an image of 8 bits a channel, found what cannot be read as one ({error}); "
-            "repair or remove it"
+            f"{file}: expected an image of 8 bits per channel, found a file that cannot be read as one "
+            f"({error}); repair or remove it"
         ) from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -130,9 +130,9 @@ def _describe(shape):
 
 
 def _images(train, test, *, classes, source):
-    """Assemble `Images` from (pixels, labels) of both parts; mean and deviation are of the training part."""
+    """Return `Images` made of (pixels, labels) of both parts; mean and std are those of the training part."""
     pixels = train[0]
-    # Exact sums over integers: the same on every machine, and no float copy of the data.
+    # Sums over integers are exact: equal on every machine, and no float copy of the data is needed.
     counts = [np.bincount(channel.ravel(), minlength=256) for channel in pixels.swapaxes(0, 1)]
     values = np.arange(256)
     mean = np.array([(c * values).sum() / c.sum() for c in counts])
@@ -154,7 +154,7 @@ def _images(train, test, *, classes, source):
 
 
 def summary(prepared):
-    """Return what people and the report want to know of prepared images, as plain values."""
+    """Return a description of prepared images, as plain values, for readers and the report."""
     channels, height, width = prepared.train_images.shape[1:]
     return {
         "source": str(prepared.source),

@@ -1,4 +1,4 @@
-"""Stage 6: draw one figure from the statistics, and from the first seed's tables where it shows a run."""
+"""Stage 6: draw one figure from the statistics and, if it shows single runs, the first seed's tables."""
 
 import textwrap
 
@@ -9,17 +9,18 @@ import pandas as pd
 from bnopt import plugins, runtime
 from bnopt.files import artefacts
 
-# Characters per inch of text in the size of the note about diverged runs.
+# Characters that fit in an inch of the note on diverged runs.
 CHARACTERS_PER_INCH = 14
+# The text in a panel without a finite value.
 NOTHING = "nothing finite"
-# The marker of a diverged run in curves (`figures/_drawing.py`).
+# The marker of divergence in curves; `figures/_drawing.py` draws it.
 DIVERGED = "x"
 
 
 def note_divergence(figure, curves):
-    """Name the diverged runs above a figure, with their first step; mark panels without a finite value.
+    """Write the diverged runs and their first step above a figure; mark panels without a finite value.
 
-    curves: the training tables of all runs that the figure shows. Without a diverged run, nothing is written.
+    curves: the training tables of all runs that the figure shows. If no run diverged, nothing is written.
     """
     fates = [fate for name, runs in curves.groupby("condition", sort=False) if (fate := _fate(name, runs))]
     if not fates:
@@ -35,7 +36,7 @@ def note_divergence(figure, curves):
 
 
 def _fate(condition, runs):
-    """Return the note on one condition; empty if none of its runs diverged."""
+    """Return the note on one condition; an empty text if none of its runs diverged."""
     lost = runs[runs["diverged"] == 1]
     if lost.empty:
         return ""
@@ -45,7 +46,7 @@ def _fate(condition, runs):
 
 
 def _shows_something(ax):
-    """Return whether a line of data has a finite point; lines across the whole panel do not count."""
+    """Return whether a line has a finite point; a line across the whole panel (`axhline`) does not count."""
     lines = [line.get_xydata() for line in ax.lines if line.get_transform() is ax.transData]
     return any(np.isfinite(points).all(axis=1).any() for points in lines)
 
@@ -53,15 +54,18 @@ def _shows_something(ax):
 def main(argv=None):
     """Draw a figure from the command line.
 
-    Settings: `tables`, name -> conditions, the order of the files, of which those of the first seed are
-    one per table and condition; `seeds` of all runs; the rest are arguments of the figure's own `draw`.
+    The settings are:
+    tables    name -> conditions; --over-seeds has one file per table, --first-seed one per table and
+              condition, both in this order
+    seeds     the seeds of all runs
+    and the keyword arguments of the figure's `draw`.
     """
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--figure", required=True)
     parser.add_argument("--style", required=True, help="matplotlib style sheet")
     parser.add_argument("--over-seeds", nargs="+", required=True, help="statistics (.csv)")
     parser.add_argument("--first-seed", nargs="*", default=[], help="tables of runs (.csv)")
-    parser.add_argument("--curves", help="training tables of the runs shown, see artefacts.read_runs")
+    parser.add_argument("--curves", help="training tables of the runs shown; see artefacts.read_runs")
     parser.add_argument("--pdf", required=True, help="file to write")
     parser.add_argument("--png", required=True, help="file to write")
     options = parser.parse_args(argv)
@@ -81,7 +85,7 @@ def main(argv=None):
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
         note_divergence(figure, pd.concat(curves))
-    # Without dates two drawings of the same numbers are the same bytes.
+    # Without a date, equal numbers give equal bytes.
     for file, metadata in ((options.pdf, {"CreationDate": None}), (options.png, {})):
         with artefacts.atomic(file) as partial:
             figure.savefig(partial, metadata=metadata)

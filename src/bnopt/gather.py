@@ -1,4 +1,4 @@
-"""Side stage: one file with the record of every table of a scale."""
+"""Side stage: gather the records of all tables of a scale in one file."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ NAME = "provenance.json"
 
 
 def gather(results, *, tables, seeds):
-    """Return path -> record (`records.describe`) of every table of a study in a folder of results, sorted.
+    """Return path -> record (`records.describe`) of every table of a study, sorted by path.
 
-    tables: table -> the conditions of which the study needs it. The folder may also hold tables of other
-    conditions and seeds: these are left out. So are the file made here, and the fingerprints of single
-    modules: the record beside a table has them.
+    results: the folder of results; tables: table -> the conditions for which the study needs it.
+    Tables of other conditions and seeds, which the folder may also hold, are left out, as is the file
+    that this stage writes. The fingerprints of single modules stay in the record beside each table.
     """
     results = Path(results)
     found = {}
@@ -29,7 +29,7 @@ def gather(results, *, tables, seeds):
 
 
 def _belongs(path, tables, seeds):
-    """Return whether a path is a table of one of these runs, or of no single run."""
+    """Return whether a path is a table of one of these runs, or of several runs."""
     match path:
         case ("runs", condition, seed, *_):
             return condition in tables["training"] and seed in {f"seed{n}" for n in seeds}

@@ -1,4 +1,4 @@
-"""Numbers, names and tables as LaTeX."""
+"""Turns numbers, names and tables into LaTeX."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ RATIO = "log_ratio"
 
 
 def escape(text):
-    """Return plain text as LaTeX."""
+    """Return a plain text as LaTeX; straight double quotes become opening and closing ones."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: "\\" + character for character in "&%$#_{}"} | {"β": r"$\beta$"}
     text = "".join(special.get(character, character) for character in str(text))
@@ -18,12 +18,12 @@ def escape(text):
 
 
 def identifier(name):
-    """Return a name from the configuration in a type that may break at underscores."""
+    """Return a name from the configuration in typewriter type; lines may break after its underscores."""
     return r"\texttt{" + escape(name).replace(r"\_", r"\_\allowbreak ") + "}"
 
 
 def number(value):
-    """Return a number to three digits for siunitx; a dash for one that is missing."""
+    """Return a number with three significant digits, for siunitx; a dash if it is missing."""
     if np.isnan(value):
         return "--"
     if np.isinf(value):
@@ -32,14 +32,14 @@ def number(value):
 
 
 def interval(claim):
-    """Return the interval of a claim, as a difference or a ratio."""
+    """Return the interval of a claim as [low, high], in differences or ratios."""
     low, high = (number(_shown(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
     return f"[{low}, {high}]"
 
 
 def expectation(claim):
-    """Return the effects that support a claim, as a difference or a ratio: > 0.1, < 1, 0.5 to 2."""
-    # Adding 0.0 takes the minus from a zero.
+    """Return the effects that support a claim, in differences or ratios: > 0.1, < 1, 0.5 to 2."""
+    # Adding 0.0 turns -0.0 into 0.0.
     low, high = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
     shown_low, shown_high = (number(_shown(bound, claim["compare"])) for bound in (low, high))
     if np.isneginf(low):
@@ -50,13 +50,13 @@ def expectation(claim):
 
 
 def verdict(claim):
-    """Return a verdict, with a star if another summary would change it and a dagger if a run diverged."""
+    """Return a verdict with its marks: a star if another summary changes it, a dagger if a run diverged."""
     marks = ("*" if claim["flips_under"] else "") + (r"\textdagger" if claim["n_diverged"] else "")
     return claim["verdict"] + marks
 
 
 def estimate(claim):
-    """Return effect and interval of a claim; a ratio has a multiplication sign before it."""
+    """Return effect and interval of a claim, with a multiplication sign before a ratio; a dash if not run."""
     if np.isnan(claim["effect"]):
         return "--"
     sign = r"$\times$\," if claim["compare"] == RATIO else ""
@@ -64,6 +64,7 @@ def estimate(claim):
 
 
 def _shown(value, compare):
+    """Return an effect as readers see it: a log ratio as a ratio."""
     with np.errstate(over="ignore"):
         return np.exp(value) if compare == RATIO else value
 

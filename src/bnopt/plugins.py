@@ -1,4 +1,4 @@
-"""Finds a task, norm, probe, quantity, figure or data set by its name: one file, one name.
+"""Plug-ins: tasks, norms, probes, quantities, figures and data sets, found by the name of their file.
 
 A file whose name begins with an underscore is a helper of its folder, not a plug-in.
 """
@@ -16,7 +16,7 @@ KINDS = ("datasets", "tasks", "norms", "probes", "quantities", "figures")
 
 
 def names(kind):
-    """Return the names that exist in the folder `kind`, sorted."""
+    """Return the names of all plug-ins in the folder `kind`, sorted."""
     return sorted(file.stem for file in (ROOT / kind).glob("*.py") if not file.stem.startswith("_"))
 
 
@@ -38,7 +38,7 @@ def arguments(kind, name, function):
 
 
 def constant(kind, name, wanted):
-    """Return the value of a constant of a plug-in, a literal, without importing the file."""
+    """Return the value of a literal constant of a plug-in, without importing the file."""
     constants = _constants(kind, name)
     if wanted not in constants:
         raise StudyError(f"{kind}/{name}.py: expected a constant {wanted}, found none")
@@ -46,9 +46,9 @@ def constant(kind, name, wanted):
 
 
 def call(kind, name, function, **arguments):
-    """Call a plug-in's function without importing the file, which may need torch.
+    """Call a function of a plug-in without importing the file, which may import torch.
 
-    The function may use its arguments, Python's built-ins and the file's literal constants, no more.
+    The function may use only its arguments, Python's built-ins and the literal constants of its file.
     """
     definition = ast.Module([_definition(kind, name, function)], type_ignores=[])
     namespace = dict(_constants(kind, name))
@@ -70,7 +70,7 @@ def _definition(kind, name, function):
 
 
 def _constants(kind, name):
-    """Return name -> value of the assignments of literals at the top of a file."""
+    """Return name -> value of the literals assigned at the top level of a file."""
     found = {}
     for node in _tree(ROOT / kind / f"{name}.py").body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

@@ -12,7 +12,7 @@ from bnopt.run.run import Run, split
 
 
 def probe(run, folder, *, lr, probe, settings, checkpoint=None):
-    """Return the table of a probe: the rows it measures at each snapshot in `folder`, with their step.
+    """Return the table of a probe: the rows that it measures at each snapshot in `folder`, with their step.
 
     lr: the run's learning rate; settings: keyword arguments of the probe's `measure`. A job resumes
     from its `checkpoint`, if it has one, at the first snapshot that is not measured yet.
@@ -33,7 +33,7 @@ def probe(run, folder, *, lr, probe, settings, checkpoint=None):
 
 
 def _plain(row):
-    """Return a row with plain Python numbers, which a checkpoint can hold."""
+    """Return a row whose numbers are plain Python ones, which a checkpoint can store."""
     return {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
 
 

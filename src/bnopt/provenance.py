@@ -1,8 +1,8 @@
-"""Explains fingerprints: what a stage's results depend on, and in what two results differ.
+"""Explains fingerprints: what the results of a stage depend on, and how two results differ.
 
-python -m bnopt.provenance train                    the modules and settings that are covered
-python -m bnopt.provenance train RESULT             how a table came about, and what changed since
-python -m bnopt.provenance train RESULT RESULT      in what two tables differ
+python -m bnopt.provenance train                    the code and settings that its fingerprint covers
+python -m bnopt.provenance train RESULT             how a table was made, and which code changed since
+python -m bnopt.provenance train RESULT RESULT      how two tables differ
 """
 
 import argparse
@@ -20,7 +20,7 @@ from bnopt.study.jobs import Jobs
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = (CHECKOUT / "config.yaml", CHECKOUT / "claims.yaml")
-# The settings of verdicts under other definitions and of the forest plot belong to no stage of their own.
+# The stage claims also makes the alternatives, and the stage figure the forest plot.
 STAGES = tuple(
     name.removesuffix("_settings")
     for name in vars(Jobs)
@@ -29,35 +29,45 @@ STAGES = tuple(
 
 
 def covered(stage, of_study):
-    """Return lines that list the code and the settings that the fingerprint of a stage covers."""
+    """Return lines that list the code and the settings on which the results of a stage depend."""
     module = f"bnopt.{stage}"
     own = fingerprints.reached(module)
-    lines = [f"A result of {stage} is made anew when one of these changes.", "", "Code, but for comments:"]
+    lines = [f"A result of {stage} is made again when one of these changes.", "", "Code, without comments:"]
     lines += [f"  {fingerprints.module_hash(name)}  {name}" for name in own]
     for kind in loaded_kinds(own):
-        lines += ["", f"and of {kind} what the job loads, with what that imports:"]
+        lines += ["", f"The file in {kind}/ that the job loads, and the modules that it imports:"]
         for name in plugins.names(kind):
             more = [m for m in fingerprints.reached(f"bnopt.{kind}.{name}") if m not in own]
             lines += [f"  {fingerprints.code_hash(f'bnopt.{kind}.{name}')}  {', '.join(more)}"]
-    settings = json.loads(getattr(Jobs(of_study), f"{stage}_settings")(_first_job(of_study)))
+    settings = json.loads(getattr(Jobs(of_study), f"{stage}_settings")(_first_job(stage, of_study)))
     lines += ["", "Settings of the job:", f"  {', '.join(settings) or 'none'}"]
-    return [*lines, "", "and its input files."]
+    return [*lines, "", "The input files of the job."]
 
 
-def _first_job(of_study):
-    """Return the wildcards of the first condition, probe, table and figure of a study."""
-    probe, tasks = next(iter(of_study["probes"].items()))
-    probed = (name for name, entry in of_study["conditions"].items() if entry["task"] in tasks)
-    return SimpleNamespace(
-        condition=next(probed),
-        probe=probe,
-        table=next(iter(of_study["tables"])),
-        figure=next(iter(of_study["figures"])),
-    )
+def _first_job(stage, of_study):
+    """Return the wildcards of the first job of a stage; raise StudyError if the study has no such job."""
+    conditions, probes = of_study["conditions"], of_study["probes"]
+    probed = [
+        (name, probe)
+        for probe, tasks in probes.items()
+        for name in conditions
+        if conditions[name]["task"] in tasks
+    ]
+    first = {
+        "condition": next(iter(conditions)),
+        "table": next(iter(of_study["tables"])),
+        "figure": next(iter(of_study["figures"]), None),
+        "probe": None,
+    }
+    if stage == "probe" and probed:
+        first["condition"], first["probe"] = probed[0]
+    if first.get(stage, stage) is None:
+        raise StudyError(f"{stage}: expected a study with a job of this stage, found none")
+    return SimpleNamespace(**first)
 
 
 def loaded_kinds(modules):
-    """Return the open folders from which some modules load by name: plugins.load("norms", ...)."""
+    """Return the open folders from which these modules load files: plugins.load("norms", ...)."""
     calls = [
         node
         for module in modules
@@ -68,7 +78,7 @@ def loaded_kinds(modules):
 
 
 def history(result):
-    """Return lines that say how a result came about and which of its modules changed since."""
+    """Return lines that say how a result was made and which of its modules have changed since."""
     record = records.read(result)
     modules = record.pop("modules", {})
     lines = [f"{key}: {value}" for key, value in flat(record).items()]
@@ -84,22 +94,22 @@ def _hash_now(module):
 
 
 def compared(first, second):
-    """Return lines that say in what two results differ, but for when and how long."""
+    """Return lines that say how two results differ, apart from when they were made and how long it took."""
     pair = [flat(records.read(result)) for result in (first, second)]
     for record in pair:
         for key in ("started", "seconds", "code"):
             record.pop(key, None)
-    return differences(*pair) or ["  nothing but when they were made"]
+    return differences(*pair) or ["  none, except when they were made"]
 
 
 def differences(first, second):
-    """Return a line for every key of two flat dictionaries whose values differ."""
+    """Return a line for every key whose values in two flat dictionaries differ."""
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     return [f"  {key}: {first.get(key, 'none')} -> {second.get(key, 'none')}" for key in keys]
 
 
 def flat(nested, *, prefix=""):
-    """Return nested dictionaries as one, with keys such as net.hidden."""
+    """Return nested dictionaries as a flat one, with keys such as net.hidden."""
     found = {}
     for key, value in nested.items():
         if isinstance(value, dict) and value:
@@ -127,13 +137,13 @@ def commit():
 def main(argv=None):
     """Explain a fingerprint from the command line."""
     parser = argparse.ArgumentParser(prog="python -m bnopt.provenance", description=__doc__)
-    parser.add_argument("stage", help=f"what its fingerprint covers; one of {', '.join(STAGES)}")
+    parser.add_argument("stage", help=f"one of {', '.join(STAGES)}")
     parser.add_argument(
         "results",
         nargs="*",
-        help="of one table: how it came about, and which code changed since; of two: in what they differ",
+        help="one table: how it was made, and which code changed since; two tables: how they differ",
     )
-    parser.add_argument("--configfile", nargs="+", default=CONFIG, help="the study: config.yaml claims.yaml")
+    parser.add_argument("--configfile", nargs="+", default=CONFIG, help="default: config.yaml claims.yaml")
     options = parser.parse_args(argv)
     if options.stage not in STAGES:
         raise StudyError(f"expected a stage, one of {', '.join(STAGES)}; found {options.stage}")

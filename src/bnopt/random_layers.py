@@ -14,28 +14,34 @@ LARGEST_BATCH = 24
 
 
 def random_layers(*, draws, seed):
-    """Return a row per theorem and draw, and per ε for those that are stated with one.
+    """Return one row per theorem and draw; theorems that depend on ε have one row for each of EPSILONS.
 
-    A draw is a layer of n ≥ m standard Gaussian inputs with Gaussian weights over a batch of 4 to 24,
-    γ of either sign, β, a bound λ between 0.1 and 10, and, in turn, one of LOSSES.
+    A draw is a layer of n ≥ m standard Gaussian inputs with Gaussian weights, over a batch of m = 4 to 24
+    values. γ has either sign; the bound λ is between 0.1 and 10. The loss cycles through LOSSES.
 
-    theorem, draw, loss    thm4.1, thm4.2, thm4.4, thmC.1, obs4.3 or lem4.5; which; one of LOSSES
-    values, gamma, bound, eps                   m, γ, λ, ε
-    left, right, error, ...                     what `bnopt.theory` returns for the theorem
-    min_eigenvalue, max_eigenvalue,             thm4.2, thmC.1: of H at ε = 0, from all of H
+    theorem, draw, loss        thm4.1, thm4.2, thm4.4, thmC.1, obs4.3 or lem4.5; number of the draw; one
+                               of LOSSES
+    values, gamma, bound, eps  m, γ, λ, ε; in rows of thm4.2, `bound` is the right side of its second part
+    left, right, error, ...    the values that the theorem's function in `bnopt.theory` returns
+    min_eigenvalue,            thm4.2 and thmC.1, at ε = 0: from all eigenvalues of H
+    max_eigenvalue,
     semidefinite
-    attained_error                              thm4.4, thmC.1: the maxima, or forms, against those that
-                                                automatic differentiation in the weights gives for
-                                                random inputs with XXᵀ = λ²I
-    excess, output_excess                       thmC.1: by how much the largest form over ‖X‖ ≤ λ exceeds
-                                                that at XXᵀ = λ²I, for the net without BN (of H, along
-                                                g) and with it (of A, along d); see `largest_form`
-    invariance_error                            lem4.5: the change of the loss with BN from W* to kW*
+    attained_error             thm4.4 and thmC.1: relative error of the maxima or forms, compared with
+                               automatic differentiation in the weights at random inputs with XXᵀ = λ²I
+    excess                     thmC.1: excess of the largest form over ‖X‖ ≤ λ over that at XXᵀ = λ²I (see
+                               `theory.largest_form`), without BN: of H, along g
+    output_excess              thmC.1: the same with BN: of A, along d
+    invariance_error           lem4.5: relative change of the loss with BN from W* to kW*
+
+    `theorem_table` and the figure `theorems` read the errors, slacks, shares, premises and excesses. The
+    others (values, gamma, bound, left, right, printed, kappa, scale, error_at_sigma and the two
+    eigenvalues) are for readers of the table.
     """
     return pd.DataFrame([row for draw in tqdm(range(draws)) for row in _draw(seed, draw)])
 
 
 def _draw(seed, draw):
+    """Return the rows of one draw."""
     generator = streams.generator(seed, "random layer", draw)
 
     def normal(*size):
@@ -77,24 +83,24 @@ def _draw(seed, draw):
 
 
 def _convex(m, normal):
-    """A logistic loss plus a positive semi-definite quadratic of half the rank."""
+    """Return a logistic loss plus a positive semi-definite quadratic of half the rank."""
     slopes, offsets, factor = normal(m), normal(m), normal(m // 2, m)
     return lambda z: functional.softplus(slopes * z + offsets).sum() + (factor @ z).square().sum() / m
 
 
 def _nonconvex(m, normal):
-    """An indefinite quadratic with a wave."""
+    """Return an indefinite quadratic plus a sum of sines."""
     matrix, slopes, phases = normal(m, m), normal(m), normal(m)
     return lambda z: z @ matrix @ z / m + (slopes * z + phases).sin().sum()
 
 
 def _relu_net(m, normal):
-    """A net without BN, piecewise linear: the unit among other fixed ones -> 6 ReLUs -> cross-entropy."""
+    """Return a piecewise linear net without BN: the unit and 3 fixed ones -> 6 ReLUs -> cross-entropy."""
     return _net(m, normal, norm=lambda hidden: hidden)
 
 
 def _bn_net(m, normal):
-    """The same with BN before its non-linearity, which couples the values of the batch."""
+    """Return the same net with BN before its non-linearity; this BN couples the values of the batch."""
     return _net(m, normal, norm=lambda hidden: functional.batch_norm(hidden, None, None, training=True))
 
 
@@ -116,28 +122,28 @@ LOSSES = {"convex": _convex, "nonconvex": _nonconvex, "relu_net": _relu_net, "bn
 
 
 def _hessian(product, m):
-    """Return the matrix of v -> Hv, (m, m), symmetric but for rounding."""
+    """Return the matrix (m, m) of v -> Hv, made exactly symmetric."""
     matrix = torch.stack([product(v) for v in torch.eye(m, dtype=torch.float64)])
     return (matrix + matrix.T) / 2
 
 
 def _definiteness(unit):
-    """Return `theory.definiteness` of H, from all of its eigenvalues."""
+    """Return `theory.definiteness` of H, from all eigenvalues of H."""
     values = torch.linalg.eigvalsh(_hessian(unit.hessian_product, len(unit.gradient)))
     return theory.definiteness(values[0].item(), values[-1].item())
 
 
 def _in_weights(rest, inputs, outputs):
-    """Return gradient and Hessian, in the weights that give `outputs` from `inputs`, of the loss.
+    """Return the gradient and the Hessian product of the loss in weights that map `inputs` to `outputs`.
 
-    inputs: X (m, n) with XXᵀ = λ²I, so that W = Xᵀy / λ² gives y.
+    inputs: X (m, n) with XXᵀ = λ²I. Then W = Xᵀy / λ² gives the outputs y.
     """
     square = inputs[0] @ inputs[0]
     return theory.differentiate(lambda w: rest(inputs @ w), inputs.T @ outputs / square)
 
 
 def _both_in_weights(unit, y, rest, beta, inputs):
-    """Return gradient and Hessian in the weights without BN, at the values z, and with it, at y."""
+    """Return the pairs of `_in_weights` without BN (outputs z) and with BN (outputs y)."""
     settings = {"gamma": unit.gamma, "beta": beta}
     return (
         _in_weights(rest, inputs, theory.batch_norm(y, **settings)),
@@ -146,6 +152,7 @@ def _both_in_weights(unit, y, rest, beta, inputs):
 
 
 def _worst_gradient(unit, y, rest, beta, inputs):
+    """Return Theorem 4.4 and its attained_error at `inputs`, X with XXᵀ = λ²I."""
     bound = inputs[0].norm().item()
     theorem = theory.theorem_4_4(unit, bound)
     (plain, _), (normalised, _) = _both_in_weights(unit, y, rest, beta, inputs)
@@ -157,6 +164,7 @@ def _worst_gradient(unit, y, rest, beta, inputs):
 
 
 def _worst_curvature(unit, y, rest, beta, inputs):
+    """Return Theorem C.1, its attained_error at `inputs`, X with XXᵀ = λ²I, and its two excesses."""
     bound = inputs[0].norm().item()
     theorem = theory.theorem_c_1(unit, bound)
     (plain, plain_hessian), (normalised, hessian) = _both_in_weights(unit, y, rest, beta, inputs)
@@ -179,6 +187,7 @@ def _worst_curvature(unit, y, rest, beta, inputs):
 
 
 def _nearest_optimum(x, start, optimum, rest, gamma, beta):
+    """Return Lemma 4.5 for weights `start` and `optimum`, and its invariance_error."""
     lemma = theory.lemma_4_5(start, optimum)
 
     def loss(weights):

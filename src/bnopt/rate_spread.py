@@ -1,7 +1,7 @@
-"""The "landscape" of most copies of the paper: the spread of the loss over runs at several rates.
+"""Side stage: the spread of the loss over runs at several learning rates.
 
-Not the paper's quantity, which is the loss along the gradient at one point of one run; computed to
-show what verdict it would have given.
+Most other reproductions call this the landscape. The paper measures another quantity: the loss along the
+gradient at one point of one run. This stage shows which verdict the other definition gives.
 """
 
 import pandas as pd
@@ -11,7 +11,10 @@ from bnopt.files import artefacts
 
 
 def spread(curves):
-    """Return loss_min and loss_max over several runs' training tables, per step; a missing loss is ∞."""
+    """Return loss_min and loss_max over the training tables of several runs, per step.
+
+    A loss that is missing in one run counts as ∞; steps at which every loss is missing have no row.
+    """
     losses = pd.concat([curve.set_index("step")["loss"] for curve in curves], axis="columns")
     losses = losses.dropna(how="all").fillna(float("inf"))
     return pd.DataFrame({"loss_min": losses.min(axis=1), "loss_max": losses.max(axis=1)}).reset_index()
@@ -20,8 +23,8 @@ def spread(curves):
 def main(argv=None):
     """Compute the spread from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    parser.add_argument("--curves", nargs="+", required=True, help="training tables at one seed (.csv)")
-    parser.add_argument("--condition", required=True, help="what to call them together")
+    parser.add_argument("--curves", nargs="+", required=True, help="training tables of one seed (.csv)")
+    parser.add_argument("--condition", required=True, help="name of these runs in the table")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Stage 7: numbers, tables and figures for the LaTeX report; no number in it is typed by hand."""
+"""Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
 import json
 import shutil
@@ -15,17 +15,24 @@ from bnopt.verdicts import VERDICTS
 
 
 def numbers(results, study):
-    """Return LaTeX definitions, key -> text, of every number in the prose.
+    r"""Return key -> LaTeX text of every value that the text of the report names by \result{key}.
 
-    For each claim its statement, effect, interval, n, p, verdict; counts of verdicts; sizes.
+    claims, seeds, scale, diverged          sizes of the study, and the number of diverged runs
+    count.<verdict>, flipped                numbers of verdicts, and of those that another summary changes
+    p.floor                                 the smallest p value that so many seeds can give
+    images.<key>                            source of the images, numbers for training and testing
+    task.<task>                             empty; defined for each task of the study
+    caption.<figure>                        caption of a figure of the study
+    <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
+    sigma.<statistic>                       see `sigma_numbers`
     """
     claims, images = results.claims, results.images
     found = {
         "claims": len(claims),
         "seeds": len(study["seeds"]),
-        "scale": study["scale"],
+        "scale": escape(study["scale"]),
         "p.floor": number(0.5 ** len(study["seeds"])),
-        **{f"count.{verdict}": int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS},
+        **{f"count.{word}": int((claims["verdict"] == word).sum()) for word in VERDICTS},
         "diverged": len(study["diverged"]),
         "flipped": int((claims["flips_under"] != "").sum()),
         **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),
@@ -35,16 +42,17 @@ def numbers(results, study):
     for claim in claims.to_dict("records"):
         found |= {
             f"{claim['claim']}.estimate": estimate(claim),
-            f"{claim['claim']}.n": claim["n"],
-            f"{claim['claim']}.p": number(claim["p_holm"]),
             f"{claim['claim']}.verdict": claim["verdict"],
         }
     return found if results.activations is None else found | sigma_numbers(results.activations, claims)
 
 
 def sigma_numbers(activations, claims):
-    """Return the median and the extremes of σ over units, steps and seeds, with a claim about it."""
-    # Where every run diverged at once the table lacks these columns.
+    """Return the median and extremes of σ over units, steps and seeds.
+
+    Only conditions that are judged by a claim about σ count.
+    """
+    # The table lacks these columns if every run diverged at once.
     activations = activations.reindex(columns=["condition", "sigma", "sigma_min", "sigma_max"])
     judged = claims.loc[claims["quantity"] == "sigma", "condition_a"]
     rows = activations[activations["condition"].isin(judged)]
@@ -68,7 +76,7 @@ def verdict_table(claims):
 
 
 def family_table(claims):
-    """Return the table of one family of claims: what the paper says and shows, and what was found."""
+    """Return the table of one family of claims: the paper's statement and value, and our result."""
     rows = claims.to_dict("records")
     return pd.DataFrame(
         {
@@ -87,7 +95,7 @@ def family_table(claims):
 
 
 def sensitivity_table(sensitivity, claims):
-    """Return effect and verdict of each claim under the other summaries; those that flip are starred."""
+    """Return effect and verdict of each claim under the other summaries; a star marks a changed verdict."""
     named = claims.set_index("claim")
     kind, primary = named["compare"], named["verdict"]
     rows = sensitivity[sensitivity.duplicated("claim", keep="first")]
@@ -105,7 +113,7 @@ def sensitivity_table(sensitivity, claims):
 
 
 def alternatives_table(alternatives, claims):
-    """Return what other readings and definitions give, beside the verdict of the claim they vary."""
+    """Return effect and verdict of each alternative beside those of the claim that it varies."""
     original = claims.set_index("claim")
     rows = alternatives.to_dict("records")
     return pd.DataFrame(
@@ -121,7 +129,7 @@ def alternatives_table(alternatives, claims):
 
 
 def theorems_table(theorems):
-    """Return what was found of each statement and where."""
+    """Return the numbers of each statement of a theorem, by condition; the statement itself only once."""
     shown = theorems.copy()
     for column in ("median_error", "max_error", "violated", "holds", "median_share"):
         shown[column] = [number(value) if value == value else "" for value in shown[column]]
@@ -134,7 +142,7 @@ def theorems_table(theorems):
 
 
 def scales_table(claims, stored):
-    """Return effect and verdict of every claim here and at the scales whose results are stored."""
+    """Return effect and verdict of every claim at this scale and at those with stored results."""
     table = pd.DataFrame({"Claim": claims["label"].map(escape)})
     others = {escape(scale): of_scale.claims for scale, of_scale in stored.items()}
     for heading, found in {"Here": claims, **others}.items():
@@ -147,12 +155,15 @@ def scales_table(claims, stored):
 
 
 def stored_numbers(stored):
-    """Return the counts of verdicts at each scale whose results are stored, and the source of its images."""
+    """Return key -> LaTeX text of the values of each scale with stored results.
+
+    The keys are stored.<scale>.count.<verdict>, .claims, .seeds and .source, the source of the images.
+    """
     return {
         f"stored.{scale}.{key}": value
         for scale, of_scale in stored.items()
         for key, value in {
-            **{f"count.{v}": int((of_scale.claims["verdict"] == v).sum()) for v in VERDICTS},
+            **{f"count.{word}": int((of_scale.claims["verdict"] == word).sum()) for word in VERDICTS},
             "claims": len(of_scale.claims),
             "seeds": int(of_scale.claims["n"].max()),
             "source": escape(of_scale.images["source"]),
@@ -161,7 +172,7 @@ def stored_numbers(stored):
 
 
 def sizes_table(study):
-    """Return the sizes of the scale, a row each."""
+    """Return the sizes of the scale, one in a row."""
     rows = [("images", study["images"])] if study["images"] else []
     rows.append(("seeds", ", ".join(map(str, study["seeds"]))))
     for task, sizes in study["tasks"].items():
@@ -176,7 +187,7 @@ def sizes_table(study):
 
 
 def conditions_table(study):
-    """Return the conditions with their settings, how many runs diverged, and from which step the first."""
+    """Return the conditions with their settings, number of diverged runs, and first step of divergence."""
     lost = {
         name: [run["step"] for run in study["diverged"] if run["condition"] == name]
         for name in study["conditions"]
@@ -198,7 +209,7 @@ def conditions_table(study):
 
 
 def compute_table(benchmarks):
-    """Return per stage the number of jobs, their seconds and largest memory, from Snakemake's records."""
+    """Return the jobs, total seconds and largest memory of each stage, from Snakemake's benchmark files."""
     rows = []
     for file in sorted(Path(benchmarks).rglob("*.tsv")):
         record = pd.read_csv(file, sep="\t").iloc[-1]
@@ -210,7 +221,7 @@ def compute_table(benchmarks):
     table = pd.DataFrame(
         {
             "Jobs": stages.size(),
-            "Seconds in all": stages["seconds"].sum().map(lambda s: f"{s:.0f}"),
+            "Total seconds": stages["seconds"].sum().map(lambda s: f"{s:.0f}"),
             "Largest memory (MiB)": pd.to_numeric(stages["memory"].max(), errors="coerce").map(
                 lambda m: f"{m:.0f}" if m == m else "--"
             ),
@@ -221,7 +232,7 @@ def compute_table(benchmarks):
 
 
 def software_table(provenance):
-    """Return versions, machines and commits with which the tables were made: all there were of each."""
+    """Return the versions, machines and commits that made the tables: every value of each, in one row."""
     found = {}
     for record in provenance.values():
         about = record["versions"] | record["hardware"] | {"commit": record["commit"]}
@@ -229,12 +240,12 @@ def software_table(provenance):
             if value is not None:
                 found.setdefault(key, {})[str(value)] = None
     rows = [(key, ", ".join(values)) for key, values in found.items()]
-    return pd.DataFrame(rows, columns=["What", "Which"]).map(escape)
+    return pd.DataFrame(rows, columns=["Item", "Value"]).map(escape)
 
 
 @dataclass(frozen=True)
 class Results:
-    """The tables and descriptions of one scale that its report shows; activations may be None."""
+    """The tables and descriptions that a report shows; activations: None if the study measures none."""
 
     claims: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -247,7 +258,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Stored:
-    """The stored results of one other scale: claims, description of its images, figures (.png)."""
+    """The stored results of another scale: claims, description of the images, figures (.png files)."""
 
     claims: pd.DataFrame
     images: dict
@@ -257,8 +268,11 @@ class Stored:
 def write(folder, results, stored, *, study, benchmarks, figures):
     """Write numbers.tex, the tables and the figures into a folder.
 
-    stored: scale -> `Stored`; study: the settings of the job, and `diverged`, the runs that diverged;
-    benchmarks: folder of Snakemake's records; figures: files to copy.
+    results: `Results` of this scale
+    stored: scale -> `Stored`
+    study: the settings of the job and, as `diverged`, the diverged runs
+    benchmarks: folder of Snakemake's benchmark files
+    figures: files to copy
     """
     folder = Path(folder)
     definitions = numbers(results, study) | stored_numbers(stored)
@@ -274,7 +288,7 @@ def write(folder, results, stored, *, study, benchmarks, figures):
 
 
 def tables(results, stored, study, benchmarks):
-    """Return name -> (table of LaTeX texts, its column specification) of every table of the report."""
+    """Return name -> (table of LaTeX texts, column specification) for every table of the report."""
     claims = results.claims
     found = {
         "verdicts": (verdict_table(claims), r"@{}L{6cm}L{2.6cm}L{4.6cm}l@{}"),
@@ -285,7 +299,7 @@ def tables(results, stored, study, benchmarks):
         ),
         "theorems": (theorems_table(results.theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
-        "conditions": (conditions_table(study), r"@{}L{4cm}llrrrr@{}"),
+        "conditions": (conditions_table(study), r"@{}L{3.8cm}llrrrr@{}"),
         "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
         "software": (software_table(results.provenance), r"@{}lL{9cm}@{}"),
     } | {
@@ -300,7 +314,7 @@ def tables(results, stored, study, benchmarks):
 
 
 def _read_claims(file):
-    """Return a table of claims in which empty texts are texts."""
+    """Read a table of claims; its empty texts are texts, not missing numbers."""
     claims = artefacts.read_table(file)
     texts = ["flips_under", "paper_value", "reason"]
     return claims.assign(**claims[texts].astype(object).fillna(""))
@@ -311,27 +325,27 @@ def _read_json(file):
 
 
 def _read_stored(folder):
-    """Return the stored results in a folder."""
+    """Read the stored results in a folder."""
     figures = sorted(folder.glob("fig*.png"))
     return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
 
 
 def _diverged(training):
-    """Return condition, seed and first step of every run that diverged, from the training table."""
+    """Return condition, seed and first step of every diverged run, from the training table."""
     lost = training[training["diverged"] == 1]
     return lost.groupby(["condition", "seed"])["step"].min().reset_index().to_dict("records")
 
 
 def main(argv=None):
-    """Write the LaTeX bundle from the command line: the hand-written text beside the generated parts."""
+    """Write the LaTeX bundle from the command line: the text, and beside it the generated files."""
     parser = runtime.parser(__spec__.name, __doc__)
     recorded = ("claims", "sensitivity", "alternatives", "theorems", "training", "images", "provenance")
     for name in ("text", *recorded):
         parser.add_argument(f"--{name}", required=True, help="file to read")
-    parser.add_argument("--activations", nargs="?", help="file to read, if the study has any")
+    parser.add_argument("--activations", nargs="?", help="file to read, if the study measures activations")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
-    parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv among stored results")
-    parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's records")
+    parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
+    parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's benchmark files")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""How a stage is called and how it ends; never what it computes."""
+"""The command line of a stage, the signals it receives, and how it ends."""
 
 import argparse
 import errno
@@ -12,11 +12,11 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 
 
 class StudyError(Exception):
-    """Something a user can put right: the text names the place, what was expected, what was found."""
+    """An error that the user can fix: its text says where it is, what was expected and what was found."""
 
 
 class Stopped(BaseException):
-    """The job was told to stop; its text says what is kept."""
+    """A signal stopped the job; the text says where its checkpoint is."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Job:
 
 
 def parser(stage, description):
-    """Return the command line that every stage shares: settings as one JSON object, the code's fingerprint.
+    """Return the options that every stage has: settings as one JSON object, and the fingerprint of the code.
 
     stage: name of the module, `__spec__.name`.
     """
@@ -44,24 +44,24 @@ def parser(stage, description):
 
 
 def job_of(options):
-    """Return the Job that a command line (`parser`) asks for."""
+    """Return the Job described by parsed options (`parser`)."""
     return Job(stage=options.stage, settings=options.settings, code=options.code)
 
 
 class Signals:
-    """Which signal to stop has been received, if any."""
+    """The last signal received that asks the process to stop, or None."""
 
     received = None
 
     def note(self, number, _frame):
-        """Note a signal; a second one of its kind ends the process at once, without KeyboardInterrupt."""
+        """Store a signal; a second one of its kind ends the process at once, without KeyboardInterrupt."""
         self.received = number
         signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def noticing_signals():
-    """Yield `Signals`: SIGTERM and Ctrl-C are noted within the block instead of ending the process."""
+    """Yield `Signals`: inside the block, SIGTERM and Ctrl-C are stored there and do not end the process."""
     signals = Signals()
     before = {number: signal.signal(number, signals.note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -72,21 +72,22 @@ def noticing_signals():
 
 
 def run(main):
-    """Call `main()`; exit with a sentence where a user can do something about what went wrong.
+    """Call `main()`; on errors that the user can fix, exit with one sentence instead of a traceback.
 
-    1: a user's error, or no room or right to read or write; 130: stopped, with or without something kept.
+    Exit status 1: a StudyError, a full disk or missing permissions; 130: stopped by a signal.
     """
     try:
         main()
     except StudyError as error:
         sys.exit(f"error: {error}")
     except (Stopped, KeyboardInterrupt) as stop:
-        print(f"stopped: {str(stop) or 'nothing was kept'}; call snakemake again to go on", file=sys.stderr)
+        about = str(stop) or "no checkpoint was written"
+        print(f"stopped: {about}; call snakemake again to resume", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         sys.exit(
             f"error: {error.filename or 'an output file'}: could not be read or written "
-            f"({error.strerror}); make room or grant access, then call snakemake again"
+            f"({error.strerror}); free disk space or grant access, then call snakemake again"
         )

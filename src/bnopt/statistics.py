@@ -1,4 +1,4 @@
-"""Stage 4: one number per seed and step from the tables of all runs, and their spread over seeds."""
+"""Stage 4: one number per seed and step from the tables of all runs, and means with intervals over seeds."""
 
 import numpy as np
 import pandas as pd
@@ -9,16 +9,18 @@ from bnopt.files import artefacts
 
 KEYS = ["condition", "layer", "step"]
 RUN_KEYS = ["condition", "seed", "layer", "step"]
-# As many points as a curve can show.
+# Largest number of points that a curve shows.
 WINDOWS = 100
 
 
 def per_seed(tables, *, table):
-    """Return the quantities of `table` for every run and step: `condition, seed, layer, step`, values.
+    """Return the quantities of `table` for every run and step: condition, seed, layer, step, quantities.
 
-    A table that already has one row per run, layer and step needs no file in quantities/.
+    tables: the tables of all runs. `layer` is empty in tables without layers. A table that already has
+    one row per run, layer and step needs no file in quantities/. Claims read this result; the docstring
+    of each file in quantities/ lists columns that only readers of the tables use.
     """
-    # Of a run that diverged at once a probe has no rows, and so not even its columns.
+    # If a run diverges at step 0, the table of its probe is empty and has no columns.
     tables = [of_run for of_run in tables if len(of_run)]
     if not tables:
         return pd.DataFrame(columns=RUN_KEYS)
@@ -33,11 +35,16 @@ def per_seed(tables, *, table):
 def over_seeds(values, *, confidence=0.95):
     """Return mean and interval over seeds of every quantity, condition, layer and window of steps.
 
-    Columns: condition, layer, step, quantity, n; mean, ci_low, ci_high; and, for logarithmic axes,
-    geometric_mean, geometric_low, geometric_high, which are the same of the logarithms, exponentiated.
-    Intervals are those of Student's t with n − 1 degrees of freedom; empty where n < 2 or a seed is
-    not finite, and the geometric ones where a value is not positive. Runs that diverged are left out
-    where others of their condition went on, but for accuracies, which are then those of a guess.
+    condition, layer, step, quantity    step: the middle of the window
+    n                                   number of seeds; no figure, claim or report uses it: it is for
+                                        readers of the tables
+    mean, ci_low, ci_high               of the values
+    geometric_mean, geometric_low,      of their logarithms, exponentiated: for logarithmic axes; NaN if a
+    geometric_high                      value is not positive
+
+    Intervals are Student's t intervals with n − 1 degrees of freedom; they are NaN if n < 2 or a value is
+    not finite. A run that diverged is left out if another run of its condition goes further. Its
+    accuracies are not left out: after divergence they are those of a random guess.
     """
     long = _windowed(_without_stopped(values).dropna())
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -53,16 +60,16 @@ def over_seeds(values, *, confidence=0.95):
 
 
 def _without_stopped(values):
-    """Return values in long form, of each condition only those of the runs that went furthest."""
+    """Return values in long form; of each condition only the runs whose values reach the last step."""
     long = values.melt(RUN_KEYS, var_name="quantity")
-    if "diverged" in values:  # the training curves, in which no other loss is infinite
+    if "diverged" in values:  # training curves, where an infinite loss marks a diverged run
         long = long[~np.isinf(long["value"])]
     last = long.groupby(["quantity", "condition", "seed"])["step"].transform("max")
     return long[last == long.groupby(["quantity", "condition"])["step"].transform("max")]
 
 
 def _windowed(long):
-    """Return every run's means over windows of steps, at most WINDOWS of them, each at its middle step."""
+    """Return each run's means over at most WINDOWS windows of steps; `step` is the middle of a window."""
     curves = ["quantity", "condition", "layer"]
     index = long.groupby(curves)["step"].rank("dense") - 1
     width = np.ceil((index.groupby([long[key] for key in curves]).transform("max") + 1) / WINDOWS)
@@ -74,6 +81,7 @@ def _windowed(long):
 
 
 def _mean_and_interval(long, confidence, keys):
+    """Return mean, ci_low and ci_high of `value` per group of `keys`."""
     groups = long.groupby(keys)["value"]
     mean, n = groups.mean(), groups.count()
     with np.errstate(invalid="ignore"):
@@ -85,7 +93,7 @@ def _mean_and_interval(long, confidence, keys):
 def main(argv=None):
     """Summarise the tables of all runs from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    parser.add_argument("--tables", required=True, help="tables of runs (.csv), see artefacts.read_runs")
+    parser.add_argument("--tables", required=True, help="tables of runs (.csv); see artefacts.read_runs")
     parser.add_argument("--per-seed", required=True, help="table to write (.csv)")
     parser.add_argument("--over-seeds", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)

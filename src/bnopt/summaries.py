@@ -1,7 +1,7 @@
-"""From a quantity at every step of a run to one number per run: what "over the run" can mean.
+"""Summaries over steps: they reduce the values of a quantity at every step to one number per run.
 
-The first five summarise a run by itself. `equal_loss` compares two runs where their training losses
-agree, so that a net stuck on a plateau is not set against one that has converged.
+The first five summaries use one run alone. `equal_loss` compares two runs at steps at which their training
+losses agree; so it does not compare a net on a plateau with one that has converged.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def mean(values):
 
 
 def geometric_mean(values):
-    """Return the geometric mean over steps, of positive values."""
+    """Return the geometric mean over steps of positive values; 0 counts as the smallest positive float."""
     return float(np.exp(np.log(values.clip(lower=np.finfo(float).tiny)).mean()))
 
 
@@ -41,11 +41,13 @@ OF_ONE_RUN = {f.__name__: f for f in (mean, geometric_mean, median, last, final)
 
 
 def equal_loss(values_a, values_b, loss_a, loss_b):
-    """Return the means of two runs' values over steps at which their training losses agree.
+    """Return two arrays, one per run: mean values over steps at which the training losses agree.
 
-    values_*: at probed steps; loss_*: training loss at every step, smoothed here over 5 % of the run.
-    The range of losses that both runs visit is cut into ten bins, equal in log loss; a run's mean in
-    a bin counts if the other run visits it too. Returns a pair of arrays, a value per common bin.
+    values_*: values at the probed steps; loss_*: training loss at every step, smoothed here (`smooth`).
+
+    The range of losses that both runs visit is divided into ten bins of equal width in log loss. The
+    arrays hold the mean values of each run in every bin that both runs visit. They are empty if the
+    losses share no such range.
     """
     runs = [
         pd.DataFrame({"value": values, "loss": smooth(loss).reindex(values.index)}).dropna()
@@ -66,6 +68,6 @@ def equal_loss(values_a, values_b, loss_a, loss_b):
 
 
 def smooth(curve):
-    """Return a curve's running mean over a centred window of 5 % of the run."""
+    """Return the running mean of a curve over a centred window of 5 % of the run."""
     window = max(1, round(SMOOTHING_FRACTION * len(curve)))
     return curve.rolling(window, center=True, min_periods=1).mean()

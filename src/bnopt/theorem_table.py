@@ -1,4 +1,4 @@
-"""Side stage: one table of what was found of each theorem, on random layers and on trained nets."""
+"""Side stage: one table of the results on each theorem, on random layers and on trained nets."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,17 @@ COLUMNS = ["statement", "where", "n", "median_error", "max_error", "violated", "
 
 
 class Statement(NamedTuple):
-    """A row of the table for each place: its text, the column it is read from, and how.
+    """A statement: the table has one row of it for the random layers and for each condition.
 
-    kind: error (of an identity), slack (of an inequality), excess (of a maximum over what is taken for
-    it), premise (0 or 1) or share (of ‖g‖²). where: a premise; only the cases in which it holds count.
+    text      the statement, in words
+    column    the column that it is computed from
+    kind      the meaning of that column:
+              error      of an identity
+              slack      of an inequality
+              excess     of the true maximum over the stated one
+              premise    0 or 1
+              share      of ‖g‖²
+    where     a premise; only cases in which it holds count
     """
 
     text: str
@@ -58,34 +65,38 @@ STATEMENTS = [
 
 
 def summarise(random, probes):
-    """Return a row per statement and place: the random layers, then each condition, all seeds together.
+    """Return rows for each statement: the random layers, then each condition, over all its seeds.
 
     random: the table of `random_layers`; probes: tables of the probe `theorems`.
-    statement, where, n       n counts cases: draws; or units, layers, steps and seeds, which are not
-                              independent of each other
-    median_error, max_error   the relative error of an identity; by how much an inequality is broken or
-                              a maximum exceeds what is taken for it, relative to both together (to the
-                              maximum alone for Theorem 4.4 as printed); see `theory.compare`
-    violated                  share of cases in which that is more than TOLERANCE
+
+    statement                 text of the statement
+    where                     RANDOM or the name of a condition
+    n                         number of cases: draws of random layers, or units × layers × steps × seeds of
+                              a condition; the latter are not independent of each other
+    median_error, max_error   relative error of an identity; amount by which an inequality is violated, or
+                              by which the true maximum exceeds the stated one, divided by the sum of both
+                              sides (for Theorem 4.4 as printed, by the maximum); see `theory.compare`
+    violated                  share of cases whose error exceeds TOLERANCE
     holds                     share of cases in which a premise holds
-    median_share              of ‖g‖², what a term takes away
-    A statement without a case at a place has no row there.
+    median_share              median share of ‖g‖² that a term subtracts
+
+    A statement without a case in a group has no row for it. The report shows every column.
     """
-    places = {RANDOM: _columns(random)}
+    groups = {RANDOM: _columns(random)}
     if probes:
         measured = pd.concat(probes, ignore_index=True)
-        places |= dict(iter(measured.groupby("condition", sort=False)))
+        groups |= dict(iter(measured.groupby("condition", sort=False)))
     rows = [
         {"statement": statement.text, "where": where} | numbers
         for statement in STATEMENTS
-        for where, columns in places.items()
+        for where, columns in groups.items()
         if (numbers := _numbers(columns, statement))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _columns(random):
-    """Return the random layers under the names of the probe: a row per draw."""
+    """Return the table of random layers with the column names of the probe: one row per draw."""
     wide = {}
     for (theorem, in_use), rows in random.groupby(["theorem", random["eps"] > 0], sort=False):
         rows = rows.set_index("draw")
@@ -95,7 +106,7 @@ def _columns(random):
 
 
 def _numbers(columns, statement):
-    """Return what the table says of a statement; nothing where it has no case."""
+    """Return the numbers of a statement's row; an empty dict if the statement has no case."""
     if statement.column not in columns:
         return {}
     values = columns[statement.column]
@@ -108,7 +119,7 @@ def _numbers(columns, statement):
         return {"n": len(values), "holds": values.mean()}
     if statement.kind == "share":
         return {"n": len(values), "median_share": values.median()}
-    # A slack is an error where it is negative.
+    # A negative slack is an error.
     errors = np.maximum(-values, 0) if statement.kind == "slack" else values
     return {
         "n": len(values),
@@ -119,10 +130,10 @@ def _numbers(columns, statement):
 
 
 def main(argv=None):
-    """Summarise what was found of the theorems from the command line."""
+    """Summarise the results on the theorems from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--random", required=True, help="table of random layers (.csv)")
-    parser.add_argument("--probes", required=True, help="tables of the probe, see artefacts.read_runs")
+    parser.add_argument("--probes", required=True, help="tables of the probe; see artefacts.read_runs")
     parser.add_argument("--table", required=True, help="table to write (.csv)")
     options = parser.parse_args(argv)
     job = runtime.job_of(options)

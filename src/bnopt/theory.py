@@ -1,23 +1,24 @@
 """The paper's theorems (Section 4 and Appendix C) as functions of one unit of a linear layer.
 
-All in float64, by automatic differentiation through the formula of batch normalisation. For a unit j
-over a batch of m values (in convolutions: samples and positions),
+Everything is computed in float64, by automatic differentiation through the formula of batch
+normalisation. Notation for one unit over a batch of m values (in convolutions: samples × positions):
 
-    y (m,)       its outputs, with mean μ and variance σ²; ε = 0 unless said otherwise
-    ŷ            (y − μ) / √(σ² + ε)
-    z            γ ŷ + β, what the rest of the net sees
-    rest         z -> scalar loss, everything else in the net held fixed
+    y (m,)       outputs of the unit, with mean μ and variance σ²
+    ŷ            (y − μ) / √(σ² + ε); ε = 0 unless stated otherwise
+    z            γ ŷ + β, the values that the rest of the net sees
+    rest         z -> scalar loss; everything else in the net is held fixed
     g, H         gradient and Hessian of `rest` at z: those of the loss L of a net without BN that sees
                  the same values
     d, A         gradient and Hessian in y of L̂ = rest(γ ŷ(y) + β), the loss with BN
 
-At ε = 0 most theorems are identities. A theorem's function returns plain floats: both sides (`left`,
-`right`), how far they are apart (`error`, `slack`; see `compare`), and its terms. With
-P = I − 11ᵀ/m − ŷŷᵀ/m, which at ε = 0 projects onto the complement of 1 and ŷ, everything rests on
+At ε = 0 most theorems are identities. The function of a theorem returns plain floats: both sides (`left`,
+`right`), their distance (`error`, `slack`; see `compare`), and the terms of the theorem.
 
-    ∂ŷ/∂y = P / √(σ² + ε)      hence      d = γ P g / √(σ² + ε),
+Let P = I − 11ᵀ/m − ŷŷᵀ/m; at ε = 0 it projects onto the complement of 1 and ŷ. All derivations use
 
-because ∂√(σ² + ε)/∂y = ŷ/m.
+    ∂ŷ/∂y = P / √(σ² + ε)      and hence      d = γ P g / √(σ² + ε),
+
+which follow from ∂√(σ² + ε)/∂y = ŷ/m.
 """
 
 import math
@@ -27,15 +28,22 @@ from typing import NamedTuple
 import torch
 from scipy import optimize
 
-# What float64 sums leave of two equal numbers, relative to their size: for premises, not identities.
+# Relative rounding error of sums in float64: for premises. Identities use `verdicts.TOLERANCE`.
 ROUNDING = 1e-12
 
 
 class Unit(NamedTuple):
-    """What the theorems need to know of one unit: see the top of this file.
+    """The values of one unit that the theorems use; the top of this file explains the symbols.
 
-    normalised ŷ, gradient g, curved_gradient Hg, output_gradient d: (m,); variance: σ² + ε;
-    gradient_form gᵀHg, output_gradient_form dᵀHd, output_form dᵀAd; hessian_product: v -> Hv.
+    gamma, variance, eps       γ, σ² + ε, ε
+    normalised                 ŷ (m,)
+    gradient                   g (m,)
+    curved_gradient            Hg (m,)
+    output_gradient            d (m,)
+    gradient_form              gᵀHg
+    output_gradient_form       dᵀHd
+    output_form                dᵀAd
+    hessian_product            v -> Hv
     """
 
     gamma: float
@@ -52,7 +60,7 @@ class Unit(NamedTuple):
 
 
 def batch_norm(y, *, gamma, beta, eps=0.0):
-    """Return γ (y − μ) / √(σ² + ε) + β over the entries of y, by elementary operations."""
+    """Return γ (y − μ) / √(σ² + ε) + β by elementary operations; μ and σ² are those of the entries of y."""
     centred = y - y.mean()
     return gamma * centred / (centred.square().mean() + eps).sqrt() + beta
 
@@ -71,10 +79,10 @@ def differentiate(function, at):
 
 
 def evaluate(y, rest, *, gamma, beta, eps=0.0):
-    """Return the Unit with outputs y (m,), scale γ and shift β before `rest`.
+    """Return the Unit with outputs y (m,) and with BN of scale γ and offset β before `rest`.
 
-    g and H are taken at z; d and A separately, through batch normalisation, in y. Costs two forward
-    passes of `rest`, each with its backward pass, and three Hessian products.
+    g and H are derivatives in z. d and A are computed independently of them, as derivatives in y through
+    batch normalisation. Costs two forward and backward passes of `rest` and three Hessian products.
     """
     y = y.detach().double()
     gradient, hessian = differentiate(rest, batch_norm(y, gamma=gamma, beta=beta, eps=eps))
@@ -98,10 +106,14 @@ def evaluate(y, rest, *, gamma, beta, eps=0.0):
 
 
 def compare(left, right):
-    """Return both sides and how far they are apart; 0 for 0 = 0.
+    """Return both sides of a theorem and their distance.
 
-    error: |right − left| / max(|left|, |right|), for equalities; slack, for inequalities:
-    (right − left) / (|left| + |right|), from −1 to 1, and ±1 where the signs differ.
+    left, right     the two sides
+    error           |right − left| / max(|left|, |right|), for equalities
+    slack           (right − left) / (|left| + |right|), for inequalities: between −1 and 1, and ±1 if the
+                    signs of the sides differ
+
+    If both sides are 0, error and slack are 0.
     """
     difference, largest = right - left, max(abs(left), abs(right))
     return {
@@ -116,15 +128,19 @@ def compare(left, right):
 
 
 def theorem_4_1(unit):
-    """Return how much smaller the gradient is with BN (Theorem 4.1).
+    """Return how much BN reduces the gradient (Theorem 4.1).
 
     ‖d‖² ≤ (γ²/σ²) (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m), an identity at ε = 0.
 
-    d = γPg/σ, and P projects away the orthogonal vectors 1 and ŷ, both of squared length m. At ε > 0,
-    with σ² + ε for σ² throughout, ‖ŷ‖² = mσ²/(σ² + ε), so that ‖Pg‖² has the last term
-    (1 + ε/(σ² + ε)) times: the right side exceeds the left by that much. `slack` compares the two
-    sides of the theorem, `error` the left side with the right one so corrected.
-    mean_share, correlation_share: of ‖g‖², what the two subtracted terms are, from 0 to 1.
+    Proof: d = γPg/σ, and P projects out the orthogonal vectors 1 and ŷ, both of squared length m.
+
+    At ε > 0, σ² + ε replaces σ² everywhere and ‖ŷ‖² = mσ²/(σ² + ε). Then ‖Pg‖² subtracts the last term
+    (1 + ε/(σ² + ε)) times instead of once, so the right side exceeds the left by ε/(σ² + ε) of that term.
+
+    slack               distance of the two sides of the theorem
+    error               distance of the left side from the right side with this correction
+    mean_share          ⟨1, g⟩²/m divided by ‖g‖², from 0 to 1
+    correlation_share   ⟨g, ŷ⟩²/m divided by ‖g‖², from 0 to 1
     """
     g, m = unit.gradient, len(unit.gradient)
     size = (g @ g).item()
@@ -142,17 +158,22 @@ def theorem_4_1(unit):
 
 
 def theorem_4_2(unit):
-    """Return the curvature along the gradient with BN against that without (Theorem 4.2).
+    """Return the curvature along the gradient with BN, compared with that without (Theorem 4.2).
 
     First part: dᵀAd ≤ (γ²/σ²) dᵀHd − (γ/(mσ²)) ⟨g, ŷ⟩ ‖d‖², an identity at ε = 0.
     Second part: if dᵀHd ≤ gᵀHg, then dᵀAd ≤ (γ²/σ²) (gᵀHg − ⟨g, ŷ⟩ ‖d‖² / (mγ)).
 
-    Differentiate d = γPg/σ along d. As d is orthogonal to 1 and ŷ, σ does not move, ŷ moves by d/σ, z
-    by γd/σ, g by γHd/σ and P by −(dŷᵀ + ŷdᵀ)/(mσ); multiply by dᵀ, where dᵀP = dᵀ and dᵀŷ = 0. At
-    ε > 0 (σ² + ε for σ²) dᵀŷ is of the order of ε, and the identity bends as much.
-    The second bound exceeds the first by (γ²/σ²) (gᵀHg − dᵀHd). bound, bound_slack: its right side
-    and slack; premise: whether dᵀHd ≤ gᵀHg, projected_premise: the same of Pg = σd/γ, free of the size
-    of γ/σ; positive_correlation: ⟨g, ŷ⟩ ≥ 0; positive_form: gᵀHg ≥ 0; 0 or 1.
+    Proof: differentiate d = γPg/σ along d. Since d is orthogonal to 1 and ŷ, the derivatives are 0 of σ,
+    d/σ of ŷ, γd/σ of z, γHd/σ of g, and −(dŷᵀ + ŷdᵀ)/(mσ) of P. Multiply from the left by dᵀ and use
+    dᵀP = dᵀ and dᵀŷ = 0. At ε > 0, σ² + ε replaces σ², and dᵀŷ and the error of the identity are of the
+    order of ε. The right side of the second part exceeds that of the first by (γ²/σ²) (gᵀHg − dᵀHd).
+
+    left, right, error, slack     of the first part
+    bound, bound_slack            right side and slack of the second part
+    premise                       1 if dᵀHd ≤ gᵀHg, else 0
+    projected_premise             the premise with Pg = σd/γ in place of d: independent of the size of γ/σ
+    positive_correlation          1 if ⟨g, ŷ⟩ ≥ 0, else 0
+    positive_form                 1 if gᵀHg ≥ 0, else 0
     """
     d, m = unit.output_gradient, len(unit.gradient)
     gain = unit.gamma**2 / unit.variance
@@ -172,18 +193,25 @@ def theorem_4_2(unit):
 
 
 def theorem_4_4(unit, bound):
-    """Return the largest gradient of the weights with BN against that without (Theorem 4.4).
+    """Return the largest gradient of the weights with BN, compared with that without (Theorem 4.4).
 
-    With X (m, n) the layer's inputs, of spectral norm ‖X‖ ≤ λ = bound, and y, ŷ, σ, g held fixed, let
-    g_j and ĝ_j be the maxima over X of ‖Xᵀg‖² and ‖Xᵀd‖², the squared gradients of the weights. Then
+    Let X (m, n) be the layer's inputs, with spectral norm ‖X‖ ≤ λ = bound, and let y, ŷ, σ and g be
+    fixed. Let g_j and ĝ_j be the maxima over X of ‖Xᵀg‖² and ‖Xᵀd‖², the squared lengths of the gradients
+    of the weights without and with BN. Then
 
         ĝ_j = (γ²/σ²) (g_j − λ² m mean(g)² − (λ²/m) ⟨g, ŷ⟩²),      at ε = 0.
 
-    The maxima are λ²‖g‖² and λ²‖d‖², both attained where XXᵀ = λ²I (which needs n ≥ m; any X whose
-    largest left singular vectors contain the gradient does for one of them), so this is Theorem 4.1
-    times λ². Printed (v3) is, for an upper bound, (γ²/σ²) (g_j − m mean(g)² − λ² ⟨g, ŷ⟩²): it lacks
-    λ² on one term and 1/m on the other, and is violated where printed_slack < 0.
-    printed: its value; printed_slack: (printed − ĝ_j) / ĝ_j, below −1 where this bound is negative.
+    Proof: the maxima are λ²‖g‖² and λ²‖d‖². If n ≥ m, both are attained at XXᵀ = λ²I; one of them is
+    also attained at any X whose largest left singular vectors span its gradient. So this is Theorem 4.1
+    times λ².
+
+    The paper (v3) prints the upper bound (γ²/σ²) (g_j − m mean(g)² − λ² ⟨g, ŷ⟩²). It lacks the factor λ²
+    in one term and 1/m in the other.
+
+    left, right, error, slack     of the corrected equation
+    printed                       value of the printed bound
+    printed_slack                 (printed − ĝ_j) / ĝ_j: below 0 if the printed bound is violated, below −1
+                                  if it is negative
     """
     g, m = unit.gradient, len(unit.gradient)
     gain = unit.gamma**2 / unit.variance
@@ -200,11 +228,15 @@ def theorem_4_4(unit, bound):
 def theorem_c_1(unit, bound):
     """Return the curvature of the loss in the weights along their gradient (Theorem C.1).
 
-    Where XXᵀ = λ²I, λ = bound, and at ε = 0, the gradient of the weights is Xᵀd, their Hessian XᵀAX,
-    and (Xᵀd)ᵀ XᵀAX (Xᵀd) = λ⁴ dᵀAd = (γ²/σ²) λ⁴ (gᵀHg − κ) with
-    κ = gᵀHg − dᵀHd + ⟨g, ŷ⟩ ‖d‖² / (mγ): Theorem 4.2's first part. γ must not be 0.
+    At ε = 0 and at inputs with XXᵀ = λ²I, λ = bound, the gradient of the weights is Xᵀd and their Hessian
+    is XᵀAX. The first part of Theorem 4.2 then gives
 
-    The paper takes this X for the one with the largest form; `largest_form` shows that it is not.
+        (Xᵀd)ᵀ XᵀAX (Xᵀd) = λ⁴ dᵀAd = (γ²/σ²) λ⁴ (gᵀHg − κ),
+        κ = gᵀHg − dᵀHd + ⟨g, ŷ⟩ ‖d‖² / (mγ).
+
+    γ must not be 0. kappa: κ.
+
+    The paper states that this X has the largest form; `largest_form` shows that it does not.
     """
     d, m = unit.output_gradient, len(unit.gradient)
     correlation = (unit.gradient @ unit.normalised).item() * (d @ d).item() / (m * unit.gamma)
@@ -215,20 +247,24 @@ def theorem_c_1(unit, bound):
 
 
 def largest_form(hessian, direction, bound):
-    """Return the largest curvature over inputs, against that at XXᵀ = λ²I (the gap in Theorem C.1).
+    """Return the largest curvature over inputs and that at XXᵀ = λ²I (the gap in Theorem C.1).
 
-    Maximised over ‖X‖ ≤ λ = bound: (XXᵀd)ᵀ H (XXᵀd) for a symmetric hessian H (m, m) and a direction
-    d (m,). At XXᵀ = λ²I it is λ⁴dᵀHd, which Theorem C.1 takes for the maximum.
+    The form is (XXᵀd)ᵀ H (XXᵀd), for a symmetric hessian H (m, m) and a direction d (m,). It is maximised
+    over ‖X‖ ≤ λ = bound. At XXᵀ = λ²I it is λ⁴dᵀHd, which Theorem C.1 states to be the maximum.
 
-    S = XXᵀ runs over 0 ⪯ S ⪯ λ²I, and v = Sd over the ball with diameter from 0 to λ²d: S² ⪯ λ²S gives
-    ‖v‖² ≤ λ²⟨v, d⟩, and S = vvᵀ/⟨v, d⟩ reaches every v with that. So the maximum is that of vᵀHv over
-    a ball of centre c = λ²d/2 and radius r = ‖c‖: v = c + w with Hv = τw, ‖w‖ = r and τ at least the
-    largest eigenvalue of H and 0; τ is the root of a decreasing function. v = λ²d solves this only if
-    d is an eigenvector whose eigenvalue is at least half the largest.
+    Derivation: S = XXᵀ takes all values 0 ⪯ S ⪯ λ²I. Then v = Sd takes all values in the ball whose
+    diameter runs from 0 to λ²d: S² ⪯ λ²S gives ‖v‖² ≤ λ²⟨v, d⟩, and S = vvᵀ/⟨v, d⟩ attains every such v.
+    So the maximum is that of vᵀHv over a ball with centre c = λ²d/2 and radius r = ‖c‖. There
+    v = c + w with Hv = τw and ‖w‖ = r, and τ is at least 0 and at least the largest eigenvalue of H; τ is
+    the root of a decreasing function. v = λ²d is a solution only if d is an eigenvector whose eigenvalue
+    is at least half the largest.
 
-    For H = diag(100, 0), d = (1, 1), λ = 1: 100 at XXᵀ = I, 25 (1 + √2)² = 145.7 at the maximum.
-    at_identity, largest: the two; excess: the slack between them, 0 where they agree, 1 where the form
-    is not positive at XXᵀ = λ²I.
+    Example: H = diag(100, 0), d = (1, 1), λ = 1 gives 100 at XXᵀ = I, but 25 (1 + √2)² = 145.7 at the
+    maximum.
+
+    at_identity   the form at XXᵀ = λ²I
+    largest       the largest form
+    excess        their slack: 0 if they agree, 1 if the form is not positive at XXᵀ = λ²I
     """
     values, vectors = torch.linalg.eigh(hessian)
     centre = bound**2 * (vectors.T @ direction) / 2
@@ -238,10 +274,12 @@ def largest_form(hessian, direction, bound):
 
 
 def observation_4_3(y, *, eps=0.0):
-    """Return how well BN can be undone (Observation 4.3).
+    """Return how exactly γ and β can undo BN (Observation 4.3).
 
-    γ = √(σ² + ε) and β = μ give γŷ + β = y for any y that varies. error: ‖z − y‖ / ‖y‖;
-    error_at_sigma: the same with γ = σ, exact only at ε = 0.
+    For any y that varies, γ = √(σ² + ε) and β = μ give γŷ + β = y.
+
+    error             ‖z − y‖ / ‖y‖
+    error_at_sigma    the same with γ = σ, which is exact only at ε = 0
     """
     y = y.detach().double()
     variance, beta = y.var(correction=0), y.mean()
@@ -253,14 +291,18 @@ def observation_4_3(y, *, eps=0.0):
 
 
 def lemma_4_5(start, optimum):
-    """Return how near the closest optimum is when scaling the weights changes nothing (Lemma 4.5).
+    """Return the distance to the closest optimum if the scale of the weights has no effect (Lemma 4.5).
 
-    If ⟨W₀, W*⟩ > 0, then ‖W₀ − Ŵ*‖² ≤ ‖W₀ − W*‖² − (‖W*‖² − ⟨W*, W₀⟩)² / ‖W*‖², with equality for
-    Ŵ* = kW*, k = ⟨W*, W₀⟩ / ‖W*‖² > 0, which gives the same outputs as W* after BN.
+    If ⟨W₀, W*⟩ > 0, then ‖W₀ − Ŵ*‖² ≤ ‖W₀ − W*‖² − (‖W*‖² − ⟨W*, W₀⟩)² / ‖W*‖². Equality holds for
+    Ŵ* = kW* with k = ⟨W*, W₀⟩ / ‖W*‖² > 0, which gives the same outputs as W* after BN.
 
-    Ŵ* is the foot of the perpendicular from W₀ on the line through W*: Pythagoras with
-    ‖Ŵ* − W*‖² = (k − 1)² ‖W*‖². start, optimum: W₀ and W* of any one shape; premise: whether
-    ⟨W₀, W*⟩ > 0; scale: k.
+    Proof: Ŵ* is the foot of the perpendicular from W₀ to the line through W*, so Pythagoras applies with
+    ‖Ŵ* − W*‖² = (k − 1)² ‖W*‖².
+
+    start, optimum: W₀ and W*, of the same shape.
+
+    premise    1 if ⟨W₀, W*⟩ > 0, else 0
+    scale      k
     """
     start, optimum = start.detach().double().flatten(), optimum.detach().double().flatten()
     product, size = (start @ optimum).item(), (optimum @ optimum).item()
@@ -274,11 +316,14 @@ def lemma_4_5(start, optimum):
 
 
 def definiteness(low, high):
-    """Return whether H is positive semi-definite, from its extreme eigenvalues.
+    """Return whether a symmetric matrix H is positive semi-definite, given its extreme eigenvalues.
 
-    min_eigenvalue, max_eigenvalue; semidefinite: 1.0 if the first is not below 0 but for rounding, else 0.0.
-    From Ritz values (`extreme_eigenvalues`), which lie within the spectrum, a negative one proves that H
-    is indefinite; that there is none proves nothing while they are fewer than the dimensions of H.
+    min_eigenvalue, max_eigenvalue    low and high
+    semidefinite                      1.0 if low is at least 0 up to rounding, else 0.0
+
+    low and high may be Ritz values (`extreme_eigenvalues`), which lie within the spectrum. A negative
+    Ritz value proves that H is indefinite. The absence of one proves nothing if there are fewer Ritz
+    values than dimensions of H.
     """
     return {
         "min_eigenvalue": low,
@@ -288,9 +333,10 @@ def definiteness(low, high):
 
 
 def extreme_eigenvalues(product, start, *, products):
-    """Return the smallest and largest Ritz value of a symmetric map v -> Hv (Lanczos, 1950).
+    """Return the smallest and the largest Ritz value of a symmetric map v -> Hv (Lanczos, 1950).
 
-    At most `products` maps; every new basis vector is orthogonalised against all before, twice.
+    product: the map; start: first vector of the basis; products: largest number of calls of `product`.
+    Every new basis vector is orthogonalised twice against all earlier ones.
     """
     basis = [start.double() / start.double().norm()]
     diagonal, beside = [], []
@@ -298,9 +344,9 @@ def extreme_eigenvalues(product, start, *, products):
         image = product(basis[-1])
         diagonal.append((basis[-1] @ image).item())
         size = image.norm().item()
-        kept = torch.stack(basis)
+        earlier = torch.stack(basis)
         for _ in range(2):
-            image = image - kept.T @ (kept @ image)
+            image = image - earlier.T @ (earlier @ image)
         beside.append(image.norm().item())
         if beside[-1] <= ROUNDING * size:  # the basis spans an invariant space
             break
@@ -313,21 +359,23 @@ def extreme_eigenvalues(product, start, *, products):
 
 
 def _not_more(a, b, *, size=None):
-    """Return 1.0 if a ≤ b but for rounding relative to `size`, else 0.0."""
+    """Return 1.0 if a ≤ b up to rounding relative to `size`, else 0.0; size: by default the larger one's."""
     size = max(abs(a), abs(b)) if size is None else size
     return float(a <= b + ROUNDING * size)
 
 
 def _size(a, b):
+    """Return ‖a‖ ‖b‖, the largest possible ⟨a, b⟩."""
     return a.norm().item() * b.norm().item()
 
 
 def _form(values, v):
+    """Return vᵀ diag(values) v."""
     return (values * v.square()).sum().item()
 
 
 def _stationary(values, centre):
-    """Return the points c + w of the sphere ‖w‖ = ‖c‖ that may maximise vᵀ diag(values) v."""
+    """Return the points v = c + w with ‖w‖ = ‖c‖ at which vᵀ diag(values) v can be largest; centre: c."""
     radius = centre.norm().item()
     top = max(values.max().item(), 0.0)
     pull = values * centre
@@ -335,7 +383,7 @@ def _stationary(values, centre):
     def reach(tau):
         return (pull / (tau - values)).norm().item() - radius
 
-    # Just above the largest eigenvalue w is long, unless c has nothing along its eigenvector.
+    # Just above the largest eigenvalue w is long, unless c is orthogonal to its eigenvector.
     low = top + 1e-13 * (values.abs().max().item() or 1.0)
     high = low + pull.norm().item() / (radius or 1.0)
     if reach(low) > 0:
@@ -344,5 +392,5 @@ def _stationary(values, centre):
     w = torch.where(values < top, pull / (low - values), 0.0)
     missing = math.sqrt(max(radius**2 - w.square().sum().item(), 0.0))
     along = torch.zeros_like(w)
-    along[-1] = missing  # eigh sorts eigenvalues
+    along[-1] = missing  # eigh sorts the eigenvalues in ascending order
     return [centre + w + along, centre + w - along]

@@ -1,4 +1,4 @@
-"""Stage 2: train one run, a condition at a seed; keep its curve and its snapshots."""
+"""Stage 2: train one run, a condition at a seed; write its curve and its snapshots."""
 
 import pandas as pd
 import torch
@@ -16,14 +16,16 @@ from bnopt.runtime import StudyError
 def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None):
     """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
 
-    Row t of the table holds loss and accuracy of batch t at θ_t in training mode and, at every
-    `test_every`-th step and after the last, the accuracy on the test set at θ_t in evaluation mode;
-    its last row, t = steps, has nothing else. Every `snapshot_every`-th θ_t (0: none) goes into
-    `folder`. A run diverges at the first step whose loss is not finite: it stops, its loss is ∞ from
-    there on, `diverged` is 1, and there are no snapshots from there on. A run resumes from its
-    `checkpoint`, if it has one, and ends with the same bits as if it had never been stopped.
+    Row t of the table holds the loss and the accuracy of batch t at θ_t in training mode. At every
+    `test_every`-th step and after the last, it also holds the accuracy on the test set at θ_t in
+    evaluation mode; the last row, t = steps, holds only that. Every `snapshot_every`-th θ_t (0: none) is
+    written to `folder`.
+
+    A run diverges at the first step whose loss is not finite: it stops, and from that step on its loss is
+    ∞, `diverged` is 1, and there are no snapshots. A run resumes from its `checkpoint`, if it has one; its results are
+    the same to the bit as if it had never been stopped.
     """
-    # Recorded on the device: reading a value at every step would make the device wait for Python.
+    # On the device: reading a value at every step would make the device wait for Python.
     dtype = next(run.model.parameters()).dtype
     record = torch.full((3, steps + 1), torch.nan, dtype=dtype, device=run.device)
     losses, accuracies, tests = record
@@ -60,15 +62,15 @@ def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None
     if not _has_snapshots(folder, int((curve["diverged"][:-1] == 0).sum()), snapshot_every):
         raise StudyError(
             f"{folder}: expected a snapshot every {snapshot_every} steps, found fewer; another copy of this "
-            "job has taken them away: see that only one runs, then call snakemake again"
+            "job has moved them away: make sure that only one is running, then call snakemake again"
         )
     return curve
 
 
 def updater(run, *, lr):
-    """Return a function that moves a run by one step of plain SGD: inputs, targets -> loss, accuracy."""
+    """Return a function that makes one step of plain SGD: inputs, targets -> loss, accuracy."""
     parameters = list(run.model.parameters())
-    # `torch.optim.SGD` as a function: an object would import PyTorch's compiler, see `be_repeatable`.
+    # The function behind `torch.optim.SGD`: the class would import PyTorch's compiler (`be_repeatable`).
     plain = {"momentum": 0, "dampening": 0, "nesterov": False, "weight_decay": 0, "maximize": False}
 
     def update(inputs, targets):
@@ -84,18 +86,18 @@ def updater(run, *, lr):
 
 
 def _curve(record, *, chance):
-    """Return losses, accuracies and test accuracies by step as a table."""
+    """Return a table with the loss, accuracy and test accuracy of every step."""
     columns = dict(zip(("loss", "accuracy", "test_accuracy"), record, strict=True))
     return pd.DataFrame({"step": range(record.shape[1]), **columns, "chance": chance, "diverged": 0})
 
 
 def _has_snapshots(folder, step, every):
-    """Return whether all snapshots before a step are in the folder; a finished job has moved them away."""
+    """Return whether all snapshots before a step are in the folder; a finished job moves them away."""
     return not every or set(range(0, step, every)) <= set(snapshots.steps(folder))
 
 
 def _mark_divergence(curve, folder):
-    """Mark a curve as diverged from its first non-finite loss on; remove the snapshots from there on."""
+    """Mark a curve as diverged from its first loss that is not finite; remove the snapshots from there on."""
     finite = torch.tensor(curve["loss"].to_numpy()[:-1]).isfinite()
     if not finite.all():
         first = int((~finite).int().argmax())
@@ -109,7 +111,7 @@ def _mark_divergence(curve, folder):
         for step in snapshots.steps(folder):
             if step >= first:
                 snapshots.remove(folder, step)
-        print(f"diverged: the loss is not finite at step {first}; recorded as such")
+        print(f"diverged: the loss is not finite at step {first}; the curve records it")
     return curve
 
 

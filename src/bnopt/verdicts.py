@@ -1,22 +1,23 @@
-"""The statistics of a claim: interval, exact p and verdict of one number per seed."""
+"""The statistics of a claim: interval, exact p value and verdict, from one effect per seed."""
 
 import numpy as np
 from scipy import stats
 
 EQUIVALENT = "equivalent"
-# The last is the verdict where there are too few seeds for an interval.
+# "not run": too few seeds for an interval.
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
-# The largest relative error of an identity in float64.
+# Largest relative error of an identity in float64.
 TOLERANCE = 1e-9
 
 
 def interval(effects, confidence):
-    """Return mean and interval of effects, one per seed.
+    """Return the centre of effects, one per seed, and the lower and upper bound of its interval.
 
-    Finite effects: Student's t. If all are the same infinity it is effect and both bounds: one side
-    diverged in every seed, which decides the comparison. If some are infinite, effects enter by
-    rank: the median, with the interval of the exact binomial test on it, unbounded where n is too
-    small for one.
+    All effects finite: mean and Student's t interval.
+    All effects the same infinity: that infinity three times. One condition diverged in every seed, which
+    decides the comparison.
+    Some effects infinite: median and the interval of the exact binomial test on it, which use only ranks.
+    The interval is unbounded if there are too few seeds.
     """
     effects = np.asarray(effects, dtype=float)
     if np.isfinite(effects).all():
@@ -32,10 +33,10 @@ def interval(effects, confidence):
 
 
 def sign_flip_p(differences):
-    """Return the exact one-sided p of a sign-flip test of H0: symmetric about 0, H1: mean > 0.
+    """Return the exact one-sided p value of a sign-flip test of H0: symmetric about 0, H1: mean > 0.
 
-    The share of the 2ⁿ ways of flipping signs whose mean is at least the one seen; its floor is 1/2ⁿ.
-    Where a difference is infinite, signed ranks of their sizes take the differences' place.
+    p is the share of the 2ⁿ sign flips whose mean is at least the observed mean; it is at least 1/2ⁿ.
+    If a difference is infinite, the signed ranks of all differences replace the differences.
     """
     differences = np.asarray(differences, dtype=float)
     if not np.isfinite(differences).all():
@@ -54,8 +55,13 @@ def sign_flip_p(differences):
 def boundaries(expected, margin):
     """Return the open interval (low, high) of the effects that support a claim.
 
-    greater (margin, ∞); less (−∞, −margin); not_less (−margin, ∞); not_greater (−∞, margin);
-    equivalent (−margin, margin).
+    greater        (margin, ∞)
+    less           (−∞, −margin)
+    not_less       (−margin, ∞)
+    not_greater    (−∞, margin)
+    equivalent     (−margin, margin)
+
+    An infinite end is no boundary: it includes infinite effects.
     """
     return {
         "greater": (margin, np.inf),
@@ -69,17 +75,20 @@ def boundaries(expected, margin):
 def assess(effects, *, expected, margin):
     """Return effect, ci_low, ci_high, p_sign_flip and verdict of effects, one per seed.
 
-    A claim is *supported* where the interval of the effect lies wholly within the claim's `boundaries`,
-    *contradicted* where it lies wholly outside, else *inconclusive*. The interval is the 95 % one, for
-    an equivalence the 90 % one (two one-sided tests at 5 %). p is that of the effects beyond the
-    boundary; for an equivalence the larger of the two one-sided.
+    supported       the whole interval of the effect lies within the claim's `boundaries`
+    contradicted    the whole interval lies beyond one boundary
+    inconclusive    neither; an effect on a boundary is neither within nor beyond
+
+    The interval has confidence 95 %; for an equivalence 90 %, which is two one-sided tests at 5 %.
+    p_sign_flip tests the distance of the effects from the boundary; for an equivalence it is the larger
+    of the two one-sided p values.
     """
     effects = np.asarray(effects, dtype=float)
     lower, upper = boundaries(expected, margin)
     effect, low, high = interval(effects, 0.90 if expected == EQUIVALENT else 0.95)
     beyond = [effects - lower] if np.isfinite(lower) else []
     beyond += [upper - effects] if np.isfinite(upper) else []
-    # An infinite bound of the interval is not beyond an infinite boundary: there is nothing to cross.
+    # An infinite end is no boundary, so an infinite bound of the interval does not cross it.
     supported = (low > lower or np.isneginf(lower)) and (high < upper or np.isposinf(upper))
     contradicted = high < lower or low > upper
     return {
@@ -92,7 +101,7 @@ def assess(effects, *, expected, margin):
 
 
 def holm(p_values):
-    """Return p values adjusted for their number by Holm's step-down method (1979), in the same order."""
+    """Return p values adjusted by Holm's step-down method (1979), in the same order."""
     p_values = np.asarray(p_values, dtype=float)
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)

@@ -1,4 +1,4 @@
-"""What every figure promises: `draw` gives a Figure from the tables of any study, also of one gone wrong."""
+"""The contract of figures: `draw` returns a Figure for the tables of any study, also with failed runs."""
 
 import copy
 import inspect
@@ -10,13 +10,16 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnopt import claims, plugins, probe, statistics
+from bnopt import claims, figure, plugins, probe, statistics
 from bnopt.figures import _drawing
 from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
+from bnopt.run import device
+from bnopt.run.run import Run, split
 from bnopt.study import study
 from bnopt.train import train
 
@@ -24,31 +27,40 @@ STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
 FIGURES = [name for name in plugins.names("figures") if name != "claims"]
 figures = pytest.mark.parametrize("name", FIGURES)
 SEEDS = (0, 1)
-SCALE = "digits"
 
 
 @pytest.fixture(scope="module")
-def needed(small_config):
-    """Table -> the conditions that some figure shows of it."""
+def small_study(small_config):
+    """The small study, written out."""
+    return study.written_out(small_config)
+
+
+@pytest.fixture(scope="module")
+def needed(small_study):
+    """Table -> the conditions of which some figure shows it."""
     found = {}
-    for figure in small_config["figures"].values():
-        for table, conditions in figure["tables"].items():
+    for entry in small_study["figures"].values():
+        for table, conditions in entry["tables"].items():
             found.setdefault(table, {}).update(dict.fromkeys(conditions))
     return {table: list(conditions) for table, conditions in found.items()}
 
 
 @pytest.fixture(scope="module")
-def measured_tables(small_config, needed, prepared, tmp_path_factory):
+def measured_tables(small_study, needed, prepared, tmp_path_factory):
     """(table, condition, seed) -> the table of one run of the small study."""
     found = {}
+    chosen = device.choose()
     for condition, seed in itertools.product(dict.fromkeys(itertools.chain(*needed.values())), SEEDS):
         folder = tmp_path_factory.mktemp("snapshots")
-        settings = study.train_settings(small_config, SCALE, condition)
-        found["training", condition, seed] = train(prepared, seed=seed, folder=folder, **settings)
+        of_run, settings = split(study.train_settings(small_study, condition))
+        del settings["tf32"]
+        run = Run(prepared, **of_run, seed=seed, device=chosen)
+        found["training", condition, seed] = train(run, folder=folder, **settings)
         for name in set(needed) & set(plugins.names("probes")):
             if condition in needed[name]:
-                settings = study.probe_settings(small_config, SCALE, condition, name)
-                found[name, condition, seed] = probe.probe(prepared, folder, seed=seed, **settings)
+                of_run, settings = split(study.probe_settings(small_study, condition, name))
+                run = Run(prepared, **of_run, seed=seed, device=chosen)
+                found[name, condition, seed] = probe.probe(run, folder, **settings)
     for (_, condition, seed), table in found.items():
         table.insert(0, "condition", condition)
         table.insert(1, "seed", seed)
@@ -57,11 +69,11 @@ def measured_tables(small_config, needed, prepared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small_tables():
-    """The tables figures are given that are not of runs."""
+    """The tables of figures that do not come from runs."""
     return {study.RANDOM_LAYERS: random_layers(draws=8, seed=0)}
 
 
-# -- what can go wrong in a study -------------------------------------------------------------------
+# -- failures of a study ---------------------------------------------------------------------------
 
 
 def as_measured(tables):
@@ -69,7 +81,7 @@ def as_measured(tables):
 
 
 def diverged(tables, lost, first):
-    """The runs for which `lost(condition, seed)` have no finite loss from step `first` on."""
+    """Return tables in which the runs that `lost` selects have no finite loss from step `first` on."""
     found = {}
     for (name, condition, seed), table in tables.items():
         table = table.copy()
@@ -81,7 +93,7 @@ def diverged(tables, lost, first):
                 table.loc[later, "diverged"] = 1
             else:
                 table = table[~later]
-                if table.empty:  # as the stage `probe` leaves it
+                if table.empty:  # the stage `probe` writes such a table
                     table = table[["condition", "seed"]]
         found[name, condition, seed] = table
     return found
@@ -105,7 +117,7 @@ def one_seed_in_which_all_nets_diverged(tables):
 
 
 def values_not_finite(tables):
-    """Overflow at the last probed step, and in the plain nets at all of them; units that never vary."""
+    """Return tables with infinities at the last probed step, or at all in plain nets, and constant units."""
     found = {}
     for key, table in tables.items():
         table = table.copy()
@@ -126,7 +138,7 @@ def values_not_finite(tables):
 
 
 def no_value_finite(tables, value=np.inf):
-    """Nothing but a value that cannot be drawn."""
+    """Return tables in which every number is a value that cannot be drawn."""
     found = {}
     for key, table in tables.items():
         numbers = table.select_dtypes("number").columns.difference(["seed", "step", "unit", "eta", "lr"])
@@ -157,7 +169,7 @@ def through_a_file(table, folder):
 
 @pytest.fixture(scope="module", params=STUDIES, ids=lambda change: change.__name__)
 def statistics_of(request, needed, measured_tables, small_tables, tmp_path_factory):
-    """Function: figure's tables -> (over seeds, of the first seed, curves), as they are read from files."""
+    """Function: the tables of a figure -> (over seeds, of the first seed, curves), read back from files."""
     folder = tmp_path_factory.mktemp("tables")
     tables = request.param(measured_tables)
     over_seeds = {}
@@ -165,7 +177,7 @@ def statistics_of(request, needed, measured_tables, small_tables, tmp_path_facto
         if conditions:
             runs = [table for key, table in tables.items() if key[0] == name]
             table = statistics.over_seeds(statistics.per_seed(runs, table=name))
-        else:  # a table that stands beside the runs
+        else:  # a table that does not come from runs
             table = small_tables[name]
         over_seeds[name] = through_a_file(table, folder)
 
@@ -189,13 +201,14 @@ def style():
         yield
 
 
-def check(figure, *, layout):
-    assert isinstance(figure, Figure)
-    if not layout:  # takes longer than all the rest
-        figure.set_layout_engine("none")
-    figure.draw_without_rendering()
-    assert figure.axes
-    for ax in figure.axes:
+def check(drawn, *, layout):
+    """Check that a figure can be rendered and that its axes have finite limits."""
+    assert isinstance(drawn, Figure)
+    if not layout:  # the layout takes longer than everything else
+        drawn.set_layout_engine("none")
+    drawn.draw_without_rendering()
+    assert drawn.axes
+    for ax in drawn.axes:
         assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
 
 
@@ -210,25 +223,25 @@ def test_the_configuration_gives_a_figure_exactly_its_keyword_arguments(config, 
     keywords = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
     assert positional == ["over_seeds", "first_seed"]
     for scale in config["scales"]:
-        asked = study.restricted(config, scale)
-        if name in asked["figures"]:
-            assert set(study.figure_settings(asked, scale, name)) - {"tables", "seeds"} == keywords
+        whole = study.written_out(config | {"scale": scale})
+        if name in whole["figures"]:
+            assert set(study.figure_settings(whole, name)) - {"tables", "seeds"} == keywords
 
 
 @figures
-def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, request, statistics_of, name):
-    settings = study.figure_settings(small_config, SCALE, name)
+def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, statistics_of, name):
+    settings = study.figure_settings(small_study, name)
     *tables, curves = statistics_of(settings.pop("tables"))
     del settings["seeds"]
     before = [{key: table.copy() for key, table in part.items()} for part in tables]
-    figure = plugins.load("figures", name).draw(*tables, **settings)
-    _drawing.say_what_diverged(figure, curves)
-    check(figure, layout=request.node.callspec.params["statistics_of"] is as_measured)
+    drawn = plugins.load("figures", name).draw(*tables, **settings)
+    figure.note_divergence(drawn, curves)
+    check(drawn, layout=request.node.callspec.params["statistics_of"] is as_measured)
     for part, untouched in zip(tables, before, strict=True):
         for key in part:
             pd.testing.assert_frame_equal(part[key], untouched[key])
 
-    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    words = " ".join(text.get_text() for text in drawn.findobj(Text))
     for condition in settings["conditions"].values():
         assert _drawing.label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
@@ -239,8 +252,8 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_config, request, st
 
 @pytest.mark.parametrize("statistics_of", [as_measured], indirect=True)
 @figures
-def test_a_figure_takes_more_rates_and_layers(small_config, statistics_of, name):
-    settings = copy.deepcopy(study.figure_settings(small_config, SCALE, name))
+def test_a_figure_takes_more_rates_and_layers(small_study, statistics_of, name):
+    settings = copy.deepcopy(study.figure_settings(small_study, name))
     *tables, _ = statistics_of(settings.pop("tables"))
     del settings["seeds"]
     for number, condition in enumerate(settings["conditions"].values(), start=1):
@@ -251,9 +264,9 @@ def test_a_figure_takes_more_rates_and_layers(small_config, statistics_of, name)
 
 
 @pytest.mark.parametrize("kind", ["pdf", "png"])
-def test_two_drawings_of_the_same_numbers_are_the_same_bytes(small_config, needed, measured_tables, kind):
-    """Shown for the figure that has both curves with bands and ridges."""
-    settings = study.figure_settings(small_config, SCALE, "fig2")
+def test_two_drawings_of_the_same_numbers_are_the_same_bytes(small_study, measured_tables, kind):
+    """Figure 2 has both curves with bands and ridges."""
+    settings = study.figure_settings(small_study, "fig2")
     shown = settings.pop("tables")
     del settings["seeds"]
     drawn = []
@@ -269,10 +282,10 @@ def test_two_drawings_of_the_same_numbers_are_the_same_bytes(small_config, neede
         first_seed = {
             table: pd.concat([measured_tables[table, c, SEEDS[0]] for c in of]) for table, of in shown.items()
         }
-        figure = plugins.load("figures", "fig2").draw(over_seeds, first_seed, **settings)
+        found = plugins.load("figures", "fig2").draw(over_seeds, first_seed, **settings)
         file = io.BytesIO()
         metadata = {"CreationDate": None} if kind == "pdf" else {}
-        figure.savefig(file, format=kind, dpi=60, metadata=metadata)
+        found.savefig(file, format=kind, dpi=60, metadata=metadata)
         drawn.append(file.getvalue())
     assert drawn[0] == drawn[1]
 
@@ -294,14 +307,19 @@ FATES = {
 
 
 def claims_table(names, tmp_path):
+    """Return a table of claims about the vgg net, read back from a file."""
     columns = ["compare", "expected", "margin", "effect", "ci_low", "ci_high", "verdict", "flips_under"]
-    rows = [{"claim": name, **dict(zip(columns, FATES[name], strict=True))} for name in names]
+    rows = [
+        {"claim": name, "label": f"It is {name}", **dict(zip(columns, FATES[name], strict=True))}
+        for name in names
+    ]
     table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
-    table["site"], table["condition_a"] = "Figure 1", "vgg_batch"
+    table["source"], table["condition_a"] = "Figure 1", "vgg_batch"
     return through_a_file(table, tmp_path)
 
 
 def drawn_claims(table):
+    """Return the forest plot of a table of claims."""
     conditions = {"vgg_batch": {"task": "vgg"}, "deep_linear_batch": {"task": "deep_linear"}}
     return plugins.load("figures", "claims").draw({"claims": table}, {}, conditions=conditions)
 
@@ -312,26 +330,26 @@ def drawn_claims(table):
 def test_claims_are_drawn_whatever_their_verdicts(tmp_path, names):
     table = claims_table(names, tmp_path)
     before = table.copy()
-    figure = drawn_claims(table)
-    figure.draw_without_rendering()
+    plot = drawn_claims(table)
+    plot.draw_without_rendering()
     pd.testing.assert_frame_equal(table, before)
-    words = [text.get_text() for text in figure.findobj(Text)]
+    words = [text.get_text() for text in plot.findobj(Text)]
     for name in names:
         *_, verdict, flips = FATES[name]
-        assert f"{name} · Figure 1" in words
+        assert f"It is {name} · Figure 1" in words
         assert (f"{verdict} *" if flips else verdict) in words
 
 
 def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
     names = ["clear", "flipped", "other_way", "open"]
-    figure = drawn_claims(claims_table(names, tmp_path))
+    plot = drawn_claims(claims_table(names, tmp_path))
     drawn = {"difference": {}, "log_ratio": {}}
-    for ax, compare in zip(figure.axes, drawn, strict=True):
-        labels = dict(zip(figure.axes[0].get_yticks(), figure.axes[0].get_yticklabels(), strict=True))
+    for ax, compare in zip(plot.axes, drawn, strict=True):
+        labels = dict(zip(plot.axes[0].get_yticks(), plot.axes[0].get_yticklabels(), strict=True))
         for line in ax.lines:
             x, y = np.atleast_1d(line.get_xdata()), np.atleast_1d(line.get_ydata())
             if len(set(y)) == 1 and line.get_linestyle() != ":" and y[0] in labels:
-                name = labels[y[0]].get_text().split(" · ")[0]
+                name = labels[y[0]].get_text().split(" · ")[0].removeprefix("It is ")
                 drawn[compare].setdefault(name, []).extend(map(float, x))
     for name in names:
         compare, _, _, effect, low, high, _, _ = FATES[name]
@@ -345,8 +363,8 @@ def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
 
 def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_path):
     names = ["flipped", "unbounded", "decided"]
-    figure = drawn_claims(claims_table(names, tmp_path))
-    ax = figure.axes[1]
+    plot = drawn_claims(claims_table(names, tmp_path))
+    ax = plot.axes[1]
     left, right = ax.get_xlim()
     reach = {}
     for line in ax.lines:
@@ -362,12 +380,41 @@ def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_pa
 def test_each_task_has_axes_of_its_own_and_a_far_bound_does_not_set_them(tmp_path):
     table = claims_table(["clear", "flipped", "open"], tmp_path)
     table.loc[table["claim"] == "open", ["condition_a", "ci_high"]] = "deep_linear_batch", 1e3
-    figure = drawn_claims(table)
-    rows = [[label.get_text() for label in ax.get_yticklabels()] for ax in figure.axes[::2]]
-    assert [[name.split(" · ")[0] for name in row] for row in rows] == [["clear", "flipped"], ["open"]]
-    limits = [np.log(ax.get_xlim()) for ax in figure.axes[1::2]]
+    plot = drawn_claims(table)
+    rows = [[label.get_text() for label in ax.get_yticklabels()] for ax in plot.axes[::2]]
+    assert [[name.split(" · ")[0] for name in row] for row in rows] == [
+        ["It is clear", "It is flipped"],
+        ["It is open"],
+    ]
+    limits = [np.log(ax.get_xlim()) for ax in plot.axes[1::2]]
     # 1.3 times the largest effect or margin: exp(-2), and a factor of 2.
     assert [tuple(limit) for limit in limits] == [
         pytest.approx((-1.3 * 2, 1.3 * 2)),
         pytest.approx((-1.3 * np.log(2), 1.3 * np.log(2))),
     ]
+
+
+@pytest.mark.parametrize("scale", ["cifar10-small", "deep-linear"])
+def test_labels_and_verdicts_of_the_study_fit_beside_the_panels(config, tmp_path, scale):
+    whole = study.written_out(config | {"scale": scale})
+    rows = [
+        claim | {"claim": name, "compare": whole["quantities"][claim["quantity"]]["compare"]}
+        for name, claim in whole["claims"].items()
+    ]
+    table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
+    table["effect"], table["ci_low"], table["ci_high"], table["n_diverged"] = 0.5, -1.0, 2.0, 10
+    table["verdict"], table["flips_under"] = "inconclusive", "median"
+    table = through_a_file(table, tmp_path)
+    plot = plugins.load("figures", "claims").draw({"claims": table}, {}, conditions=whole["conditions"])
+    FigureCanvasAgg(plot).draw()
+    for left, right in zip(plot.axes[::2], plot.axes[1::2], strict=True):
+        labels = [label.get_window_extent() for label in left.get_yticklabels()]
+        verdicts = [text.get_window_extent() for text in right.texts]
+        assert len(labels) == len(verdicts) > 0
+        for texts in (labels, verdicts):
+            assert all(plot.bbox.x0 <= text.x0 and text.x1 <= plot.bbox.x1 for text in texts)
+            assert all(lower.y1 <= upper.y0 for upper, lower in itertools.pairwise(texts))
+        assert max(label.x1 for label in labels) < left.bbox.x0
+        assert min(verdict.x0 for verdict in verdicts) > right.bbox.x1
+        # Panels stay wide enough to read effects.
+        assert min(ax.bbox.width for ax in (left, right)) > 1.5 * plot.dpi

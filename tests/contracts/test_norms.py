@@ -1,4 +1,4 @@
-"""What every norm promises: `build(channels)` gives a module that a net of any task can hold."""
+"""The contract of every norm: `build(channels)` returns a module for the nets of all tasks."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def inputs(shape, dtype=torch.float32, seed=0):
 @shapes
 @dtypes
 @pytest.mark.parametrize("training", [True, False])
-def test_shape_and_type_are_kept_and_values_and_gradients_are_finite(name, shape, dtype, training):
+def test_outputs_have_the_shape_and_type_of_inputs_and_all_values_are_finite(name, shape, dtype, training):
     module = build(name, dtype).train(training)
     y = inputs(shape, dtype).requires_grad_()
     output = module(y)
@@ -46,7 +46,7 @@ def test_shape_and_type_are_kept_and_values_and_gradients_are_finite(name, shape
 
 
 @shapes
-def test_values_and_gradients_stay_finite_where_a_unit_does_not_vary(name, shape):
+def test_values_and_gradients_are_finite_if_a_unit_is_constant(name, shape):
     module = build(name)
     y = inputs(shape)
     y[:, 0], y[:, 1] = 0.0, 7.0
@@ -59,7 +59,7 @@ def test_values_and_gradients_stay_finite_where_a_unit_does_not_vary(name, shape
 
 @shapes
 @dtypes
-def test_a_pass_is_a_function_of_the_stream_and_of_what_was_seen(name, shape, dtype):
+def test_a_pass_is_a_function_of_the_stream_and_of_all_inputs_so_far(name, shape, dtype):
     outputs = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -70,7 +70,7 @@ def test_a_pass_is_a_function_of_the_stream_and_of_what_was_seen(name, shape, dt
 
 
 @shapes
-def test_a_pass_leaves_the_global_random_state_and_its_input_alone(name, shape):
+def test_a_pass_does_not_change_the_global_random_state_or_its_input(name, shape):
     y = inputs(shape)
     before, state = y.clone(), torch.get_rng_state()
     build(name)(y)
@@ -79,7 +79,7 @@ def test_a_pass_leaves_the_global_random_state_and_its_input_alone(name, shape):
 
 
 @shapes
-def test_parameters_do_not_depend_on_the_seed_so_that_conditions_start_alike(name, shape):
+def test_initial_parameters_do_not_depend_on_the_seed(name, shape):
     del shape
     states = []
     for seed in (1, 2):
@@ -90,7 +90,7 @@ def test_parameters_do_not_depend_on_the_seed_so_that_conditions_start_alike(nam
 
 
 @shapes
-def test_evaluation_is_sample_by_sample_and_changes_nothing(name, shape):
+def test_evaluation_treats_samples_one_by_one_and_changes_nothing(name, shape):
     module = build(name)
     for step in range(3):
         module(inputs(shape, seed=step))
@@ -104,7 +104,7 @@ def test_evaluation_is_sample_by_sample_and_changes_nothing(name, shape):
 
 
 @shapes
-def test_a_state_dict_brings_another_module_to_the_same_point(name, shape):
+def test_a_state_dict_brings_another_module_to_the_same_state(name, shape):
     module = build(name)
     for step in range(3):
         module(inputs(shape, seed=step))
@@ -122,8 +122,8 @@ def test_a_state_dict_brings_another_module_to_the_same_point(name, shape):
 
 
 @shapes
-def test_units_are_treated_alike_and_apart_but_for_noise(name, shape):
-    """Changing one unit changes no other; two units with the same values come out the same."""
+def test_units_are_treated_alike_except_for_noise_and_independently(name, shape):
+    """Changing one unit changes no other; two units with equal values have equal outputs."""
     module = build(name)
     y = inputs(shape)
     first = module(y)

@@ -1,4 +1,4 @@
-"""What every probe promises: rows of plain numbers, alike in every condition, and a file of quantities."""
+"""What every probe guarantees: rows of plain numbers, the same columns everywhere, a file of quantities."""
 
 import inspect
 import math
@@ -9,6 +9,8 @@ import pytest
 
 from bnopt import plugins, probe, statistics
 from bnopt.files import artefacts
+from bnopt.run import device
+from bnopt.run.run import Run, split
 from bnopt.study import study
 
 NORMS = plugins.names("norms")
@@ -25,8 +27,9 @@ def test_every_probe_is_configured_with_exactly_its_keyword_arguments(config):
         assert set(tasks) <= set(plugins.names("tasks"))
         for task, settings in tasks.items():
             assert set(settings) == set(keywords)
-            for scale in (name for name, sizes in config["scales"].items() if task in sizes):
-                found = study.probe_settings(config, scale, f"{task}_none", name)["settings"]
+            for scale in (scale for scale, sizes in config["scales"].items() if task in sizes):
+                written_out = study.written_out(config | {"scale": scale})
+                found = study.probe_settings(written_out, f"{task}_none", name)["settings"]
                 assert set(found) == set(keywords)
 
 
@@ -61,10 +64,12 @@ def test_the_quantities_of_a_probes_name_take_its_tables_through_files(
     small_config, prepared, run_of, tmp_path, measured
 ):
     name, task = measured
+    small_study = study.written_out(small_config)
     tables = []
     for condition, norm, seed in [("a", "none", 0), ("a", "none", 1), ("b", "batch", 0), ("b", "batch", 1)]:
-        arguments = study.probe_settings(small_config, "digits", f"{task}_{norm}", name)
-        table = probe.probe(prepared, run_of(norm, seed, task=task).folder, **arguments, seed=seed)
+        of_run, arguments = split(study.probe_settings(small_study, f"{task}_{norm}", name))
+        run = Run(prepared, **of_run, seed=seed, device=device.choose())
+        table = probe.probe(run, run_of(norm, seed, task=task).folder, **arguments)
         table.insert(0, "condition", condition)
         table.insert(1, "seed", seed)
         file = tmp_path / f"{condition}{seed}.csv"
@@ -85,7 +90,7 @@ def test_the_quantities_of_a_probes_name_take_its_tables_through_files(
     assert set(summary["quantity"]) == set(values) - set(keys)
 
 
-def test_every_column_that_the_configuration_asks_of_a_probe_is_among_its_quantities(
+def test_every_column_of_a_probe_that_the_configuration_names_is_among_its_quantities(
     config, point_of, probe_settings
 ):
     for name, tasks in config["probes"].items():

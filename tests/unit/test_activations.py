@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def layer_by_layer(model, inputs):
-    """Return what each norm and each relu gives, in a pass made module by module."""
+    """Return the outputs of the net and of every module, computed module by module."""
     outputs = {}
     x = inputs
     for number, layer in model.named_children():
@@ -88,7 +88,7 @@ def test_rows_are_those_of_a_plain_loop(prepared, sizes, run_of, norm, step):
     now, following, same = by_brute_force(fresh, state, step)
 
     assert [(row["layer"], row["site"]) for row in rows] == [
-        (layer, place) for layer in LAYERS for place in ("before_relu", "after_relu") for _ in range(UNITS)
+        (layer, site) for layer in LAYERS for site in ("before_relu", "after_relu") for _ in range(UNITS)
     ]
     for row in rows:
         module = {"before_relu": "norm", "after_relu": "relu"}[row["site"]]
@@ -106,7 +106,7 @@ def test_rows_are_those_of_a_plain_loop(prepared, sizes, run_of, norm, step):
         assert f"bin_{BINS}" not in row
 
 
-def test_the_three_moments_of_a_unit_are_far_enough_apart_to_be_told_apart(prepared, sizes, run_of):
+def test_the_three_moments_of_a_unit_differ_clearly(prepared, sizes, run_of):
     point, _ = point_and_state(prepared, sizes, run_of, "none", 8)
     rows = activations.measure(point, layers=LAYERS, units=UNITS, bins=BINS)
     for moment in ("mean", "variance"):
@@ -116,7 +116,7 @@ def test_the_three_moments_of_a_unit_are_far_enough_apart_to_be_told_apart(prepa
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_what_enters_the_non_linearity_is_recorded_and_what_leaves_it(prepared, sizes, run_of, norm):
+def test_inputs_and_outputs_of_the_non_linearity_are_recorded(prepared, sizes, run_of, norm):
     point, _ = point_and_state(prepared, sizes, run_of, norm, 5)
     rows = activations.measure(point, layers=LAYERS, units=4, bins=BINS)
     before = {(r["layer"], r["unit"]): r for r in rows if r["site"] == "before_relu"}
@@ -145,9 +145,9 @@ def test_units_of_a_layer_are_the_same_at_every_step_and_in_every_condition_of_a
         point, _ = point_and_state(prepared, sizes, run_of, norm, step, seed)
         rows = activations.measure(point, layers=LAYERS, units=wanted, bins=BINS)
         return {
-            (layer, place): [r["unit"] for r in rows if (r["layer"], r["site"]) == (layer, place)]
+            (layer, site): [r["unit"] for r in rows if (r["layer"], r["site"]) == (layer, site)]
             for layer in LAYERS
-            for place in ("before_relu", "after_relu")
+            for site in ("before_relu", "after_relu")
         }
 
     first = units("none", 0)
@@ -159,7 +159,7 @@ def test_units_of_a_layer_are_the_same_at_every_step_and_in_every_condition_of_a
     assert all(len(set(chosen)) == 3 for chosen in first.values())
     assert len({tuple(chosen) for chosen in first.values()}) > 1
     assert units("none", 0, seed=1) != first
-    # Asking for more adds units to those already chosen.
+    # A larger number of units adds units to those already chosen.
     more = units("none", 0, wanted=4)
     assert all(set(first[key]) < set(more[key]) for key in first)
 
@@ -172,7 +172,7 @@ def test_units_are_drawn_at_random_among_all():
     chosen = [units_of(seed, "#3", 10, 4) for seed in range(300)]
     counts = np.bincount(np.concatenate(chosen), minlength=10)
     assert counts.sum() == 1200
-    # Of 300 draws of 4 in 10: 120 ± 8.5.
+    # 300 draws of 4 out of 10 give each unit 120 ± 8.5 times.
     assert counts.min() > 120 - 5 * 8.5
     assert counts.max() < 120 + 5 * 8.5
 
@@ -188,30 +188,30 @@ def test_a_layer_with_fewer_units_than_wanted_has_all_of_them(prepared, sizes, r
 
 
 def test_moments_after_batch_norm_are_beta_and_nearly_gamma_squared_by_construction(prepared, sizes, run_of):
-    """Whatever the batch: the mean is β, the variance γ²σ²/(σ² + ε) with σ² that of the layer's output."""
+    """For every batch the mean is β and the variance γ²σ²/(σ² + ε); σ² is that of the layer's output."""
     point, state = point_and_state(prepared, sizes, run_of, "batch", 8)
     generator = torch.Generator().manual_seed(0)
     for name, tensor in state.items():
         if name.endswith(("norm.weight", "norm.bias")):
             tensor.copy_(torch.randn(tensor.shape, generator=generator) + 0.5)
-        if name == "2.linear.weight":  # a layer of tiny outputs, where ε is felt
+        if name == "2.linear.weight":  # a layer with tiny outputs, where ε has an effect
             tensor.mul_(0.003)
     rows = activations.measure(point, layers=LAYERS, units=UNITS, bins=BINS)
 
     model = copy.deepcopy(point.run.model)
     model.load_state_dict(state)
     _, outputs = layer_by_layer(model, point.run.batch(8)[0])
-    felt = []
+    effects = []
     for row in rows:
         if row["site"] == "before_relu":
             number, unit = LAYERS[row["layer"]], row["unit"]
-            gamma, beta = (state[f"{number}.norm.{what}"][unit].item() for what in ("weight", "bias"))
+            gamma, beta = (state[f"{number}.norm.{name}"][unit].item() for name in ("weight", "bias"))
             _, variance = moments(values_of(outputs, number, "linear", unit))
-            felt.append(variance / (variance + 1e-5))
+            effects.append(variance / (variance + 1e-5))
             assert row["mean"] == pytest.approx(beta, abs=1e-5)
-            assert row["variance"] == pytest.approx(gamma**2 * felt[-1], rel=1e-4)
-    assert min(felt) < 0.95
-    assert max(felt) > 0.999
+            assert row["variance"] == pytest.approx(gamma**2 * effects[-1], rel=1e-4)
+    assert min(effects) < 0.95
+    assert max(effects) > 0.999
 
 
 def test_a_unit_that_does_not_vary_has_an_empty_histogram():

@@ -1,4 +1,4 @@
-"""The landscape along the gradient: closed form, brute force, and the mistakes others made."""
+"""The landscape along the gradient: closed form, brute force, and the mistakes of other implementations."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bnopt import plugins
-from bnopt.probes import along_gradient
+from bnopt.probes import _line, along_gradient
 from bnopt.quantities import along_gradient as quantities
 from bnopt.run.vectors import value_and_gradient
 
@@ -25,11 +25,11 @@ def per_step(rows, **keys):
     return step
 
 
-# -- a quadratic loss, where all is known ---------------------------------------------------------
+# -- a quadratic loss with a closed form -----------------------------------------------------------
 
 
 def quadratic(eigenvalues, start, *, lr, seed=0):
-    """A point of the loss x^T A x / 2 whose x is spread over three tensors; and A, x."""
+    """Return a point of the loss xᵀAx / 2, whose x is split into three tensors, and A and x."""
     random = np.random.default_rng(seed)
     size = len(eigenvalues)
     basis, _ = np.linalg.qr(random.normal(size=(size, size)))
@@ -91,11 +91,28 @@ def test_losses_along_an_eigenvector_shrink_as_one_minus_eta_lambda_squared():
         assert row["loss"] == pytest.approx(7 * (1 - 2 * row["eta"]) ** 2, abs=1e-12)
 
 
+def test_on_a_quadratic_another_line_has_its_closed_form_too():
+    point, matrix, x = quadratic(EIGENVALUES, [0.3, 1, -2, 1, 0.5, 3, 1], lr=0.1)
+    direction = np.random.default_rng(1).normal(size=len(x))
+    parts = torch.from_numpy(direction).split([p.numel() for p in point.parameters])
+    tensors = [part.view(p.shape) for part, p in zip(parts, point.parameters, strict=True)]
+    _, gradient = point.value_and_gradient(point.parameters)
+    rows = _line.along_line(point, gradient, tensors, step_sizes=SIZES)
+    assert [row["eta"] for row in rows] == pytest.approx([size * 0.1 for size in SIZES])
+    for row in rows:
+        moved = x - row["eta"] * direction
+        change = row["eta"] * np.linalg.norm(matrix @ direction)
+        assert row["lr"] == 0.1
+        assert row["loss"] == pytest.approx(moved @ matrix @ moved / 2, rel=1e-12)
+        assert row["gradient_change"] == pytest.approx(change, rel=1e-9)
+        assert row["gradient_length"] == pytest.approx(np.linalg.norm(matrix @ x), rel=1e-12)
+
+
 # -- brute force on a net -------------------------------------------------------------------------
 
 
 class Bench:
-    """The net of a point taken out of it, for gradients the slow way; with the switches mistakes need."""
+    """A copy of the net of a point: gradients by a plain backward pass, with options for the mistakes."""
 
     def __init__(self, point):
         self.run, self.step = point.run, point.step
@@ -165,7 +182,7 @@ def test_extrema_over_the_grid_are_those_of_brute_force(point_of, norm):
     assert found["beta_at_lr"] == pytest.approx(betas[SIZES.index(1)], rel=1e-4)
 
 
-# -- mistakes of others, each of which must be told from the real thing ---------------------------
+# -- mistakes of other implementations, each of which must give another value ----------------------
 
 
 def evaluation_mode_at_the_new_point(bench, eta):
@@ -218,7 +235,7 @@ def the_last_layer_only(bench, eta):
     return bench.change(moved[-last:], bench.gradient[-last:])
 
 
-def difference_of_norms(bench, eta):
+def difference_of_lengths(bench, eta):
     _, moved = bench.at(bench.start - eta * bench.gradient)
     return abs(moved.norm().item() - bench.gradient.norm().item())
 
@@ -238,13 +255,12 @@ MISTAKES = [
     starting_one_step_later,
     absolute_steps,
     the_last_layer_only,
-    difference_of_norms,
+    difference_of_lengths,
 ]
 
 
 @pytest.mark.parametrize("step", [6, 11])
-def test_the_mistakes_are_variations_of_the_right_thing(point_of, step):
-    """The bench is sound: without a mistake it gives the probe's numbers."""
+def test_without_a_mistake_the_bench_gives_the_probes_numbers(point_of, step):
     point = point_of("batch", step)
     bench = Bench(point)
     found = per_step(along_gradient.measure(point, step_sizes=SIZES))
@@ -283,18 +299,18 @@ def test_beta_differs_clearly_if_not_divided_by_the_distance_of_its_own_step(poi
     rows = along_gradient.measure(point_of(norm, 9), step_sizes=SIZES)
     right = per_step(rows)["beta"]
     not_divided = max(row["gradient_change"] for row in rows)
-    not_by_the_norm = max(row["gradient_change"] / row["eta"] for row in rows)
+    not_by_the_length = max(row["gradient_change"] / row["eta"] for row in rows)
     by_the_base_rate = max(row["gradient_change"] / (LR * row["gradient_length"]) for row in rows)
     by_the_largest_step = max(row["gradient_change"] / (4 * LR * row["gradient_length"]) for row in rows)
     assert right == pytest.approx(
         max(row["gradient_change"] / (row["eta"] * row["gradient_length"]) for row in rows)
     )
-    for wrong in (not_divided, not_by_the_norm, by_the_base_rate, by_the_largest_step):
+    for wrong in (not_divided, not_by_the_length, by_the_base_rate, by_the_largest_step):
         assert abs(wrong / right - 1) > 0.05
 
 
 def test_a_band_over_runs_with_different_rates_is_another_quantity(run_of, point_of):
-    """What most copies draw: the spread, over runs of several rates, of the loss at one step."""
+    """Most other reproductions draw the spread of the loss, at one step, over runs at several rates."""
     rates = [size * LR for size in (0.5, 1, 2, 4)]
     for step in (6, 11):
         losses = [run_of("batch", lr=rate).curve["loss"][step] for rate in rates]

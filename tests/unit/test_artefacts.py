@@ -1,4 +1,4 @@
-"""Files between the stages are whole or not there at all, and tables come back exactly."""
+"""Files between the stages are complete or absent, and tables are read back exactly."""
 
 import os
 import subprocess
@@ -12,16 +12,16 @@ import pytest
 from bnopt.files import artefacts, records
 from bnopt.runtime import StudyError
 
-SOURCE = str(Path(artefacts.__file__).parents[1])
+SOURCE = str(Path(artefacts.__file__).parents[2])
 
 
 def content(folder):
-    """Return relative path -> bytes of all files in a folder, hidden ones too."""
+    """Return relative path -> bytes of all files in a folder, including hidden ones."""
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
 class Interrupted(BaseException):
-    """Neither an error of a known kind nor even an Exception, as is KeyboardInterrupt."""
+    """Like KeyboardInterrupt, not a subclass of Exception."""
 
 
 # -- atomic ---------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def test_a_file_appears_only_when_its_block_is_done(tmp_path):
 
 
 def test_a_partial_file_is_beside_its_target_and_has_its_suffix(tmp_path):
-    # Beside: a rename is atomic on one file system only. Suffix: numpy and matplotlib go by it.
+    # Beside: a rename is atomic only within one file system. Suffix: numpy and matplotlib use it.
     with artefacts.atomic(tmp_path / "images.npz") as partial:
         assert partial.parent == tmp_path
         assert partial.suffix == ".npz"
@@ -115,8 +115,8 @@ def test_a_new_folder_replaces_the_old_one_with_nothing_of_it_left(tmp_path):
     assert content(tmp_path) == {"snapshots/new": b"new"}
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path):
-    # In a container the same process number comes again with every start.
+def test_a_partial_folder_of_a_killed_process_with_the_same_number_is_replaced(tmp_path):
+    # In a container every start gives the process the same number.
     with artefacts.atomic_folder(tmp_path / "snapshots") as partial:
         pass
     partial.mkdir()
@@ -144,7 +144,7 @@ def folder(path):
         (partial / "first").write_bytes(b"fits")
         (partial / "second").write_bytes(bytes(100_000))
 
-# No file may grow beyond 4 KiB from here on: the kernel itself refuses to write more.
+# From here on the kernel refuses to let a file grow beyond 4 KiB.
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     {"text": text, "table": table, "archive": archive, "folder": folder}[sys.argv[1]](sys.argv[2])
@@ -171,7 +171,7 @@ def test_on_a_full_disk_the_old_is_kept_and_nothing_half_written_is_left(tmp_pat
         check=False,
     )
     assert done.stdout.startswith("refused:"), done.stderr
-    # The disk itself names no file.
+    # The error of the system names no file.
     named = [target, records.of(target)] if kind == "table" else [target]
     assert done.stdout.split()[-1] in map(str, named)
     assert content(tmp_path) == before
@@ -187,7 +187,7 @@ KILLED = FULL_DISK.replace(
 @pytest.mark.parametrize("kind", ["text", "table", "archive", "folder"])
 @pytest.mark.parametrize("old", [False, True], ids=["new", "replaced"])
 def test_killed_between_writing_and_renaming_a_writer_leaves_what_was_there(tmp_path, kind, old):
-    """Of a folder not even the old one: it is whole or not there."""
+    """A folder that is to be replaced is complete or absent."""
     assert "os.kill" in KILLED
     target = tmp_path / ("folder" if kind == "folder" else "file.npz")
     if old:
@@ -270,7 +270,7 @@ def test_a_missing_layer_is_empty_text(tmp_path, layers):
 
 
 def test_names_that_look_like_missing_or_true_values_stay_names(tmp_path):
-    # All of them are names that the configuration allows for a condition.
+    # The configuration allows all of them as names of conditions.
     for names in (["null", "NA", "nan", "None"], ["true", "True"], ["inf", "Infinity"]):
         artefacts.write_table(pd.DataFrame({"condition": names}), tmp_path / "table.csv")
         assert artefacts.read_table(tmp_path / "table.csv")["condition"].tolist() == names
@@ -291,7 +291,7 @@ TABLE = pd.DataFrame({"condition": "vgg_none", "seed": 0, "step": [0, 1], "loss"
 
 @pytest.fixture
 def table(tmp_path):
-    """Path of a whole table with its record."""
+    """The path of an intact table with its record."""
     path = tmp_path / "table.csv"
     artefacts.write_table(TABLE, path)
     return path
@@ -302,7 +302,7 @@ def assert_refused(path):
         artefacts.read_table(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: expected ")
-    assert message.endswith(f"; to make it anew: snakemake --force {path}")
+    assert message.endswith(f"; to make it again: snakemake --force {path}")
     assert "\n" not in message
 
 
@@ -319,7 +319,7 @@ def assert_refused(path):
     ],
     ids=["empty", "binary", "no end", "a row less", "a digit", "a row more", "other line ends"],
 )
-def test_an_altered_table_is_refused_with_its_place(table, damage):
+def test_an_altered_table_is_refused_with_its_path(table, damage):
     table.write_bytes(damage(table.read_bytes()))
     assert_refused(table)
 
@@ -341,7 +341,7 @@ def test_a_table_without_its_record_is_refused(table, damage):
 
 
 def test_a_table_is_never_without_its_record(table):
-    """Killed between the two, a writer has left the record alone, which nobody takes for a result."""
+    """A writer killed between the two leaves only the record, which does not count as a result."""
     program = f"""
 import os, signal
 import pandas as pd

@@ -1,7 +1,7 @@
-"""What is wrong in config.yaml is refused in a sentence: every key of it, in every way it can be wrong.
+"""Errors in config.yaml and claims.yaml are refused in one sentence: every key, with every kind of error.
 
-A place is a key with * for a name that is the study's own: scales.*.vgg.steps. It is tried at the first
-such key of config.yaml.
+A pattern is a key with * for names that the study chooses: scales.*.vgg.steps. It is tested at the first
+key of the configuration that it matches.
 """
 
 import copy
@@ -12,45 +12,56 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bnopt import data
+from bnopt import plugins
 from bnopt.runtime import StudyError
-from bnopt.study import checks, study
+from bnopt.study import checks, image_sources, study
+from bnopt.study import schema as schemas
 
-SCHEMA = yaml.safe_load(checks.SCHEMA.read_text(encoding="utf-8"))
+SCHEMA = yaml.safe_load(schemas.SCHEMA.read_text(encoding="utf-8"))
 GONE = ...
 SECTIONS = ("claims", "alternatives")
+IN_CLAIMS_YAML = ("quantities", *SECTIONS)
+# The keys of `net` that each task has.
+NETS = {"vgg": ("convolutions", "hidden"), "deep_linear": ("depth",)}
 
-# -- the places -----------------------------------------------------------------------------------
+# -- the keys -------------------------------------------------------------------------------------
 
 
 def resolved(schema):
-    """Return a part of the schema with what it refers to put in its place."""
+    """Return a part of the schema in which a reference is replaced by the definition it names."""
     if "$ref" in schema:
         return SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")] | schema
     return schema
 
 
-def places(schema=SCHEMA, keys=()):
-    """Yield every place the schema describes, and its part of the schema; a list is one place."""
+def patterns(schema=SCHEMA, keys=()):
+    """Yield the pattern of every key that the schema describes, and its part of the schema.
+
+    A list is one key. The tasks of a scale are listed one by one, because their nets have different keys.
+    """
     schema = resolved(schema)
     yield ".".join(keys), schema
     children = dict(schema.get("properties", {}))
     if isinstance(schema.get("additionalProperties"), dict):
         children["*"] = schema["additionalProperties"]
     for key, child in children.items():
-        yield from places(child, (*keys, key))
+        if keys[3:] == ("net",) and key not in NETS[keys[2]]:
+            continue
+        names = NETS if (*keys, key) == ("scales", "*", "*") else [key]
+        for name in names:
+            yield from patterns(child, (*keys, name))
 
 
-SITES = dict(places())
-CLOSED = [place for place, schema in SITES.items() if schema.get("additionalProperties") is False]
+PATTERNS = dict(patterns())
+CLOSED = [pattern for pattern, schema in PATTERNS.items() if schema.get("additionalProperties") is False]
 
 
-def key_at(config, place):
-    """Return the first key of config.yaml at a place, as a path, and its value, None if it has none.
+def key_at(config, pattern):
+    """Return the first key of the configuration that a pattern matches, as a path, and its value or None.
 
-    A claim that stands for several is taken only if there is no other: its messages name those.
+    A claim with placeholders is taken only if no other matches: its messages name the claims it gives.
     """
-    found = list(_matches(config, place.split("."))) if place else [([], config)]
+    found = list(_matches(config, pattern.split("."))) if pattern else [([], config)]
     found.sort(key=lambda match: (match[1] is None, "{" in "".join(map(str, match[0]))))
     return found[0]
 
@@ -69,20 +80,30 @@ def _matches(entry, keys):
 
 @pytest.fixture
 def config(config):
-    """config.yaml with the claims as alternatives too, so that both have every key."""
-    claims = copy.deepcopy(config["claims"])
-    return config | {"alternatives": {name: claim | {"place": name} for name, claim in claims.items()}}
+    """The configuration with all claims as alternatives too, so that both sections have every key."""
+    claims = {name: claim for of_family in config["claims"].values() for name, claim in of_family.items()}
+    alternatives = {name: copy.deepcopy(claim) | {"varies": name} for name, claim in claims.items()}
+    for alternative in alternatives.values():
+        del alternative["source"]
+    return config | {"alternatives": alternatives}
+
+
+def file_of(section):
+    """Return the file in which a message places a section of the configuration."""
+    return "claims.yaml" if section in IN_CLAIMS_YAML else "config.yaml"
 
 
 @pytest.fixture
 def refusal(changed):
-    """Function: path, value -> what is said of config.yaml with this value; it has the right form."""
+    """Function: path, value -> the message about the configuration with this value; its form is checked."""
 
     def refusal(path, value, *more):
         with pytest.raises(StudyError) as caught:
             checks.check(changed((path, value), *more))
         message = str(caught.value)
-        assert re.fullmatch(r"config\.yaml: \S.*: expected \S.*[,;] found \S.*", message), message
+        found = re.fullmatch(r"(\w+\.yaml): (\S.*?): expected \S.*[,;] found \S.*", message)
+        assert found, message
+        assert found[1] == file_of(found[2].split(".")[0]), message
         assert 1 <= len(re.split(r"[.!?]\s+(?=[A-Z])", message)) <= 2, message
         assert len(message) < 1500
         return message
@@ -91,10 +112,11 @@ def refusal(changed):
 
 
 def assert_names(message, keys):
-    """Assert that a message is about this key, or what is in it; a claim's {placeholders} are filled in."""
-    place = re.escape(".".join(map(str, keys)) or "top level")
-    pattern = re.sub(r"\\{\w+\\}", r"[\\w.{}-]+", place)
-    assert re.match(rf"config\.yaml: {pattern}[.: ]", message), message
+    """Assert that a message is about this key or a key in it; placeholders of claims may be filled in."""
+    key = re.escape(".".join(map(str, keys)) or "top level")
+    key = re.sub(r"\\{\w+\\}", r"[\\w.{}-]+", key)
+    file = file_of(keys[0] if keys else "top level")
+    assert re.match(rf"{file}: {key}[.: ]", message), message
 
 
 # -- wrong types ----------------------------------------------------------------------------------
@@ -108,23 +130,23 @@ VALUES = {
     "array": [[], [None]],
     "object": [{}, {"key": 1}],
 }
-# What the values of a type may look like; everything else is of a wrong type.
+# Type -> the types whose values it takes; values of all other types are wrong.
 SAME = {"string": {"string"}, "integer": {"integer"}, "number": {"integer", "number"}}
 NEVER = {"number": [math.nan, math.inf, -math.inf], "array": [[[]], [None], [True]]}
 
 
 def wrong_types(schema):
-    """Yield values that are of no type the schema names, and what is never a value of one."""
+    """Yield values of types that the schema does not allow, and values that no type allows."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     same = set().union(*(SAME.get(kind, {kind}) for kind in kinds))
     for kind, values in VALUES.items():
         yield from values if kind not in same else NEVER.get(kind, [])
 
 
-@pytest.mark.parametrize("place", [place for place in SITES if place])
-def test_a_wrong_type_is_refused(config, refusal, place):
-    keys, _ = key_at(config, place)
-    for value in wrong_types(SITES[place]):
+@pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern])
+def test_a_wrong_type_is_refused(config, refusal, pattern):
+    keys, _ = key_at(config, pattern)
+    for value in wrong_types(PATTERNS[pattern]):
         assert_names(refusal(" > ".join(keys), value), keys)
 
 
@@ -144,7 +166,8 @@ def test_a_configuration_that_is_no_map_is_refused(nothing):
         ("scales > digits > vgg > batch_size", None, ["type integer", "found null"]),
         ("scales > digits > seeds > 1", "one", ["type integer", 'found the text "one"']),
         ("conditions > vgg_none", "none", ["type object", 'found the text "none"']),
-        ("claims > bn_trains_faster > condition_b", None, ["type string or number", "found null"]),
+        ("claims > fig1 > bn_trains_faster > condition_b", None, ["type string or number", "found null"]),
+        ("claims > fig1 > bn_trains_faster", "faster", ["type object", 'found the text "faster"']),
     ],
 )
 def test_a_wrong_type_is_called_by_its_name(refusal, path, value, words):
@@ -168,13 +191,14 @@ LAYERS = [
 
 
 def sizes(task, *, net):
-    """Return what is wrong for each size of a task at the scale digits, whose runs have so many steps."""
+    """Return pattern -> wrong values for the sizes of a task at the scale digits."""
     place = f"scales.*.{task}"
     steps = {"vgg": 500, "deep_linear": 2000}[task]
     last = {"vgg": 9, "deep_linear": 24}[task]
     return {f"{place}.net.{key}": wrong for key, wrong in net.items()} | {
         place: [],
         f"{place}.net": [],
+        f"{place}.tf32": [("yes", "type boolean", 'found the text "yes"')],
         f"{place}.layers": [({"#1": 1, "#2": 1}, "one name per layer", "#1 and #2 for layer 1")],
         f"{place}.layers.*": [
             (-1, "at least 1"),
@@ -191,7 +215,7 @@ def sizes(task, *, net):
         f"{place}.snapshot_every": [
             (-1, "at least 1"),
             (0, "at least 1"),
-            # Of a run with one snapshot no change could be told.
+            # A run with one snapshot would show no change.
             (steps, f"fewer than the {steps} steps", f"found {steps}"),
             (steps + 1, f"fewer than the {steps} steps"),
         ],
@@ -202,15 +226,17 @@ LOST = ("bn_smoths_loss", "the name of the claim it varies", "found bn_smoths_lo
 
 
 def of_claims(section):
-    """Return what is wrong for each key of a claim; an alternative is a claim too."""
-    place = f"{section}.*"
+    """Return pattern -> wrong values for the keys of a claim or an alternative."""
+    place = f"{section}.*.*" if section == "claims" else f"{section}.*"
+    origin = {"source": [NO_TEXT]} if section == "claims" else {"varies": [NO_TEXT, LOST]}
     return {
         section: [],
+        f"{section}.*": [],
         place: [],
+        **{f"{place}.{key}": wrong for key, wrong in origin.items()},
+        f"{place}.label": [NO_TEXT, ("A {placeholder}", "in braces only", "{placeholder}")],
         f"{place}.for": [({}, "1 or more entries"), ({"A b": ["x"]}, "word of small letters", "A b")],
         f"{place}.for.*": [([], "1 or more items"), (["a", "a"], "every item once", '["a", "a"]')],
-        f"{place}.place": [NO_TEXT, *([] if section == "claims" else [LOST])],
-        f"{place}.family": [NO_TEXT],
         f"{place}.statement": [
             NO_TEXT,
             ("It trains {much} faster.", "in braces only", "{much}"),
@@ -226,17 +252,18 @@ def of_claims(section):
         ],
         f"{place}.expected": [("more", "one of greater", "not_less", '"more"')],
         f"{place}.margin": [(-0.1, "at least 0", "found -0.1")],
+        f"{place}.margin_from": [("guess", "one of paper, convention, prototype", '"guess"')],
         f"{place}.paper_value": [],  # the paper may print nothing
     }
 
 
-# What is out of range, and words of what is said of it. []: whatever is of the right type is right.
+# Pattern -> wrong values, each with words of its message. []: every value of the right type is right.
 WRONG = {
     "": [],
     "scale": [NONE_OF, ("", "one of digits")],
     "images": [
         NO_TEXT,
-        ("no/such/folder", "digits, cifar10 or an existing folder with train/ and test/", "no/such/folder"),
+        ("no/such/folder", "cifar10, digits or an existing folder with train/ and test/", "no/such/folder"),
     ],
     "seeds": [([], "1 or more items", "found []"), ([0, 0], "every item once"), ([-1], "at least 0", "-1")],
     "device": [("gpu", "one of auto, cpu, cuda", '"gpu"')],
@@ -250,7 +277,6 @@ WRONG = {
         ("no", "type boolean", 'found the text "no"'),
         (1, "type boolean", "found 1"),
     ],
-    "scales.*.vgg.tf32": [("yes", "type boolean", 'found the text "yes"')],
     "scales.*.seeds": [
         ([], "1 or more items", "found []"),
         ([-1], "at least 0", "found -1"),
@@ -266,7 +292,6 @@ WRONG = {
                 ([8, "N"], "number of channels or M", '"N"'),
                 ([8, 0], "at least 1", "found 0"),
                 ([-8], "at least 1", "found -8"),
-                ([8, "M", "M", "M", "M", *[8] * 7], "at most 3 M", "8 x 8 pixels", "found 4"),
             ],
             "hidden": [([0], "at least 1", "found 0"), ([-8], "at least 1", "found -8")],
         },
@@ -301,7 +326,7 @@ WRONG = {
         (["vgg_none", UNKNOWN], "one of vgg_none", f"found {UNKNOWN}"),
         (
             ["vgg_none", "vgg_batch"],
-            "differ from vgg_none in their learning rate alone",
+            "differ from vgg_none only in their learning rate",
             "vgg_batch (vgg, batch)",
         ),
     ],
@@ -340,7 +365,7 @@ WRONG = {
 
 
 def test_no_key_is_forgotten():
-    assert set(WRONG) == set(SITES)
+    assert set(WRONG) == set(PATTERNS)
     unlisted = {
         "",
         "claims",
@@ -351,15 +376,17 @@ def test_no_key_is_forgotten():
         "random_layers",
         "rate_spread",
     }
-    free = {place for place, wrong in WRONG.items() if not wrong} - unlisted
-    closed_or_names = {place for place, schema in SITES.items() if schema["type"] == "object"}
-    assert free - closed_or_names == {"claims.*.paper_value", "alternatives.*.paper_value"}
+    free = {pattern for pattern, wrong in WRONG.items() if not wrong} - unlisted
+    closed_or_names = {pattern for pattern, schema in PATTERNS.items() if schema["type"] == "object"}
+    assert free - closed_or_names == {"claims.*.*.paper_value", "alternatives.*.paper_value"}
+    assert {task: tuple(plugins.arguments("tasks", task, "widths")) for task in NETS} == NETS
+    assert plugins.names("tasks") == sorted(NETS)
 
 
-@pytest.mark.parametrize("place", [place for place, wrong in WRONG.items() if wrong])
-def test_what_is_out_of_range_is_refused(config, refusal, place):
-    keys, _ = key_at(config, place)
-    for value, *words in WRONG[place]:
+@pytest.mark.parametrize("pattern", [pattern for pattern, wrong in WRONG.items() if wrong])
+def test_what_is_out_of_range_is_refused(config, refusal, pattern):
+    keys, _ = key_at(config, pattern)
+    for value, *words in WRONG[pattern]:
         message = refusal(" > ".join(keys), value)
         assert_names(message, keys)
         for word in words:
@@ -371,16 +398,21 @@ def test_what_is_out_of_range_is_refused(config, refusal, place):
 OPTIONAL = {
     "": {"images", "seeds", "device"},
     "scales.*.vgg": {"tf32"},
-    "scales.*": {"vgg", "deep_linear"},  # of a task that no condition has
-    "quantities.*": {"floor", "until_accuracy", "sensitivity"},
+    "scales.*.deep_linear": {"tf32"},
+    "scales.*": {"keep_snapshots"},
+    "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
     "figures.*": {"layers"},
-    **{f"{section}.*": {"for", "layers", "paper_value"} for section in SECTIONS},
+    **{
+        pattern: {"for", "layers", "margin", "margin_from", "paper_value"}
+        for pattern in ("claims.*.*", "alternatives.*")
+    },
 }
+BY_CODE = ["probes.*.*", "scales.*.vgg.net", "scales.*.deep_linear.net"]
 
 
-@pytest.mark.parametrize("place", [*CLOSED, "probes.*.*"], ids=lambda place: place or "top level")
-def test_an_unknown_key_is_refused_beside_those_that_are_known(config, refusal, place):
-    keys, known = key_at(config, place)
+@pytest.mark.parametrize("pattern", [*CLOSED, *BY_CODE], ids=lambda pattern: pattern or "top level")
+def test_an_unknown_key_is_refused_beside_those_that_are_known(config, refusal, pattern):
+    keys, known = key_at(config, pattern)
     for unknown, value in (("lerning_rate", 0.1), ("Lr", None)):
         message = refusal(" > ".join([*keys, unknown]), value)
         assert_names(message, keys)
@@ -389,10 +421,19 @@ def test_an_unknown_key_is_refused_beside_those_that_are_known(config, refusal, 
         assert all(str(key) in expected for key in known)
 
 
-@pytest.mark.parametrize("place", CLOSED, ids=lambda place: place or "top level")
-def test_a_missing_key_is_refused_with_its_name(config, refusal, place):
-    keys, known = key_at(config, place)
-    required = set(SITES[place]["properties"]) - OPTIONAL.get(place, set())
+@pytest.mark.parametrize("value", [0.1, None, {}])
+def test_an_unknown_key_of_a_scale_is_no_task(refusal, value):
+    """Every key of a scale that the schema does not list is a task."""
+    message = refusal("scales > digits > lerning_rate", value)
+    assert_names(message, ["scales", "digits", "lerning_rate"])
+    assert ("expected the key net" if value == {} else "expected a value of type object") in message
+
+
+@pytest.mark.parametrize("pattern", [*CLOSED, "scales.*"], ids=lambda pattern: pattern or "top level")
+def test_a_missing_key_is_refused_with_its_name(config, refusal, pattern):
+    keys, known = key_at(config, pattern)
+    required = set(PATTERNS[pattern]["properties"]) - OPTIONAL.get(pattern, set())
+    assert required
     assert required <= set(known)
     for key in required:
         message = refusal(" > ".join([*keys, key]), GONE)
@@ -404,6 +445,9 @@ def test_a_missing_key_is_refused_with_its_name(config, refusal, place):
     ("path", "words"),
     [
         ("scales > deep-linear > deep_linear", ["scales.deep-linear:", "expected a key deep_linear or vgg"]),
+        ("scales > digits > vgg > net > hidden", ["scales.digits.vgg.net:", "the keys convolutions, hidden"]),
+        ("scales > digits > vgg > net > convolutions", ["the keys convolutions, hidden", "found hidden"]),
+        ("scales > digits > deep_linear > net > depth", ["deep_linear.net:", "the keys depth, found none"]),
         ("probes > activations > vgg > bins", ["probes.activations.vgg:", "the keys layers, units, bins"]),
         ("figures > fig1 > layers", ["figures.fig1:", "expected the key layers"]),
     ],
@@ -415,9 +459,11 @@ def test_what_a_task_a_probe_or_a_figure_needs_is_not_to_be_left_out(refusal, pa
 
 
 CONDITION = {"task": "vgg", "norm": "none", "lr": 0.1}
+SIZES = {"net": {"depth": 3}, "layers": {"#1": 1}, "steps": 4, "batch_size": 2}
+SIZES |= {"test_every": 1, "snapshot_every": 1}
 NAMES = [
     ("scales > resnet/8", {}, ["letters, digits", "resnet/8"]),
-    ("scales > digits > resnet", {}, ["vgg", "found resnet"]),
+    ("scales > digits > resnet", SIZES, ["vgg", "found resnet"]),
     ("scales > digits > vgg > layers > 2", 2, ["paper's name", '"2"']),
     ("scales > digits > vgg > layers > #-1", 2, ["paper's name", '"#-1"']),
     ("conditions > 1st", CONDITION, ["letters, digits", "1st"]),
@@ -433,7 +479,7 @@ NAMES = [
         ["letters, digits", "a b"],
     ),
     ("figures > fig99", {"caption": "More.", "tables": {"training": ["vgg_none"]}}, ["fig1", "found fig99"]),
-    # The forest plot is drawn in any case, of the claims and not of tables.
+    # The forest plot is drawn for every study, from the claims and not from tables.
     (
         "figures > claims",
         {"caption": "More.", "tables": {"training": ["vgg_none"]}},
@@ -442,6 +488,10 @@ NAMES = [
     ("figures > fig1 > tables > hessian", ["vgg_none"], ["along_gradient", "found hessian"]),
     ("figures > fig1 > tables > rate_spread", ["vgg_none"], ["one of training", "found rate_spread"]),
     ("figures > fig4 > layers", {"vgg": ["#3"]}, ["expected no layers", "found vgg"]),
+    ("claims > a b", {}, ["letters, digits", "a b"]),
+    ("claims > {family}", {}, ["letters, digits", "{family}"]),
+    ("claims > fig1 > bn_trains_faster > varies", "a", ["paper_value, source; found varies"]),
+    ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
 
 
@@ -455,28 +505,39 @@ def test_an_unknown_or_odd_name_is_refused(refusal, path, value, words):
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_odd_name_of_a_claim_is_refused(config, refusal, section):
-    claim = next(iter(config[section].values()))
+    claim = key_at(config, "claims.*.*" if section == "claims" else "alternatives.*")[1]
+    keys = [section, "fig1"] if section == "claims" else [section]
     for name in ("", "a b", "../up", "é"):
-        assert_names(refusal(f"{section} > {name}", claim), [section])
+        assert_names(refusal(" > ".join([*keys, name]), claim), keys)
 
 
-@pytest.mark.parametrize(
-    "place", ["conditions", "quantities", "claims", "figures", "probes", "rate_spread", "scales"]
-)
-def test_a_name_that_yaml_reads_as_a_number_is_refused(changed, place):
+NAMED = ["conditions", "quantities", "claims", "alternatives", "figures", "probes", "rate_spread", "scales"]
+
+
+@pytest.mark.parametrize("section", NAMED)
+def test_a_name_that_yaml_reads_as_a_number_is_refused(changed, section):
     config = changed()
-    config[place][1] = next(iter(config[place].values()))
-    with pytest.raises(StudyError, match=rf"^config\.yaml: {place}[.:].* found 1$"):
+    config[section][1] = next(iter(config[section].values()))
+    with pytest.raises(StudyError, match=rf"^{file_of(section)}: {section}[.:].* found 1$"):
+        checks.check(config)
+
+
+def test_a_claim_whose_name_yaml_reads_as_a_number_is_refused(changed):
+    config = changed()
+    config["claims"]["fig1"][1] = config["claims"]["fig1"]["bn_trains_faster"]
+    with pytest.raises(StudyError, match=r"^claims\.yaml: claims\.fig1[.:].* found 1$"):
         checks.check(config)
 
 
 def test_a_message_is_one_line_whatever_was_written(refusal):
     refusal("conditions > vgg_none > norm", "none\nor batch")
     refusal("conditions > a\nb", CONDITION)
-    assert len(refusal("claims > bn_trains_faster > layers", [f"#{n}" * 999 for n in range(99)])) < 1000
+    assert (
+        len(refusal("claims > fig1 > bn_trains_faster > layers", [f"#{n}" * 999 for n in range(99)])) < 1000
+    )
 
 
-# -- what one key asks of another -----------------------------------------------------------------
+# -- conditions between keys ----------------------------------------------------------------------
 
 
 def test_a_layer_beyond_the_net_is_refused_at_every_scale(config, changed, refusal):
@@ -509,7 +570,7 @@ def test_the_longest_intervals_that_a_run_has_are_allowed(changed):
     checks.check(changed(("probes > theorems > vgg > every", 49), ("probes > theorems > vgg > samples", 128)))
     one = ("probes > theorems > vgg > every", 1)
     checks.check(changed((f"{sizes} > snapshot_every", 499), one))
-    # Fewer snapshots of a run are fewer of them for a probe.
+    # With fewer snapshots per run, a probe that measures every n-th has fewer too.
     with pytest.raises(StudyError, match=r"probes\.theorems\.vgg\.every \(scale digits\): .* 20 snapshots"):
         checks.check(changed((f"{sizes} > snapshot_every", 25)))
 
@@ -529,16 +590,29 @@ def test_images_are_as_large_and_as_many_as_a_net_and_a_batch_need(changed, refu
     poolings = "scales > paper > vgg > net > convolutions"
     net = [8, "M", 8, "M", 8, "M", 8, "M", 8, "M", *[8] * 8]
     checks.check(changed((poolings, net)))
-    assert_names(refusal(poolings, [*net, "M"]), poolings.split(" > "))
-    # Images on the command line are those of the scale that runs, and of no other.
+    message = refusal(poolings, [*net, "M"])
+    assert_names(message, poolings.split(" > ")[:-1])
+    sides = "images of {0} x {0} pixels, the size of {1}; found one that needs {2} x {2}"
+    assert sides.format(32, "cifar10", 64) in message
+    # Three halvings of the 8 pixels of the digits are possible, four are not.
+    poolings = "scales > digits > vgg > net > convolutions"
+    checks.check(changed((poolings, [8, "M", "M", "M", *[8] * 7])))
+    message = refusal(poolings, [8, "M", "M", "M", "M", *[8] * 7])
+    assert_names(message, poolings.split(" > ")[:-1])
+    assert sides.format(8, "digits", 16) in message
+    # Images on the command line replace those of the scale that runs, and of no other.
     checks.check(changed(("images", "digits")))
-    with pytest.raises(StudyError, match=r"scales\.paper\.vgg\.net\.convolutions: expected at most 3 M"):
+    with pytest.raises(
+        StudyError, match=r"scales\.paper\.vgg\.net: expected a net for images of 8 x 8 pixels"
+    ):
         checks.check(changed(("images", "digits"), ("scale", "paper")))
 
 
 def test_the_digits_are_as_large_and_as_many_as_the_checks_take_them_to_be():
-    shape = data.digits().train_images.shape
-    assert (shape[0], shape[2]) == (checks.TRAINING_IMAGES["digits"], checks.SIDE["digits"])
+    (pixels, labels), _ = plugins.load("datasets", "digits").read("no cache")[0]
+    assert len(pixels) == len(labels)
+    assert (pixels.shape[2], pixels.shape[0]) == image_sources.known("digits")
+    assert pixels.shape[2] == pixels.shape[3]
 
 
 def not_measured(config):
@@ -550,30 +624,30 @@ def not_measured(config):
 
 def test_a_layer_that_is_not_measured_is_neither_judged_nor_shown(config, refusal):
     layer = not_measured(config)
-    message = refusal("claims > bn_does_not_stabilise_{moment} > layers", ["#3", layer])
-    assert "claims.bn_does_not_stabilise_mean.layers:" in message
+    message = refusal("claims > fig1 > bn_does_not_stabilise_{moment} > layers", ["#3", layer])
+    assert "claims.fig1.bn_does_not_stabilise_mean.layers:" in message
     assert message.endswith(f"found {layer}")
     message = refusal("figures > fig2 > layers > vgg", ["#2", layer])
     assert "figures.fig2.layers.vgg:" in message
     assert message.endswith(f"found {layer}")
 
 
-@pytest.mark.parametrize("claim", ["bn_trains_faster", "bn_smooths_loss"])
+@pytest.mark.parametrize("claim", ["fig1 > bn_trains_faster", "fig4 > bn_smooths_loss"])
 def test_a_table_without_layers_has_none_to_choose_from(refusal, claim):
     message = refusal(f"claims > {claim} > layers", ["#3"])
-    assert_names(message, ["claims", claim, "layers"])
-    assert "none: the table" in message
+    assert_names(message, ["claims", *claim.split(" > "), "layers"])
+    assert "none, because the table" in message
     assert message.endswith("found #3")
 
 
 def test_conditions_of_two_tasks_are_never_compared(refusal):
-    message = refusal("claims > bn_smooths_loss > condition_a", "deep_linear_batch")
-    assert_names(message, ["claims", "bn_smooths_loss", "condition_b"])
+    message = refusal("claims > fig4 > bn_smooths_loss > condition_a", "deep_linear_batch")
+    assert_names(message, ["claims", "fig4", "bn_smooths_loss", "condition_b"])
     for words in ("one task", "deep_linear_batch (deep_linear)", "vgg_none (vgg)"):
         assert words in message
 
 
-def test_a_folder_without_both_parts_is_refused_before_what_is_prepared_is_lost(tmp_path, changed, refusal):
+def test_a_folder_without_both_parts_is_refused_before_prepared_images_are_lost(tmp_path, changed, refusal):
     (tmp_path / "train").mkdir()
     assert "train/ and test/" in refusal("images", str(tmp_path))
     (tmp_path / "test").mkdir()
@@ -581,54 +655,64 @@ def test_a_folder_without_both_parts_is_refused_before_what_is_prepared_is_lost(
 
 
 @pytest.mark.parametrize(("text", "hinted"), [("1e-1", True), ("1.0e-1", True), ("fast", False), ("", False)])
-def test_how_to_write_a_number_is_said_of_numbers(refusal, text, hinted):
+def test_only_numbers_get_a_hint_how_to_write_them(refusal, text, hinted):
     assert ("write 1.0e-1" in refusal("conditions > vgg_none > lr", text)) == hinted
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3\n", "a: expected this key once, found it in lines 1 and 3"),
         ("a: {b: 1, c: 2, b: 3}\n", "a.b: expected this key once, found it in lines 1 and 1"),
         ("a:\n- b: 1\n- c: 1\n  c: 2\n", "a.c: expected this key once, found it in lines 3 and 4"),
+        ("claims:\n  a: {b: 1, b: 1}\n", "claims.a.b: expected this key once, found it in lines 2 and 2"),
     ],
 )
-def test_a_key_said_twice_is_refused(tmp_path, text, said):
+def test_a_key_written_twice_is_refused(tmp_path, text, message):
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(StudyError) as caught:
-        checks.check_keys(file)
-    assert str(caught.value) == f"config.yaml: {said}"
+        schemas.check_keys(file)
+    name = "claims.yaml" if text.startswith("claims") else "config.yaml"
+    assert str(caught.value) == f"{name}: {message}"
 
 
-def test_one_key_in_several_places_and_aliases_are_no_repetition(tmp_path):
+def test_one_key_in_several_mappings_and_aliases_are_no_repetition(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("a: &x {b: 1}\nb: {b: 1}\nc: *x\nd: [{b: 1}, {b: 2}]\n")
-    checks.check_keys(file)
-    checks.check_keys(Path(__file__).parents[2] / "config.yaml")
+    schemas.check_keys(file)
+    for name in ("config.yaml", "claims.yaml"):
+        schemas.check_keys(Path(__file__).parents[2] / name)
     file.write_text("")
-    checks.check_keys(file)
+    schemas.check_keys(file)
 
 
 def test_a_guess_has_an_accuracy_and_nothing_else(changed, refusal):
-    checks.check(changed(("claims > bn_trains_faster > condition_b", "chance")))
-    message = refusal("claims > bn_smooths_loss > condition_b", "chance")
-    assert_names(message, ["claims", "bn_smooths_loss", "condition_b"])
-    assert "a condition or a number, as the table along_gradient has no chance; found chance" in message
+    checks.check(changed(("claims > fig1 > bn_trains_faster > condition_b", "chance")))
+    message = refusal("claims > fig4 > bn_smooths_loss > condition_b", "chance")
+    assert_names(message, ["claims", "fig4", "bn_smooths_loss", "condition_b"])
+    assert "a condition or a number, because the table along_gradient has no chance; found chance" in message
 
 
 def test_the_margin_of_a_log_ratio_is_a_factor(refusal):
-    message = refusal("claims > bn_smooths_loss > margin", 0.5)
-    for words in ("claims.bn_smooths_loss.margin", "factor of at least 1", "loss_variation", "found 0.5"):
+    message = refusal("claims > fig4 > bn_smooths_loss > margin", 0.5)
+    for words in (
+        "claims.fig4.bn_smooths_loss.margin",
+        "factor of at least 1",
+        "loss_variation",
+        "found 0.5",
+    ):
         assert words in message
-    assert "more than 0 for the log ratio" in refusal("claims > bn_smooths_loss > condition_b", 0)
+    assert "more than 0 for the log ratio" in refusal("claims > fig4 > bn_smooths_loss > condition_b", 0)
 
 
-@pytest.mark.parametrize(("claim", "least"), [("plain_fails_at_larger_lr", 0), ("bn_smooths_loss", 1)])
+@pytest.mark.parametrize(
+    ("claim", "least"), [("fig1 > plain_fails_at_larger_lr", 0), ("fig4 > bn_smooths_loss", 1)]
+)
 def test_an_equivalence_has_a_margin_within_which_it_can_be_true(refusal, claim, least):
     message = refusal(f"claims > {claim} > margin", least, (f"claims > {claim} > expected", "equivalent"))
-    assert_names(message, ["claims", claim, "margin"])
-    assert f"of more than {least} for what is to be equivalent" in message
+    assert_names(message, ["claims", *claim.split(" > "), "margin"])
+    assert f"of more than {least} for an equivalence" in message
 
 
 @pytest.mark.parametrize("probe", ["covariate_shift", "along_gradient", "activations"])
@@ -636,38 +720,39 @@ def test_a_probe_that_is_not_set_up_for_a_task_is_neither_judged_nor_shown(confi
     message = refusal(f"probes > {probe} > deep_linear", GONE)
     for words in (f"probes.{probe}", "task deep_linear", "found them for vgg"):
         assert words in message
-    # Figures alone are reason enough.
+    # Without claims, figures are still refused.
     nothing = [(section, {}) for section in SECTIONS]
     assert "figures." in refusal(f"probes > {probe} > deep_linear", GONE, *nothing)
 
 
 def test_a_spread_over_rates_is_there_for_what_is_judged_by_it(refusal):
-    claim = "claims > bn_smooths_loss"
+    claim = "claims > fig4 > bn_smooths_loss"
     judged = (f"{claim} > quantity", "loss_spread_over_rates")
     message = refusal("rate_spread > vgg_none", GONE, judged)
-    assert_names(message, ["claims", "bn_smooths_loss"])
+    assert_names(message, ["claims", "fig4", "bn_smooths_loss"])
     assert message.endswith("rate_spread has an entry for: vgg_batch, found vgg_none")
     assert "has an entry for: none, found vgg_batch" in refusal("rate_spread", {}, judged)
 
 
 def test_a_claim_needs_quantities_to_choose_from(refusal):
     message = refusal("quantities", {})
-    assert_names(message, ["claims", "bn_trains_faster", "quantity"])
-    assert "a name that is defined, there is none; found training_accuracy" in message
+    assert_names(message, ["claims", "fig1", "bn_trains_faster", "quantity"])
+    assert "a defined name, but none is defined; found training_accuracy" in message
 
 
 @pytest.mark.parametrize(
     ("path", "value", "word"),
     [
-        ("claims > bn_does_not_stabilise_{moment} > quantity", "{momment}_shift", "{momment}_shift"),
-        ("claims > bn_trains_faster > for", {"moment": ["mean", "variance"]}, "bn_trains_faster twice"),
-        ("claims > bn_does_not_stabilise_{moment} > for > moment", ["skew"], "skew_shift"),
+        ("fig1 > bn_does_not_stabilise_{moment} > quantity", "{momment}_change", "{momment}_change"),
+        ("fig1 > bn_trains_faster > for", {"moment": ["mean", "variance"]}, "bn_trains_faster twice"),
+        ("fig1 > bn_does_not_stabilise_{moment} > for > moment", ["skew"], "skew_relative_change"),
     ],
 )
 def test_placeholders_are_filled_with_what_there_is(refusal, path, value, word):
-    assert word in refusal(path, value).split("found")[1]
+    assert word in refusal(f"claims > {path}", value).split("found")[1]
 
 
 def test_an_entry_is_never_lost_to_another_of_its_name(config, refusal):
-    claim = "bn_does_not_stabilise_mean"
-    assert claim in refusal(f"claims > {claim}", config["claims"]["bn_trains_faster"])
+    claim, other = "bn_does_not_stabilise_mean", config["claims"]["fig1"]["bn_trains_faster"]
+    for family in ("fig1", "fig2"):
+        assert f"{claim} twice" in refusal(f"claims > {family} > {claim}", other)

@@ -1,4 +1,4 @@
-"""Claims judged end to end on small tables, against the definitions written out in loops."""
+"""Claims judged on small tables, against the definitions written out as loops."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ SEEDS = [0, 1, 2, 10]
 
 
 def training_table(*, diverged=(), seed=0, runs=None):
-    """Accuracies and losses of all runs; (condition, seed) in `diverged` are lost from step 4 on."""
+    """Return accuracies and losses of all runs; (condition, seed) in `diverged` diverge at step 4."""
     random = np.random.default_rng(seed)
     rows = []
     for condition, run in runs or itertools.product(CONDITIONS, SEEDS):
@@ -52,7 +52,7 @@ def training_table(*, diverged=(), seed=0, runs=None):
 
 
 def probe_table(*, diverged=(), layers=("#3", "#11", "#13"), seed=1, scale=None, runs=None):
-    """Positive values per layer and probed step; of a diverged run only those before step 4."""
+    """Return positive values per layer and probed step; a diverged run has only those before step 4."""
     random = np.random.default_rng(seed)
     rows = []
     for condition, run in runs or itertools.product(CONDITIONS, SEEDS):
@@ -72,7 +72,8 @@ def probe_table(*, diverged=(), layers=("#3", "#11", "#13"), seed=1, scale=None,
 
 def claim(**changes):
     return {
-        "place": "Figure 1",
+        "label": "A is larger",
+        "source": "Figure 1",
         "family": "fig1",
         "statement": "A is larger.",
         "quantity": "shift",
@@ -81,6 +82,7 @@ def claim(**changes):
         "condition_b": "b",
         "expected": "greater",
         "margin": 1,
+        "margin_from": "",
         "paper_value": "drawn",
     } | changes
 
@@ -119,7 +121,7 @@ def judge(tables, the_claims, quantities):
 
 
 def steps_of(table, condition, seed, column, layers=()):
-    """Return step -> mean over layers of the values there are."""
+    """Return step -> mean over layers of the values that are not missing."""
     found = {}
     for row in table.to_dict("records"):
         of_run = row["condition"] == condition and row["seed"] == seed
@@ -136,7 +138,7 @@ def summarise(values, summary):
         return math.exp(math.fsum(map(math.log, values)) / len(values))
     if summary == "median":
         return statistics.median(values)
-    return values[-1]  # last; and final, of a run this short
+    return values[-1]  # last; in runs this short final is the same
 
 
 def effects_by_loop(table, the_claim, the_quantity, summary=None):
@@ -167,7 +169,7 @@ def assert_row(row, effects):
     assert row["effect"] == pytest.approx(math.fsum(effects.values()) / len(effects))
     confidence = 0.90 if row["expected"] == "equivalent" else 0.95
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(t_interval(effects.values(), confidence))
-    assert row["p_floor"] == 0.5 ** len(effects)
+    assert row["p_sign_flip"] >= 0.5 ** len(effects)
 
 
 # -- effects ------------------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ def test_accuracies_are_compared_as_differences_paired_by_seed(summary):
 @pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "last"])
 def test_positive_quantities_are_compared_as_log_ratios_of_means_over_layers_then_steps(layers, summary):
     table = probe_table()
-    # One layer misses a step: a mean over all its rows at once would weigh that step less.
+    # One layer lacks a step: a mean over all rows at once would give that step less weight.
     gap = (table["layer"] == "#11") & (table["step"] == 6) & (table["condition"] == "a")
     table.loc[gap, "shift"] = NAN
     tables = {"training": training_table(), "probed": table}
@@ -298,24 +300,25 @@ def test_only_steps_before_either_run_has_passed_an_accuracy_count_and_the_whole
     counted = {0: [0, 3, 6], 1: [0, 3], 2: [0, 3, 6], 10: [0, 3, 6, 9]}
     expected = {}
     for seed, steps in counted.items():
-        kept = table[(table["seed"] == seed) & table["step"].isin(steps)]
-        expected |= effects_by_loop(kept, claim(), entry)
+        before = table[(table["seed"] == seed) & table["step"].isin(steps)]
+        expected |= effects_by_loop(before, claim(), entry)
     assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
     assert_row(rows["x"], expected)
     whole = effects_by_loop(table, claim(), entry)
     assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(math.fsum(whole.values()) / 4)
 
 
-# -- what stands beside the verdict ---------------------------------------------------------------------
+# -- the other columns ----------------------------------------------------------------------------------
 
 
-def test_rows_carry_what_the_claim_says_in_the_published_order():
+def test_rows_repeat_the_claim_in_the_published_order():
     tables = {"training": training_table(), "probed": probe_table()}
     table, _, _ = claims.judge(tables, claims={"x": claim()}, quantities={"shift": quantity()})
     assert list(table) == claims.COLUMNS
-    assert list(table)[:9] == [
+    assert list(table)[:10] == [
         "claim",
-        "place",
+        "label",
+        "source",
         "statement",
         "quantity",
         "condition_a",
@@ -375,7 +378,7 @@ def test_p_values_are_adjusted_within_their_family_alone():
     assert len({p["one"], p["two"], p["three"]}) == 3
     ordered = sorted(["one", "two", "three"], key=p.get)
     running = 0
-    for rank, name in enumerate(ordered):  # of three: a claim that was not run has no p to adjust for
+    for rank, name in enumerate(ordered):  # three claims: the one that was not run has no p value
         running = max(running, min(1, (3 - rank) * p[name]))
         assert rows[name]["p_holm"] == pytest.approx(running)
     assert rows["other"]["p_holm"] == p["other"]
@@ -384,7 +387,7 @@ def test_p_values_are_adjusted_within_their_family_alone():
 
 
 def test_a_verdict_that_another_summary_would_change_is_flagged():
-    """The mean is ruled by one late spike; without it the conditions are alike, or the other way round."""
+    """One late spike dominates the mean; the median has the opposite sign."""
     table = probe_table()
     spike = (table["condition"] == "a") & (table["step"] == 9)
     table.loc[(table["condition"] == "a"), "shift"] *= 0.5
@@ -435,7 +438,7 @@ def test_equal_loss_is_the_mean_effect_over_bins_of_the_loss_that_both_runs_visi
 
 
 @pytest.mark.parametrize("seeds", [[], [2]])
-def test_a_claim_with_fewer_than_two_pairs_is_not_run_and_says_why(seeds):
+def test_a_claim_with_fewer_than_two_pairs_is_not_run_and_has_a_reason(seeds):
     runs = [("a", 0), ("a", 1), ("b", 7), *((c, s) for c in ("a", "b") for s in seeds)]
     tables = {"training": training_table(runs=runs), "probed": probe_table(runs=runs)}
     rows, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(sensitivity=["median"])})
@@ -444,18 +447,18 @@ def test_a_claim_with_fewer_than_two_pairs_is_not_run_and_says_why(seeds):
     assert row["n"] == len(seeds) == len(effects)
     assert f"found {len(seeds)}" in row["reason"]
     assert row["flips_under"] == ""
-    for column in ("effect", "ci_low", "ci_high", "p_sign_flip", "p_holm", "p_floor"):
+    for column in ("effect", "ci_low", "ci_high", "p_sign_flip", "p_holm"):
         assert math.isnan(row[column])
 
 
-def test_a_claim_that_was_run_has_no_reason_to_give():
+def test_a_claim_that_was_run_has_an_empty_reason():
     tables = {"training": training_table(), "probed": probe_table()}
     rows, _, _ = judge(tables, {"x": claim()}, {"shift": quantity()})
     assert rows["x"]["reason"] == ""
 
 
 def test_a_summary_that_could_not_be_computed_is_no_flip():
-    """Losses that never agree leave nothing to compare at equal loss: no other verdict, so no flag."""
+    """If losses never agree, nothing is compared at equal loss: there is no other verdict, so no flag."""
     training = training_table()
     training.loc[training["condition"] == "a", "loss"] *= 1e6
     tables = {"training": training, "probed": probe_table(scale={"a": 50})}
@@ -476,7 +479,7 @@ def judged_with(diverged, the_claim, entry=None, **tables):
     return judge(found, {"x": the_claim}, {the_claim["quantity"]: entry or quantity()})
 
 
-def test_a_diverged_run_is_infinite_and_counted_and_finite_values_stand_beside():
+def test_a_diverged_run_counts_as_infinite_and_finite_only_leaves_it_out():
     rows, sensitivity, effects = judged_with([("b", 1)], claim())
     assert effects["x", 1] == -INF
     finite = effects_by_loop(probe_table(), claim(), quantity())
@@ -488,9 +491,9 @@ def test_a_diverged_run_is_infinite_and_counted_and_finite_values_stand_beside()
     assert (row["ci_low"], row["ci_high"]) == (-INF, INF)
     beside = sensitivity["x", "finite_only"]
     assert beside["n"] == 3
-    kept = [finite[seed] for seed in (0, 2, 10)]
-    assert beside["effect"] == pytest.approx(math.fsum(kept) / 3)
-    assert (beside["ci_low"], beside["ci_high"]) == pytest.approx(t_interval(kept))
+    others = [finite[seed] for seed in (0, 2, 10)]
+    assert beside["effect"] == pytest.approx(math.fsum(others) / 3)
+    assert (beside["ci_low"], beside["ci_high"]) == pytest.approx(t_interval(others))
 
 
 def test_one_side_diverging_in_every_seed_decides():
@@ -500,7 +503,7 @@ def test_one_side_diverging_in_every_seed_decides():
     assert (row["verdict"], row["effect"]) == ("supported", -INF)
     assert (row["ci_low"], row["ci_high"]) == (-INF, -INF)
     assert (row["n"], row["n_diverged"]) == (4, 4)
-    assert row["p_sign_flip"] == row["p_floor"] == 1 / 16
+    assert row["p_sign_flip"] == 1 / 16
     assert sensitivity["x", "finite_only"]["n"] == 0
     rows, _, _ = judged_with(diverged, claim(expected="greater"))
     assert rows["x"]["verdict"] == "contradicted"
@@ -520,7 +523,7 @@ def test_where_both_diverged_neither_is_larger():
     assert rows["x"]["n_diverged"] == 8
 
 
-def test_infinite_values_of_a_run_that_went_on_count_as_they_are():
+def test_infinite_values_of_a_run_that_did_not_diverge_count_as_they_are():
     table = probe_table()
     table.loc[(table["condition"] == "a") & (table["seed"] == 2) & (table["step"] == 3), "shift"] = INF
     rows, _, effects = judged_with([], claim(), probed=table)
@@ -546,7 +549,7 @@ def test_a_loss_of_a_diverged_run_is_infinite():
     assert sum(map(math.isinf, effects.values())) == 1
 
 
-def test_a_diverged_run_that_left_nothing_to_probe_is_infinite_too():
+def test_a_diverged_run_without_values_is_infinite_too():
     table = probe_table()
     table = table[~((table["condition"] == "a") & (table["seed"] == 1))]
     rows, _, effects = judged_with([("a", 1)], claim(), probed=table)
@@ -555,8 +558,8 @@ def test_a_diverged_run_that_left_nothing_to_probe_is_infinite_too():
     assert rows["x"]["n_diverged"] == 1
 
 
-def test_what_a_probe_compares_by_differences_is_least_where_a_run_diverged():
-    """Cosines: of a diverged run some may have been measured, of batches before it did."""
+def test_a_probe_value_compared_by_differences_is_minus_infinity_in_a_diverged_run():
+    """Such as cosines. Those measured before the run diverged do not count."""
     entry = quantity(compare="difference", column="other")
     the_claim = claim(quantity="q", expected="less", margin=0)
     rows, sensitivity, effects = judged_with([("a", 0), ("b", 1)], the_claim, entry)

@@ -1,4 +1,4 @@
-"""Internal covariate shift: Definition 2.1 taken literally, its cost, and the mistakes others made."""
+"""Internal covariate shift: the literal Definition 2.1, the cost, and the mistakes of others."""
 
 import copy
 
@@ -17,7 +17,7 @@ def all_layers(point):
 
 
 def model_with(point, parameters):
-    """A copy of the net with the given parameters and the snapshot's buffers, noise set to the step's."""
+    """Return a copy of the net with these parameters, the snapshot's buffers and the noise of the step."""
     point.run.set_noise(point.step)
     model = copy.deepcopy(point.run.model).train()
     state = dict(zip(point.names, parameters, strict=True)) | point.buffers
@@ -26,26 +26,26 @@ def model_with(point, parameters):
 
 
 def gradients(point, parameters):
-    """The gradient of every parameter by name, by an ordinary backward pass."""
+    """Return name -> gradient of every parameter, from an ordinary backward pass."""
     model = model_with(point, parameters)
     inputs, targets = point.run.batch(point.step)
     point.run.task.loss(model(inputs), targets).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
-def flat(gradient, layer, keep=lambda name: True):
-    chosen = [g for name, g in gradient.items() if name.split(".")[0] == str(layer) and keep(name)]
+def flat(gradient, layer, included=lambda name: True):
+    chosen = [g for name, g in gradient.items() if name.split(".")[0] == str(layer) and included(name)]
     return torch.cat([g.flatten() for g in chosen]).double().numpy()
 
 
-def literal(point, layer, *, update_own=False, moved=None, keep=lambda name: True):
-    """Definition 2.1 for one layer by two whole backward passes; the options are others' mistakes."""
+def literal(point, layer, *, update_own=False, moved=None, included=lambda name: True):
+    """Return Definition 2.1 for one layer from two full backward passes; options: mistakes of others."""
     before = gradients(point, point.parameters)
     if moved is None:
         moved = [p - point.lr * before[name] for name, p in zip(point.names, point.parameters, strict=True)]
     last = layer if update_own else layer - 1
     mixed = [
-        new if int(name.split(".")[0]) <= last and keep(name) else old
+        new if int(name.split(".")[0]) <= last and included(name) else old
         for name, old, new in zip(point.names, point.parameters, moved, strict=True)
     ]
     g, shifted = flat(before, layer), flat(gradients(point, mixed), layer)
@@ -95,27 +95,27 @@ def test_all_layers_cost_about_half_as_many_full_passes(point_of):
     for number, child in point.run.model.named_children():
         child.register_forward_hook(lambda *_, number=number: calls.append(number))
     covariate_shift.measure(point, layers=layers)
-    # g_t: k layers; G' of layer i: k - i + 1 layers; the updated prefix: one layer each.
+    # g_t: k layers; G′ of layer i: k − i + 1 layers; the layers updated so far: one call each.
     assert len(calls) == k + k * (k + 1) // 2 + k
 
 
-# -- mistakes of others, each told apart ----------------------------------------------------------
+# -- mistakes of others, each of which gives another value -----------------------------------------
 
 
 def mutants(point, layer):
-    """Name -> what a mistaken implementation gives for a layer of a net with BatchNorm."""
+    """Return mistake -> the values that it gives for a layer of a net with BatchNorm."""
     before = gradients(point, point.parameters)
     # Adam's first step is lr times the sign of the gradient, at Adam's usual rate.
     adam = [p - 1e-3 * before[name].sign() for name, p in zip(point.names, point.parameters, strict=True)]
     return {
         "layer i itself is updated": literal(point, layer, update_own=True),
         "Adam's step instead of the run's": literal(point, layer, moved=adam),
-        "biases left behind": literal(point, layer, keep=lambda name: name.endswith("linear.weight")),
+        "biases left behind": literal(point, layer, included=lambda name: name.endswith("linear.weight")),
     }
 
 
 @pytest.mark.parametrize("layer", [3, 5])
-def test_the_mistakes_of_others_are_told_apart(point_of, layer):
+def test_the_mistakes_of_others_give_other_values(point_of, layer):
     point = point_of("batch", 2)
     (row,) = covariate_shift.measure(point, layers={"": layer})
     assert row["difference"] == pytest.approx(literal(point, layer)["difference"], rel=3e-4)
@@ -123,7 +123,7 @@ def test_the_mistakes_of_others_are_told_apart(point_of, layer):
         assert wrong["difference"] != pytest.approx(row["difference"], rel=3e-3), mistake
 
 
-def test_other_noise_for_the_second_gradient_is_told_apart(point_of):
+def test_other_noise_for_the_second_gradient_gives_another_value(point_of):
     point = point_of("noisy_batch", 2)
     (row,) = covariate_shift.measure(point, layers={"": 4})
     first = gradients(point, point.parameters)

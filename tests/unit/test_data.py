@@ -1,4 +1,4 @@
-"""Preparing images: what is read is exact, and what cannot be used is refused in a sentence."""
+"""Preparing images: pixels and labels are exact, and unusable images are refused in a sentence."""
 
 import hashlib
 import http.client
@@ -31,7 +31,7 @@ def write_image(path, array):
 
 
 def write_tree(root, *, classes=("cat", "dog"), shape=GREY, per_class=2):
-    """Write a good folder tree; return part -> class -> the arrays in it, in order of their names."""
+    """Write a valid folder tree; return part -> class -> its arrays, sorted by name."""
     seed, tree = 0, {}
     for part in ("train", "test"):
         for name in classes:
@@ -66,7 +66,7 @@ def digits():
     return data.prepare(images="digits", cache="not used")
 
 
-def test_digits_are_all_of_scikit_learns_each_in_one_part(digits):
+def test_digits_are_all_images_of_scikit_learn_each_in_one_part(digits):
     parts = [(digits.train_images, digits.train_labels), (digits.test_images, digits.test_labels)]
     assert [x.dtype for x, _ in parts] == [np.uint8] * 2
     assert all(x.shape == (len(y), 1, 8, 8) for x, y in parts)
@@ -86,8 +86,8 @@ def test_digits_are_split_the_same_way_in_every_class(digits):
     assert digits.train_labels.dtype == digits.test_labels.dtype == np.int64
 
 
-def test_digits_come_out_the_same_every_time(digits):
-    assert data.digits().checksum() == digits.checksum()
+def test_digits_are_the_same_every_time(digits):
+    assert data.prepare(images="digits", cache="not used").checksum() == digits.checksum()
 
 
 def test_training_images_are_not_sorted_by_class(digits):
@@ -105,7 +105,7 @@ def test_mean_and_deviation_are_those_of_the_training_pixels(digits):
 
 
 @pytest.mark.parametrize(("shape", "channels"), [(GREY, 1), (RGB, 3)])
-def test_a_folder_gives_the_pixels_of_its_files(tmp_path, shape, channels):
+def test_a_folder_yields_the_pixels_of_its_files(tmp_path, shape, channels):
     tree = write_tree(tmp_path, shape=shape)
     prepared = prepare(tmp_path)
     for part in ("train", "test"):
@@ -128,7 +128,7 @@ def test_mean_and_deviation_are_per_channel(tmp_path):
     assert prepared.mean.shape == prepared.std.shape == (3,)
 
 
-def test_images_are_in_order_of_their_names_not_of_their_writing(tmp_path):
+def test_images_are_sorted_by_name_not_by_time_of_writing(tmp_path):
     names = ["b.png", "a.png", "10.png", "9.png", "Z.png"]
     for part in ("train", "test"):
         for name in ("two", "one"):
@@ -152,7 +152,7 @@ def test_class_names_may_have_spaces_quotes_and_any_letters(tmp_path):
     assert images.read(tmp_path / "images.npz").classes.tolist() == sorted(names)
 
 
-def test_other_files_beside_the_images_do_no_harm(tmp_path):
+def test_other_files_beside_the_images_are_ignored(tmp_path):
     write_tree(tmp_path)
     expected = prepare(tmp_path).checksum()
     (tmp_path / "README.txt").write_text("about")
@@ -161,7 +161,7 @@ def test_other_files_beside_the_images_do_no_harm(tmp_path):
     assert prepare(tmp_path).checksum() == expected
 
 
-def test_what_a_folder_says_of_its_images_goes_with_them(tmp_path):
+def test_the_source_stated_in_a_folder_goes_with_its_images(tmp_path):
     root = tmp_path / "pictures"
     write_tree(root)
     assert str(prepare(root).source) == "images from the folder pictures"
@@ -173,7 +173,7 @@ def test_what_a_folder_says_of_its_images_goes_with_them(tmp_path):
         prepare(root)
 
 
-def test_an_indexed_image_gives_the_colours_of_its_palette(tmp_path):
+def test_an_indexed_image_yields_the_colours_of_its_palette(tmp_path):
     colours = np.array([[200, 10, 30], [5, 250, 60]], np.uint8)
     chosen = pixels(0) % 2
     indexed = Image.fromarray(chosen)
@@ -190,8 +190,8 @@ def test_an_indexed_image_gives_the_colours_of_its_palette(tmp_path):
     [(".png", np.uint16, 60_000), (".tif", np.float32, 1)],
     ids=["16 bits", "floating point"],
 )
-def test_values_of_more_than_8_bits_are_never_cut_off_in_silence(tmp_path, suffix, kind, largest):
-    """An image of 42 grey values, evenly spread, is refused or becomes 42 values: not 0 and 255 alone."""
+def test_values_of_more_than_8_bits_are_never_silently_cut_off(tmp_path, suffix, kind, largest):
+    """An image of 42 evenly spaced grey values is refused or becomes 42 values, not only 0 and 255."""
     deep = np.linspace(0, largest, 42).astype(kind).reshape(GREY)
     for part in ("train", "test"):
         for name in ("cat", "dog"):
@@ -275,7 +275,7 @@ def flipped_byte_in_png(root):
 
 
 def too_many_pixels(root):
-    # Pillow takes an image above its limit for an attack, whatever the size of the file.
+    # Pillow treats an image above its limit as an attack, whatever the size of the file.
     Image.new("1", (20_000, 10_000)).save(root / "train" / "dog" / "1.png")
 
 
@@ -305,21 +305,21 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("damage", "place", "words"), REFUSED, ids=[row[0].__name__.replace("_", " ") for row in REFUSED]
+    ("damage", "path", "words"), REFUSED, ids=[row[0].__name__.replace("_", " ") for row in REFUSED]
 )
-def test_a_folder_that_cannot_be_used_is_refused_with_its_place(tmp_path, damage, place, words):
+def test_a_folder_that_cannot_be_used_is_refused_with_its_path(tmp_path, damage, path, words):
     root = tmp_path / "images"
     write_tree(root)
     damage(root)
     message = refusal(root)
-    assert (str(root / place) if place else root.name) in message
+    assert (str(root / path) if path else root.name) in message
     for word in words:
         assert word in message
     assert_one_or_two_sentences(message)
 
 
 @pytest.mark.parametrize("make", ["nothing", "empty folder", "file"])
-def test_a_path_without_a_folder_tree_is_refused_with_its_place(tmp_path, make):
+def test_a_path_without_a_folder_tree_is_refused(tmp_path, make):
     root = tmp_path / "images"
     if make == "empty folder":
         root.mkdir()
@@ -358,7 +358,7 @@ def md5(content):
 
 @pytest.fixture
 def small_cifar10(monkeypatch):
-    """A CIFAR-10 of 4 images a file in the real layout, its MD5 sums in the place of the real ones."""
+    """A CIFAR-10 with 4 images per file in the real layout; its MD5 sums replace the real ones."""
     from torchvision.datasets import CIFAR10
 
     rng = np.random.default_rng(0)
@@ -395,7 +395,7 @@ def assert_is_small_cifar10(prepared, expected):
         found = getattr(prepared, f"{part}_images")
         assert found.shape == (len(batches) * PER_BATCH, 3, 32, 32)
         assert found.dtype == np.uint8
-        # A row holds the red plane, then green, then blue, each row by row.
+        # A row holds the red plane, then green, then blue, each of them row by row.
         np.testing.assert_array_equal(found.reshape(len(found), -1), np.concatenate([b[0] for b in batches]))
         assert getattr(prepared, f"{part}_labels").tolist() == [y for b in batches for y in b[1]]
     assert prepared.classes.tolist() == CLASSES
@@ -403,7 +403,7 @@ def assert_is_small_cifar10(prepared, expected):
 
 @pytest.fixture
 def network(monkeypatch):
-    """A network that answers every request with `network.answer` (bytes, or an exception to raise)."""
+    """A network that answers every request with `network.answer`: bytes, or an exception to raise."""
 
     class Network:
         answer = urllib.error.URLError(OSError(-2, "Name or service not known"))
@@ -432,11 +432,11 @@ def refused_cifar10(cache):
     return message
 
 
-def test_cifar10_archive_put_in_the_cache_needs_no_network(tmp_path, small_cifar10, network):
+def test_a_cifar10_archive_in_the_cache_needs_no_network(tmp_path, small_cifar10, network):
     archive, expected = small_cifar10
     (tmp_path / ARCHIVE).write_bytes(archive)
     assert_is_small_cifar10(data.prepare(images="cifar10", cache=str(tmp_path)), expected)
-    # Nor does a second time, when it is unpacked.
+    # Nor does the unpacked archive need it.
     (tmp_path / ARCHIVE).unlink()
     assert_is_small_cifar10(data.prepare(images="cifar10", cache=str(tmp_path)), expected)
     assert network.requests == 0
@@ -462,7 +462,7 @@ def test_cifar10_is_downloaded_into_an_empty_cache(tmp_path, small_cifar10, netw
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_without_network_cifar10_says_what_to_do(tmp_path, network, failure):
+def test_without_network_the_error_of_cifar10_says_what_to_do(tmp_path, network, failure):
     network.answer = failure
     refused_cifar10(tmp_path)
 
@@ -477,7 +477,7 @@ def test_a_damaged_cifar10_archive_is_never_read(tmp_path, small_cifar10, networ
         damaged = damaged[: len(damaged) // 2 if where == "truncated" else 0]
     (tmp_path / ARCHIVE).write_bytes(damaged)
     refused_cifar10(tmp_path)
-    assert network.requests > 0  # it was found wanting, and asked for anew
+    assert network.requests > 0  # the damage was noticed, and a new archive requested
     assert not (tmp_path / "cifar-10-batches-py").exists()
 
 
@@ -488,13 +488,13 @@ def test_a_damaged_download_of_cifar10_is_refused(tmp_path, small_cifar10, netwo
     assert not (tmp_path / "cifar-10-batches-py").exists()
 
 
-def test_a_damaged_cifar10_archive_is_replaced_when_there_is_a_network(tmp_path, small_cifar10, network):
+def test_a_damaged_cifar10_archive_is_replaced_if_there_is_a_network(tmp_path, small_cifar10, network):
     network.answer, expected = small_cifar10
     (tmp_path / ARCHIVE).write_bytes(b"not an archive")
     assert_is_small_cifar10(data.prepare(images="cifar10", cache=str(tmp_path)), expected)
 
 
-def test_a_damaged_unpacked_cifar10_is_unpacked_anew(tmp_path, small_cifar10, network):
+def test_a_damaged_unpacked_cifar10_is_unpacked_again(tmp_path, small_cifar10, network):
     archive, expected = small_cifar10
     (tmp_path / ARCHIVE).write_bytes(archive)
     data.prepare(images="cifar10", cache=str(tmp_path))

@@ -1,4 +1,4 @@
-"""The task deep_linear."""
+"""The task deep_linear: its net, its data and its loss."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_targets_are_one_gaussian_matrix_times_gaussian_inputs():
     assert matrix.std() == pytest.approx(1, abs=0.2)
 
 
-def test_data_differ_between_seeds_and_not_between_reads():
+def test_data_differ_between_seeds_but_not_between_reads():
     first, again, other = data_of(0), data_of(0), data_of(1)
     assert torch.equal(first["inputs"], again["inputs"])
     assert torch.equal(first["targets"], again["targets"])

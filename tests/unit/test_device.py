@@ -1,4 +1,4 @@
-"""Where jobs compute: which device, which of several GPUs, and what is said when its memory is full."""
+"""The device of a job: which one, which of several GPUs, and the error when its memory is full."""
 
 import errno
 import json
@@ -18,7 +18,7 @@ from bnopt.runtime import StudyError
 
 @pytest.fixture
 def gpus(monkeypatch, tmp_path):
-    """Function: make it look as if there were so many GPUs."""
+    """Function: pretend that there are `count` GPUs."""
 
     def gpus(count):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
@@ -26,7 +26,7 @@ def gpus(monkeypatch, tmp_path):
         monkeypatch.setattr(
             torch.cuda, "get_device_properties", lambda n: SimpleNamespace(uuid=f"GPU-{'abcdefgh'[n]}")
         )
-        monkeypatch.setattr(torch.cuda, "set_device", lambda place: None)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
         monkeypatch.setattr(device, "_held", [])
         device._least_used.cache_clear()
         monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
@@ -35,7 +35,7 @@ def gpus(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "there_are", "chosen"),
+    ("wish", "count", "chosen"),
     [
         (None, 0, "cpu"),
         (None, 2, "cuda:0"),
@@ -45,8 +45,10 @@ def gpus(monkeypatch, tmp_path):
         ("cuda", 1, "cuda:0"),
     ],
 )
-def test_a_gpu_is_used_if_there_is_one_and_nothing_else_is_wished(monkeypatch, gpus, wish, there_are, chosen):
-    gpus(there_are)
+def test_a_gpu_is_used_if_there_is_one_unless_another_device_is_asked_for(
+    monkeypatch, gpus, wish, count, chosen
+):
+    gpus(count)
     monkeypatch.delenv("BNOPT_DEVICE")
     if wish:
         monkeypatch.setenv("BNOPT_DEVICE", wish)
@@ -54,17 +56,17 @@ def test_a_gpu_is_used_if_there_is_one_and_nothing_else_is_wished(monkeypatch, g
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"), [("cuda", "expected a GPU for 'cuda', found none"), ("tpu", "'tpu'")]
+    ("wish", "message"), [("cuda", "expected a GPU for 'cuda', found none"), ("tpu", "'tpu'")]
 )
-def test_a_wish_that_cannot_be_met_is_refused_in_a_sentence(monkeypatch, gpus, wish, said):
+def test_a_device_that_does_not_exist_is_refused_in_a_sentence(monkeypatch, gpus, wish, message):
     gpus(0)
     monkeypatch.setenv("BNOPT_DEVICE", wish)
-    with pytest.raises(StudyError, match=said):
+    with pytest.raises(StudyError, match=message):
         device.choose()
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-def test_float32_products_are_of_full_precision_unless_allowed(tf32):
+def test_float32_products_have_full_precision_unless_tf32_is_allowed(tf32):
     device.choose(tf32=not tf32)
     device.choose(tf32=tf32)
     assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
@@ -72,8 +74,38 @@ def test_float32_products_are_of_full_precision_unless_allowed(tf32):
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_only_training_is_told_whether_tf32_is_allowed(monkeypatch, prepared, sizes, run_of, tmp_path):
-    folder = run_of("none").folder
+@pytest.fixture
+def command(prepared, tmp_path):
+    """Function: settings, the other files of a job by option -> the command line of a stage."""
+
+    def command(settings, **files):
+        common = ["--data", str(prepared), "--condition", "c", "--seed", "0"]
+        files = files | {"checkpoint": tmp_path / "checkpoint"}
+        paths = [text for option, path in files.items() for text in (f"--{option}", str(path))]
+        return ["--settings", json.dumps(settings), *common, *paths]
+
+    return command
+
+
+@pytest.fixture
+def training(command, sizes, tmp_path):
+    """Function: settings -> the command line of a short training job."""
+
+    def training(**settings):
+        settings = sizes | {"norm": "none", "lr": 0.1, "snapshot_every": 0, "tf32": False} | settings
+        return command(settings, curve=tmp_path / "curve", snapshots=tmp_path / "snapshots")
+
+    return training
+
+
+@pytest.fixture
+def probing(command, sizes, run_of, tmp_path):
+    """The command line of a short probing job."""
+    settings = {"probe": "along_gradient", "settings": {"step_sizes": [1]}, "norm": "none", "lr": 0.1}
+    return command(sizes | settings, snapshots=run_of("none").folder, table=tmp_path / "table")
+
+
+def test_only_training_may_use_tf32(monkeypatch, training, probing):
     chosen = []
 
     def choose(**options):
@@ -81,11 +113,10 @@ def test_only_training_is_told_whether_tf32_is_allowed(monkeypatch, prepared, si
         return torch.device("cpu")
 
     monkeypatch.setattr(device, "choose", choose)
-    common = sizes | {"norm": "none", "lr": 0.1, "seed": 0}
-    steps = {"steps": 1, "test_every": 1, "snapshot_every": 0, "folder": tmp_path}
-    train.train(prepared, **common, **steps, tf32=True)
-    probe.probe(prepared, folder, **common, probe="along_gradient", settings={"step_sizes": [1]})
-    assert chosen == [{"tf32": True}, {}]
+    for tf32 in (True, False):
+        train.main(training(steps=1, test_every=1, tf32=tf32))
+    probe.main(probing)
+    assert chosen == [{"tf32": True}, {"tf32": False}, {}]
 
 
 # -- several GPUs ---------------------------------------------------------------------------------
@@ -112,7 +143,7 @@ class Job:
         self.gpu = gpus[int(self.process.stdout.readline())]
 
     def end(self, how="stdin"):
-        """End by itself, or be killed."""
+        """End the process, by closing its input or by killing it."""
         self.process.stdin.close() if how == "stdin" else self.process.kill()
         self.process.wait(PATIENCE)
         self.process.stdout.close()
@@ -133,7 +164,7 @@ def job(tmp_path, monkeypatch):
             one.end("kill")
 
 
-def test_jobs_spread_over_the_gpus_and_take_the_place_of_those_that_ended(job):
+def test_jobs_spread_over_the_gpus_and_reuse_the_shares_of_jobs_that_ended(job):
     first, second, third = job("a", "b"), job("a", "b"), job("a", "b")
     assert [one.gpu for one in (first, second, third)] == ["a", "b", "a"]
     second.end("kill")
@@ -143,7 +174,7 @@ def test_jobs_spread_over_the_gpus_and_take_the_place_of_those_that_ended(job):
     assert job("a", "b").gpu == "a"
 
 
-def test_where_files_cannot_be_locked_it_is_the_first_gpu(monkeypatch, gpus, capsys):
+def test_if_files_cannot_be_locked_the_first_gpu_is_used(monkeypatch, gpus, capsys):
     gpus(2)
     refused = OSError(errno.ENOLCK, "No locks available")
     monkeypatch.setattr(device.fcntl, "flock", mock.Mock(side_effect=refused))
@@ -157,7 +188,7 @@ def test_a_process_stays_with_its_gpu(monkeypatch, gpus):
     assert device.choose() == device.choose() == torch.device("cuda:0")
 
 
-def test_a_gpu_is_known_by_its_name_whatever_its_number(job):
+def test_a_gpu_is_identified_by_its_name_not_by_its_index(job):
     assert job("a").gpu == "a"
     assert job("a", "b").gpu == "b"
     assert job("b", "c").gpu == "c"
@@ -175,7 +206,7 @@ def test_a_gpu_is_known_by_its_name_whatever_its_number(job):
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
-def test_every_way_in_which_memory_is_full_is_explained(error):
+def test_every_error_of_a_full_memory_is_explained(error):
     with pytest.raises(StudyError, match="memory of the GPU"), device.memory_explained():
         raise error
 
@@ -188,13 +219,13 @@ def fail_twice():
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_a_full_memory_is_explained_also_where_another_error_came_after_it():
+def test_a_full_memory_is_explained_also_if_another_error_followed_it():
     with pytest.raises(StudyError, match=r"found it full \(CUDA out of memory\)"):
         fail_twice()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("out of memory"), OSError("x")])
-def test_other_errors_stay_what_they_are(error):
+def test_other_errors_are_raised_unchanged(error):
     with pytest.raises(type(error)) as caught, device.memory_explained():
         raise error
     assert caught.value is error
@@ -204,10 +235,10 @@ def full(*arguments, **options):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has")
 
 
-def test_a_full_memory_is_said_with_what_to_change_and_keeps_what_was_done(
-    monkeypatch, prepared, sizes, tmp_path, capsys
+def test_the_error_of_a_full_memory_lists_the_remedies_and_the_checkpoint_stays(
+    monkeypatch, training, tmp_path, capsys
 ):
-    settings = sizes | {"norm": "none", "lr": 0.1, "steps": 9, "test_every": 9, "snapshot_every": 0}
+    command = training(steps=9, test_every=9)
     task = plugins.load("tasks", "vgg")
     batch, steps = task.batch, []
 
@@ -218,25 +249,21 @@ def test_a_full_memory_is_said_with_what_to_change_and_keeps_what_was_done(
     monkeypatch.setattr(task, "batch", fails_at_five)
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "0")
     monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
-    command = ["--settings", json.dumps(settings), "--data", str(prepared), "--condition", "c", "--seed", "0"]
-    for option in ("curve", "snapshots", "checkpoint"):
-        command += [f"--{option}", str(tmp_path / option)]
     monkeypatch.setattr(train, "__spec__", SimpleNamespace(name="bnopt.train"))
     with pytest.raises(SystemExit) as end:
         runtime.run(lambda: train.main(command))
-    said = end.value.code
-    assert said.startswith("error: memory of the GPU: expected room for this job")
-    assert all(text in said for text in ("CUDA out of memory", "gpu=1", "batch_size", "device=cpu"))
-    assert "\n" not in said
+    message = end.value.code
+    assert message.startswith("error: memory of the GPU: expected room for this job")
+    assert all(text in message for text in ("CUDA out of memory", "gpu=1", "batch_size", "device=cpu"))
+    assert "\n" not in message
     assert (tmp_path / "checkpoint" / "checkpoint.pt").exists()
 
     monkeypatch.setattr(task, "batch", batch)
     train.main(command)
-    assert "going on at step 5" in capsys.readouterr().out
+    assert "resuming at step 5" in capsys.readouterr().out
 
 
-def test_a_full_memory_in_a_probe_is_said_too(monkeypatch, prepared, sizes, run_of):
+def test_a_full_memory_in_a_probe_is_explained_too(monkeypatch, probing):
     monkeypatch.setattr(plugins.load("probes", "along_gradient"), "measure", full)
-    settings = {"probe": "along_gradient", "settings": {"step_sizes": [1]}, "norm": "none", "lr": 0.1}
     with pytest.raises(StudyError, match="memory of the GPU"):
-        probe.probe(prepared, run_of("none").folder, **sizes, **settings, seed=0)
+        probe.main(probing)

@@ -1,4 +1,4 @@
-"""Runs that diverged at step 0: of them a probe has no rows, and so not even columns."""
+"""Runs that diverged at step 0: the tables of their probes have no rows and no columns."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,12 @@ import pytest
 from bnopt import claims, figure, probe, report, statistics, theorem_table
 from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
+from bnopt.run import device
+from bnopt.run.run import Run, split
 from bnopt.study import study
 from bnopt.train import train
 
-SCALE, SEEDS = "digits", (0, 1)
+SEEDS = (0, 1)
 PAIR = ("vgg_none", "vgg_batch")
 TABLES = ("training", "along_gradient", "activations", "theorems")
 LOST = {"one": PAIR[:1], "both": PAIR}
@@ -26,25 +28,33 @@ def lost(request):
 
 
 @pytest.fixture(scope="module")
-def run_tables(lost, small_config, prepared, tmp_path_factory):
-    """Function: table -> files of all runs, as the stages `train` and `probe` write them."""
+def small_study(small_config):
+    """The small study, written out."""
+    return study.written_out(small_config)
+
+
+@pytest.fixture(scope="module")
+def run_tables(lost, small_study, prepared, tmp_path_factory):
+    """Table -> files of all runs, as the stages `train` and `probe` write them."""
     folder = tmp_path_factory.mktemp("runs")
     files = {table: [] for table in TABLES}
     for condition in PAIR:
         for seed in SEEDS:
             snapshots = folder / f"{condition}{seed}"
             snapshots.mkdir()
-            settings = study.train_settings(small_config, SCALE, condition)
+            of_run, settings = split(study.train_settings(small_study, condition))
+            run = Run(prepared, **of_run, seed=seed, device=device.choose(tf32=settings.pop("tf32")))
             rate = np.nan if condition in lost else settings["lr"]
-            curve = train(prepared, seed=seed, folder=snapshots, **settings | {"lr": rate})
+            curve = train(run, folder=snapshots, **settings | {"lr": rate})
             if condition in lost:
                 curve[["loss", "accuracy", "test_accuracy", "diverged"]] = [np.inf, np.nan, np.nan, 1]
                 for file in snapshots.iterdir():
                     file.unlink()
             found = {"training": curve}
             for table in TABLES[1:]:
-                settings = study.probe_settings(small_config, SCALE, condition, table)
-                found[table] = probe.probe(prepared, snapshots, seed=seed, **settings)
+                of_run, settings = split(study.probe_settings(small_study, condition, table))
+                run = Run(prepared, **of_run, seed=seed, device=device.choose())
+                found[table] = probe.probe(run, snapshots, **settings)
             for table, rows in found.items():
                 rows.insert(0, "condition", condition)
                 rows.insert(1, "seed", seed)
@@ -54,13 +64,13 @@ def run_tables(lost, small_config, prepared, tmp_path_factory):
 
 
 def pattern_of(files):
-    """Return the path of a run's table as a stage is given it."""
+    """Return the path of a run's table in the form that a stage takes."""
     return str(files[0].with_name("{condition}-{seed}.csv"))
 
 
 @pytest.fixture(scope="module")
 def summarised(run_tables, tmp_path_factory):
-    """Folder with the statistics of all tables, made by the stage itself."""
+    """The folder with the statistics of all tables, written by the stage itself."""
     folder = tmp_path_factory.mktemp("statistics")
     for table, files in run_tables.items():
         out = [
@@ -74,7 +84,7 @@ def summarised(run_tables, tmp_path_factory):
     return folder
 
 
-def test_statistics_have_the_runs_that_left_something(lost, summarised):
+def test_statistics_have_the_runs_that_have_rows(lost, summarised):
     for table in TABLES[1:]:
         for kind in ("per_seed", "over_seeds"):
             found = artefacts.read_table(summarised / f"{table}_{kind}.csv")
@@ -82,8 +92,8 @@ def test_statistics_have_the_runs_that_left_something(lost, summarised):
             assert set(found["condition"]) == set(PAIR) - set(lost)
 
 
-def test_a_claim_counts_what_diverged(lost, summarised, small_config, tmp_path):
-    settings = study.claims_settings(small_config, "claims")
+def test_a_claim_counts_the_diverged_runs(lost, summarised, small_study, tmp_path):
+    settings = study.claims_settings(small_study, "claims")
     settings["claims"] = {
         name: claim
         for name, claim in settings["claims"].items()
@@ -101,7 +111,7 @@ def test_a_claim_counts_what_diverged(lost, summarised, small_config, tmp_path):
     assert set(rows["n_diverged"]) == {len(lost) * len(SEEDS)}
     landscape = rows[rows["compare"] == "log_ratio"]
     assert len(landscape) > 3
-    if lost == PAIR:  # nothing to compare, and so no verdict
+    if lost == PAIR:  # there is nothing to compare
         assert set(landscape["verdict"]) == {"not run"}
         assert landscape["reason"].str.contains("value of both conditions, found 0").all()
     else:
@@ -110,8 +120,8 @@ def test_a_claim_counts_what_diverged(lost, summarised, small_config, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fig1", "fig4", "theorems"])
-def test_a_figure_is_drawn(run_tables, summarised, small_config, tmp_path, name):
-    settings = study.figure_settings(small_config, SCALE, name)
+def test_a_figure_is_drawn(run_tables, summarised, small_study, tmp_path, name):
+    settings = study.figure_settings(small_study, name)
     settings["tables"] = {t: list(PAIR) if of else [] for t, of in settings["tables"].items()}
     settings["conditions"] = {condition: settings["conditions"][condition] for condition in PAIR}
     settings["seeds"] = SEEDS
@@ -126,23 +136,26 @@ def test_a_figure_is_drawn(run_tables, summarised, small_config, tmp_path, name)
     out = ["--pdf", str(tmp_path / "it.pdf"), "--png", str(tmp_path / "it.png")]
     curves = pattern_of(run_tables["training"])
     tables = ["--over-seeds", *over_seeds, "--first-seed", *first, "--curves", curves]
-    what = ["--settings", json.dumps(settings), "--figure", name, "--style", style]
-    figure.main([str(word) for word in (*what, *tables, *out)])
+    chosen = ["--settings", json.dumps(settings), "--figure", name, "--style", style]
+    figure.main([str(word) for word in (*chosen, *tables, *out)])
     assert (tmp_path / "it.pdf").stat().st_size > 0
 
 
-def test_the_table_of_theorems_has_the_runs_that_left_something(lost, run_tables):
+def test_the_table_of_theorems_has_the_runs_that_have_rows(lost, run_tables):
     probes = [artefacts.read_table(file) for file in run_tables["theorems"]]
     found = theorem_table.summarise(random_layers(draws=4, seed=0), probes)
     assert set(found["where"]) == {"random layers", *PAIR} - set(lost)
 
 
-def test_the_report_has_no_number_for_what_was_not_measured(summarised):
+def test_the_report_has_no_number_for_a_quantity_that_was_not_measured(lost, summarised):
     activations = artefacts.read_table(summarised / "activations_per_seed.csv")
-    assert set(report.sigma_numbers(activations).values()) == {"--"}
+    about_sigma = pd.DataFrame({"quantity": "sigma", "condition_a": list(PAIR)})
+    assert set(report.sigma_numbers(activations, about_sigma[:1]).values()) == {"--"}
+    both = report.sigma_numbers(activations, about_sigma)
+    assert (set(both.values()) == {"--"}) == (lost == PAIR)
 
 
-def test_the_report_says_how_many_runs_of_a_condition_diverged_and_the_first_step():
+def test_the_report_has_the_number_of_diverged_runs_of_a_condition_and_the_first_step():
     conditions = {name: {"task": "vgg", "norm": "none", "lr": 1.0} for name in ("a", "b")}
     diverged = [{"condition": "b", "seed": seed, "step": step} for seed, step in ((0, 7), (1, 3))]
     table = report.conditions_table({"seeds": [0, 1, 2], "conditions": conditions, "diverged": diverged})

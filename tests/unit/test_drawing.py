@@ -1,4 +1,4 @@
-"""What figures share: that what is drawn are the numbers of the tables."""
+"""The drawing functions that figures share: they draw the numbers of the tables."""
 
 import math
 
@@ -14,7 +14,7 @@ LINE = {"color": "#D55E00", "linestyle": "-"}
 
 
 def over_seeds(numbers, *, condition="a", quantity="x", layer=""):
-    """A table over seeds from step -> (mean, low, high), its rows out of order."""
+    """Return a table over seeds from step -> (mean, low, high), with its rows out of order."""
     rows = [
         {
             "condition": condition,
@@ -34,8 +34,8 @@ def over_seeds(numbers, *, condition="a", quantity="x", layer=""):
     return pd.DataFrame(rows)
 
 
-def others():
-    """Rows that a series of condition a, quantity x and no layer must not show."""
+def other_rows():
+    """Return rows that a series of condition a, quantity x and no layer must leave out."""
     wrong = {0: (99.0, 98.0, 100.0)}
     return [
         over_seeds(wrong, condition="b"),
@@ -48,13 +48,13 @@ NUMBERS = {step: (1.0 + step, 0.5 + step, 2.0 + step) for step in (0, 5, 10)}
 
 
 def test_a_series_is_one_quantity_of_one_condition_and_layer_by_step():
-    table = pd.concat([*others(), over_seeds(NUMBERS)])
+    table = pd.concat([*other_rows(), over_seeds(NUMBERS)])
     rows = _drawing.series(table, "a", "x")
     assert rows.index.tolist() == [0, 5, 10]
     assert rows[["mean", "ci_low", "ci_high"]].to_numpy().tolist() == [
         list(NUMBERS[step]) for step in (0, 5, 10)
     ]
-    rows = _drawing.series(pd.concat([over_seeds(NUMBERS), *others()]), "a", "x", layer="#2")
+    rows = _drawing.series(pd.concat([over_seeds(NUMBERS), *other_rows()]), "a", "x", layer="#2")
     assert rows["mean"].tolist() == [99.0]
 
 
@@ -64,7 +64,7 @@ def test_infinite_values_are_gaps_in_a_series():
 
 
 def edges_of(collection):
-    """Return step -> (lowest, highest) of a filled band."""
+    """Return step -> (lowest, highest) value of a filled band."""
     found = {}
     for path in collection.get_paths():
         for x, y in path.vertices:
@@ -75,7 +75,7 @@ def edges_of(collection):
 
 def test_a_curve_is_the_mean_with_its_interval():
     ax = Figure().subplots()
-    table = pd.concat([*others(), over_seeds(NUMBERS)])
+    table = pd.concat([*other_rows(), over_seeds(NUMBERS)])
     _drawing.curve(ax, table, "a", "x", factor=100, label="A", **LINE)
     (line,), (interval,) = ax.lines, ax.collections
     assert list(line.get_xdata()) == [0, 5, 10]
@@ -90,7 +90,7 @@ def test_a_curve_is_the_mean_with_its_interval():
 def test_a_curve_on_a_logarithmic_axis_is_the_geometric_mean_with_its_interval():
     ax = Figure().subplots()
     ax.set_yscale("log")
-    _drawing.curve(ax, pd.concat([*others(), over_seeds(NUMBERS)]), "a", "x", label="A", **LINE)
+    _drawing.curve(ax, pd.concat([*other_rows(), over_seeds(NUMBERS)]), "a", "x", label="A", **LINE)
     (line,), (interval,) = ax.lines, ax.collections
     assert list(line.get_ydata()) == [NUMBERS[step][0] / 2 for step in NUMBERS]
     assert edges_of(interval) == {step: (low / 2, high / 2) for step, (_, low, high) in NUMBERS.items()}
@@ -99,7 +99,7 @@ def test_a_curve_on_a_logarithmic_axis_is_the_geometric_mean_with_its_interval()
 def test_a_band_lies_between_the_means_of_its_edges():
     ax = Figure().subplots()
     top = {step: (mean + 10, mean + 9, mean + 12) for step, (mean, _, _) in NUMBERS.items()}
-    table = pd.concat([*others(), over_seeds(NUMBERS, quantity="low"), over_seeds(top, quantity="high")])
+    table = pd.concat([*other_rows(), over_seeds(NUMBERS, quantity="low"), over_seeds(top, quantity="high")])
     _drawing.band(ax, table, "a", "low", "high", label="A", **LINE)
     filled, *intervals = ax.collections
     assert edges_of(filled) == {step: (NUMBERS[step][0], top[step][0]) for step in NUMBERS}
@@ -126,10 +126,10 @@ def test_a_curve_of_one_point_is_visible():
     ("lost", "left", "crossed"),
     [
         ({}, [0, 5, 10], []),
-        # The others go on; within a window of steps it may be the first.
+        # Other runs continue. If steps are averaged over windows, even the first may have a diverged run.
         ({10: 0.5}, [0, 5, 10], [10]),
         ({0: 0.1, 5: 0.5, 10: 0.5}, [0, 5, 10], [0]),
-        # None goes on.
+        # No run continues.
         ({5: 1.0, 10: 1.0}, [0], [0]),
     ],
 )
@@ -144,51 +144,11 @@ def test_a_cross_is_where_the_first_run_diverges(lost, left, crossed):
     assert [y for line in crosses for y in line.get_ydata()] == [100 * NUMBERS[x][0] for x in crossed]
 
 
-def curves_of(first_lost, steps=4):
-    """Training tables from (condition, seed) -> the first step that is lost, or None."""
-    return pd.DataFrame(
-        [
-            {"condition": condition, "seed": seed, "step": step, "diverged": int(step >= first)}
-            for (condition, seed), first in first_lost.items()
-            for step in range(steps)
-        ]
-    )
-
-
-def test_a_figure_says_what_diverged_and_which_panel_shows_nothing():
-    figure = Figure()
-    full, empty = figure.subplots(1, 2)
-    full.plot([0, 1], [0, 1])
-    empty.plot([0, 1], [NAN, INF])
-    empty.axhline(1)
-    lost = {("a", 0): 2, ("a", 1): 1, ("a", 2): 9, ("b", 0): 9, ("c", 0): 3}
-    _drawing.say_what_diverged(figure, curves_of(lost))
-    assert (
-        figure.get_suptitle()
-        == "Diverged: a (2 of 3 runs, seed 0, 1, from step 1), c (1 of 1 runs, from step 3)"
-    )
-    assert [[text.get_text() for text in ax.texts] for ax in (full, empty)] == [[], [_drawing.NOTHING]]
-
-
-def test_the_note_explains_crosses_where_there_are_any():
-    figure = Figure()
-    figure.subplots().plot([0], [0], marker=_drawing.CROSS)
-    _drawing.say_what_diverged(figure, curves_of({("a", 0): 2}))
-    assert figure.get_suptitle() == "× Diverged: a (1 of 1 runs, from step 2)"
-
-
-def test_a_figure_of_runs_that_all_went_on_says_nothing():
-    figure = Figure()
-    ax = figure.subplots()
-    _drawing.say_what_diverged(figure, curves_of({("a", 0): 9}))
-    assert figure.get_suptitle() == ""
-    assert not ax.texts
-
-
 # -- ridges -----------------------------------------------------------------------------------------
 
 
 def histograms(steps, units=((-1.0, 1.0, [1, 0, 3, 4]), (0.0, 4.0, [2, 2, 0, 0]))):
+    """Return the same histograms, low, high and counts of each unit, at every step."""
     return pd.DataFrame(
         [
             {"step": step, "unit": unit, "low": low, "high": high}
@@ -201,7 +161,8 @@ def histograms(steps, units=((-1.0, 1.0, [1, 0, 3, 4]), (0.0, 4.0, [2, 2, 0, 0])
 
 def test_the_density_of_a_step_is_the_mean_of_its_units_histograms():
     x = np.array([-2.0, -0.9, -0.1, 0.3, 0.9, 1.5, 3.5])
-    # Unit 0: bins of 0.5 from -1 with 1, 0, 3, 4 of 8 values; unit 1: bins of 1 from 0 with 2, 2 of 4.
+    # Unit 0 has bins of width 0.5 from -1, with 1, 0, 3, 4 of 8 values. Unit 1 has bins of width 1 from 0,
+    # with 2, 2, 0, 0 of 4 values.
     first = [0, 1 / 8 / 0.5, 0, 3 / 8 / 0.5, 4 / 8 / 0.5, 0, 0]
     second = [0, 0, 0, 2 / 4, 2 / 4, 2 / 4, 0]
     expected = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
@@ -239,7 +200,7 @@ def test_ridges_stack_steps_with_the_first_at_the_back():
 
 
 def test_a_ridge_shows_all_but_the_farthest_of_its_values():
-    """996 values lie in [0, 1], 4 in the bin from 9 to 10: more than half a percent would have to."""
+    """A bin from 9 to 10 is left out with 4 of 1,000 values, but not with more than half a percent."""
     far = [(0.0, 10.0, [996, 0, 0, 0, 0, 0, 0, 0, 0, 4])]
     assert _drawing._reach(histograms([0], units=far)) == 1
     assert _drawing._reach(histograms([0], units=[(0.0, 10.0, [994, *[0] * 8, 6])])) == 10
@@ -252,7 +213,7 @@ def test_a_ridge_shows_all_but_the_farthest_of_its_values():
     assert _drawing._reach(table) == pytest.approx(np.quantile(np.abs(values), 0.995), abs=2 * width)
 
 
-def test_many_steps_are_thinned_to_a_few_ridges_that_keep_the_first_and_last():
+def test_many_steps_are_thinned_to_a_few_ridges_with_the_first_and_last_among_them():
     ax = Figure().subplots()
     _drawing.ridges(ax, histograms(range(0, 1000, 10)), **LINE)
     assert len(ax.lines) == _drawing.RIDGES
@@ -262,7 +223,7 @@ def test_many_steps_are_thinned_to_a_few_ridges_that_keep_the_first_and_last():
 # -- axes and names -----------------------------------------------------------------------------------
 
 
-def test_every_norm_of_the_study_has_a_look_and_a_name_of_its_own_unless_no_figure_shows_it(config):
+def test_every_norm_that_a_figure_shows_has_a_style_and_a_label_of_its_own(config):
     shown = {
         condition
         for figure in config["figures"].values()
@@ -270,13 +231,13 @@ def test_every_norm_of_the_study_has_a_look_and_a_name_of_its_own_unless_no_figu
         for condition in conditions
     }
     norms = sorted({config["conditions"][condition]["norm"] for condition in shown})
-    looks = [str(_drawing.style({"norm": norm})) for norm in norms]
-    names = [_drawing.label({"norm": norm}) for norm in norms]
-    assert len(set(looks)) == len(set(names)) == len(norms)
+    styles = [str(_drawing.style({"norm": norm})) for norm in norms]
+    labels = [_drawing.label({"norm": norm}) for norm in norms]
+    assert len(set(styles)) == len(set(labels)) == len(norms)
     assert _drawing.label({"norm": "none"}) == "Standard"
     assert _drawing.label({"norm": "batch"}) == "Standard + BatchNorm"
 
 
-def test_a_layer_that_stands_in_for_the_papers_says_so():
+def test_the_title_of_a_layer_has_its_number_in_this_net_if_it_differs():
     assert _drawing.layer_title({"#11": 11}, "#11") == "Layer #11"
     assert _drawing.layer_title({"#11": 7}, "#11") == "Layer #11\n(here 7)"

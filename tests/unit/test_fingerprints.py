@@ -1,4 +1,4 @@
-"""Fingerprints of code: they change with what a job does, and with nothing else."""
+"""Fingerprints of code change when a job would do something else, and only then."""
 
 import importlib.util
 import shutil
@@ -10,13 +10,13 @@ import pytest
 
 from bnopt.files import fingerprints
 
-SOURCE = Path(fingerprints.__file__).parents[1]
+SOURCE = Path(fingerprints.__file__).parents[2]
 TRAIN = ("bnopt.train", "bnopt.tasks.vgg")
 
 
 @pytest.fixture
 def code(tmp_path):
-    """A copy of the package to change, with `code.hash` and `code.reached` as a new process has them."""
+    """A copy of the package that tests may change; `hash` and `reached` are those of a new process."""
     shutil.copytree(SOURCE / "bnopt", tmp_path / "bnopt", ignore=shutil.ignore_patterns("__pycache__"))
     return Code(tmp_path)
 
@@ -27,7 +27,7 @@ class Code:
 
     def _fresh(self):
         spec = importlib.util.spec_from_file_location(
-            "fresh_fingerprints", self.source / "bnopt" / "fingerprints.py"
+            "fresh_fingerprints", self.source / "bnopt" / "files" / "fingerprints.py"
         )
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -46,7 +46,7 @@ class Code:
         self.file(module).write_text(text, encoding="utf-8")
 
     def extend(self, module):
-        """Add a statement to a module: the least change of its code."""
+        """Add a statement to a module, the smallest change of its code."""
         self.write(module, self.file(module).read_text(encoding="utf-8") + "\nCHANGED = 1\n")
 
     def replace(self, module, old, new):
@@ -133,7 +133,7 @@ def test_any_change_of_code_is_noticed(code, old, new):
     assert code.hash("bnopt.thing") != before
 
 
-# What versions of Python write differently when they turn a tree back into text.
+# Versions of Python differ in how they turn the tree of this code back into text.
 DIFFICULT = r'''
 def shown(name, values, width=8, *rest: int, **more):
     """Docstring."""
@@ -163,7 +163,7 @@ def test_a_function_that_is_only_a_docstring_is_one_that_does_nothing(code):
     "statement",
     [
         "from bnopt import used",
-        "from bnopt import artefacts, used",
+        "from bnopt import plugins, used",
         "import bnopt.used",
         "import bnopt.used as other",
         "from bnopt.used import value",
@@ -186,12 +186,12 @@ def test_a_change_in_an_imported_module_is_noticed_however_it_is_imported(code, 
 
 
 def test_what_is_not_imported_does_not_matter(code):
-    code.write("bnopt.thing", "import json\nfrom bnopt import vectors\n")
+    code.write("bnopt.thing", "import json\nfrom bnopt.run import vectors\n")
     before = code.hash("bnopt.thing")
     code.write("bnopt.other", "value = 1\n")
     code.extend("bnopt.train")
     assert code.hash("bnopt.thing") == before
-    assert code.reached("bnopt.thing") == ("bnopt", "bnopt.thing", "bnopt.vectors")
+    assert code.reached("bnopt.thing") == ("bnopt.run.vectors", "bnopt.thing")
 
 
 def test_modules_that_import_each_other_have_a_fingerprint(code):
@@ -239,17 +239,21 @@ def test_a_new_norm_changes_no_fingerprint_of_the_others(code):
         ("bnopt.summaries", {"bnopt.claims"}),
         ("bnopt.verdicts", {"bnopt.claims"}),
         ("bnopt.files.images", {"bnopt.data"}),
-        ("bnopt.drawing", {"bnopt.figure"}),
-        ("bnopt.study", set()),
+        ("bnopt.figures._drawing", {"bnopt.figure"}),
+        ("bnopt.figure", {"bnopt.figure"}),
+        ("bnopt.study.image_sources", {"bnopt.data"}),
+        ("bnopt.study.study", set()),
+        ("bnopt.study.jobs", set()),
         ("bnopt.run.checkpoint", {"bnopt.train", "bnopt.probe"}),
         ("bnopt.provenance", set()),
     ],
 )
 def test_a_change_reruns_only_the_stages_that_reach_it(code, module, stages):
+    loaded = {"bnopt.figure": ["bnopt.figures.fig1"]}
     every = ["bnopt.data", "bnopt.train", "bnopt.probe", "bnopt.statistics", "bnopt.claims", "bnopt.figure"]
-    before = {stage: code.hash(stage) for stage in every}
+    before = {stage: code.hash(stage, *loaded.get(stage, [])) for stage in every}
     code.extend(module)
-    assert {stage for stage in every if code.hash(stage) != before[stage]} == stages
+    assert {s for s in every if code.hash(s, *loaded.get(s, [])) != before[s]} == stages
 
 
 def test_a_module_that_does_not_exist_is_an_error():
@@ -259,7 +263,7 @@ def test_a_module_that_does_not_exist_is_an_error():
 
 def test_fingerprints_are_made_without_importing_anything_that_is_fingerprinted():
     program = (
-        "import sys; from bnopt import fingerprints; "
+        "import sys; from bnopt.files import fingerprints; "
         "fingerprints.code_hash('bnopt.train', 'bnopt.tasks.vgg', 'bnopt.norms.batch', 'bnopt.figure'); "
         "heavy = {'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules); "
         "print(sorted(heavy | {m for m in sys.modules if m.startswith('bnopt.')}))"
@@ -271,12 +275,14 @@ def test_fingerprints_are_made_without_importing_anything_that_is_fingerprinted(
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "['bnopt.fingerprints']"
+    assert done.stdout.strip() == "['bnopt.files', 'bnopt.files.fingerprints']"
 
 
 def test_fingerprints_are_the_same_in_every_process(code):
     here = code.hash(*of_norm("noisy_batch"))
-    program = f"from bnopt import fingerprints; print(fingerprints.code_hash(*{of_norm('noisy_batch')!r}))"
+    program = (
+        f"from bnopt.files import fingerprints; print(fingerprints.code_hash(*{of_norm('noisy_batch')!r}))"
+    )
     for seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", program],

@@ -1,7 +1,7 @@
 """Recorded functions against the functions themselves, bit for bit.
 
-A CUDA graph replays kernels on the memory they were recorded with, and runs no Python. Where there is
-no GPU `trace` takes its place: the operations that PyTorch performed, replayed on the same tensors.
+A CUDA graph replays kernels on the memory with which they were recorded, and runs no Python. Without a
+GPU, `trace` imitates it: it replays the operations that PyTorch performed, on the same tensors.
 """
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from bnopt import plugins
-from bnopt.run import graphs, snapshots
+from bnopt.run import device, graphs, snapshots
 from bnopt.run.graphs import Recorded
 from bnopt.run.point import Point
 from bnopt.run.run import Run
@@ -23,21 +23,21 @@ STEPS = 8
 
 
 def trace(function):
-    """What `graphs.record` does, on the CPU: warm up, note the operations, replay these and no Python."""
+    """Imitate `graphs.record` on the CPU: warm up, record the operations, replay them without Python."""
     for _ in range(graphs.WARM_UP):
         function()
     replayed = torch.no_grad()(make_fx(lambda: tuple(function()))())
     results = [result.detach().clone() for result in replayed()]
 
     def replay():
-        for kept, value in zip(results, replayed(), strict=True):
-            kept.copy_(value)
+        for result, value in zip(results, replayed(), strict=True):
+            result.copy_(value)
 
     return replay, results
 
 
-class Place:
-    """A device whose functions are recorded on demand; counts recordings and replays."""
+class Recorder:
+    """Records the functions of runs on a device if asked to; counts recordings and replays."""
 
     def __init__(self, name, monkeypatch):
         self.device, self.monkeypatch = torch.device(name), monkeypatch
@@ -57,7 +57,7 @@ class Place:
         return counted, results
 
     def recording(self, wanted):
-        """Let runs record what they repeat, or not, from now on."""
+        """Choose whether runs record their functions from now on."""
 
         def recorded(run, function, *, changes=()):
             return Recorded(function, changes=changes) if wanted and not run.noisy else function
@@ -66,65 +66,65 @@ class Place:
 
 
 @pytest.fixture
-def place(device_name, monkeypatch):
-    return Place(device_name, monkeypatch)
+def recorder(device_name, monkeypatch):
+    return Recorder(device_name, monkeypatch)
 
 
 # -- one function ---------------------------------------------------------------------------------
 
 
-def test_a_replay_takes_its_own_arguments_and_its_results_are_kept(place):
+def test_a_replay_uses_its_own_arguments_and_returns_new_tensors(recorder):
     twice_and_square = Recorded(lambda x: [2 * x, x * x])
-    x = torch.ones(3, device=place.device)
+    x = torch.ones(3, device=recorder.device)
     first = twice_and_square(x)
-    second = twice_and_square(torch.full((3,), 5.0, device=place.device))
+    second = twice_and_square(torch.full((3,), 5.0, device=recorder.device))
     assert [result.tolist() for result in first] == [[2, 2, 2], [1, 1, 1]]
     assert [result.tolist() for result in second] == [[10, 10, 10], [25, 25, 25]]
     assert x.tolist() == [1, 1, 1]
-    assert (place.recordings, place.replays) == (1, 2)
+    assert (recorder.recordings, recorder.replays) == (1, 2)
 
 
-def test_recording_moves_nothing_and_every_call_moves_what_is_to_change_once(place):
-    total = torch.zeros(2, device=place.device)
+def test_recording_changes_nothing_and_every_call_changes_its_tensors_once(recorder):
+    total = torch.zeros(2, device=recorder.device)
 
     def add(x):
         total.add_(x)
         return [total + 0]
 
     add = Recorded(add, changes=[total])
-    one = torch.ones(2, device=place.device)
+    one = torch.ones(2, device=recorder.device)
     assert [add(one * n)[0].tolist() for n in (1, 2, 3)] == [[1, 1], [3, 3], [6, 6]]
     assert total.tolist() == [6, 6]
 
 
-def test_the_python_in_a_recorded_function_does_not_run_again(place):
+def test_the_python_in_a_recorded_function_does_not_run_again(recorder):
     calls = []
     function = Recorded(lambda x: (calls.append(1), [x + len(calls)])[1])
-    x = torch.zeros(1, device=place.device)
+    x = torch.zeros(1, device=recorder.device)
     first, during = function(x)[0].item(), len(calls)
     assert during >= 1
     assert function(x)[0].item() == first
     assert len(calls) == during
 
 
-def test_a_recording_that_fails_leaves_what_it_changed_as_it_was(place):
-    total = torch.zeros(2, device=place.device)
+def test_a_recording_that_fails_restores_the_tensors_it_changed(recorder):
+    total = torch.zeros(2, device=recorder.device)
 
     def fail(x):
         total.add_(x)
         raise ValueError("in the middle")
 
     with pytest.raises(ValueError, match="in the middle"):
-        Recorded(fail, changes=[total])(torch.ones(2, device=place.device))
+        Recorded(fail, changes=[total])(torch.ones(2, device=recorder.device))
     assert total.tolist() == [0, 0]
 
 
-def test_a_call_with_other_shapes_or_another_number_of_tensors_is_refused(place):
+def test_a_call_with_other_shapes_or_another_number_of_tensors_is_refused(recorder):
     add = Recorded(lambda x, y: [x + y])
-    three = torch.ones(3, device=place.device)
+    three = torch.ones(3, device=recorder.device)
     add(three, three)
     with pytest.raises(RuntimeError, match="size"):
-        add(three, torch.ones(4, device=place.device))
+        add(three, torch.ones(4, device=recorder.device))
     with pytest.raises(ValueError, match="shorter"):
         add(three)
 
@@ -133,21 +133,19 @@ def test_a_call_with_other_shapes_or_another_number_of_tensors_is_refused(place)
 
 
 @pytest.fixture
-def trained(place, prepared, sizes_of, tmp_path):
-    """Function: task, norm, whether steps are recorded -> the curve and the snapshots of a run."""
+def trained(recorder, prepared, sizes_of, tmp_path):
+    """Function: task, norm, whether to record steps -> the curve and the snapshots of a run."""
 
     def trained(task, norm, *, recorded, lr=None):
-        place.recording(recorded)
+        recorder.recording(recorded)
         folder = tmp_path / f"{task}-{norm}-{recorded}"
+        run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=device.choose())
         curve = train(
-            prepared,
-            **sizes_of(task),
-            norm=norm,
+            run,
             lr=lr or {"vgg": 0.1, "deep_linear": 1e-6}[task],
             steps=STEPS,
             test_every=3,
             snapshot_every=2,
-            seed=0,
             folder=folder,
         )
         return curve, [snapshots.read(folder, step, "cpu") for step in snapshots.steps(folder)]
@@ -156,11 +154,11 @@ def trained(place, prepared, sizes_of, tmp_path):
 
 
 @pytest.mark.parametrize(("task", "norm"), RUNS)
-def test_a_recorded_run_is_the_plain_one_bit_for_bit(place, trained, task, norm):
+def test_a_recorded_run_equals_the_plain_one_bit_for_bit(recorder, trained, task, norm):
     curve, states = trained(task, norm, recorded=False)
-    assert place.recordings == 0
+    assert recorder.recordings == 0
     fast_curve, fast_states = trained(task, norm, recorded=True)
-    assert (place.recordings, place.replays) == ((1, STEPS) if norm in SILENT else (0, 0))
+    assert (recorder.recordings, recorder.replays) == ((1, STEPS) if norm in SILENT else (0, 0))
 
     assert curve.equals(fast_curve)
     assert curve["loss"][0] != curve["loss"][STEPS - 1]
@@ -169,7 +167,7 @@ def test_a_recorded_run_is_the_plain_one_bit_for_bit(place, trained, task, norm)
         assert all(torch.equal(state[name], fast[name]) for name in state)
 
 
-def test_a_recorded_run_that_diverges_does_so_at_the_same_step(trained):
+def test_a_recorded_run_diverges_at_the_same_step(trained):
     curve, states = trained("vgg", "none", recorded=False, lr=1e4)
     fast_curve, fast_states = trained("vgg", "none", recorded=True, lr=1e4)
     assert curve["diverged"].any()
@@ -180,22 +178,22 @@ def test_a_recorded_run_that_diverges_does_so_at_the_same_step(trained):
 # -- probes ---------------------------------------------------------------------------------------
 
 
-def points(place, prepared, sizes_of, run_of, task, norm, steps):
-    run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=place.device)
+def points(recorder, prepared, sizes_of, run_of, task, norm, steps):
+    run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=recorder.device)
     folder = run_of(norm, task=task).folder
     for step in steps:
-        state = snapshots.read(folder, step, place.device)
+        state = snapshots.read(folder, step, recorder.device)
         yield Point(run, state, step=step, lr=0.1 if task == "vgg" else 1e-6)
 
 
 @pytest.mark.parametrize(("task", "norm"), RUNS)
-def test_a_recorded_pass_is_the_plain_one_at_every_point_of_a_run(
-    run_of, place, prepared, sizes_of, task, norm
+def test_a_recorded_pass_equals_the_plain_one_at_every_point_of_a_run(
+    run_of, recorder, prepared, sizes_of, task, norm
 ):
     run_of(norm, task=task)
-    place.recording(True)
+    recorder.recording(True)
     values = []
-    for point in points(place, prepared, sizes_of, run_of, task, norm, (2, 5, 9)):
+    for point in points(recorder, prepared, sizes_of, run_of, task, norm, (2, 5, 9)):
         before = {name: tensor.clone() for name, tensor in point.run.model.state_dict().items()}
         buffers = {name: buffer.clone() for name, buffer in point.buffers.items()}
         for factor in (1.0, 0.5):
@@ -205,17 +203,17 @@ def test_a_recorded_pass_is_the_plain_one_at_every_point_of_a_run(
             assert torch.equal(value, fast_value)
             assert all(torch.equal(a, b) for a, b in zip(gradient, fast_gradient, strict=True))
             values.append(value.item())
-        # The evaluation mode of another pass in between stays with that pass.
+        # A pass in evaluation mode in between has no effect on the others.
         point.loss(point.parameters, training=False)
         assert all(torch.equal(before[name], value) for name, value in point.run.model.state_dict().items())
         assert all(torch.equal(buffers[name], value) for name, value in point.buffers.items())
     assert len(set(values)) == 6
-    assert place.recordings == (1 if norm in SILENT else 0)
+    assert recorder.recordings == (1 if norm in SILENT else 0)
 
 
 @pytest.mark.parametrize("norm", ["batch", "noisy_batch"])
-def test_probes_give_the_same_rows_recorded_or_not(
-    run_of, place, prepared, sizes_of, probe_settings, measured, norm
+def test_probes_return_the_same_rows_recorded_or_not(
+    run_of, recorder, prepared, sizes_of, probe_settings, measured, norm
 ):
     name, task = measured
     if (task, norm) not in RUNS:
@@ -224,13 +222,13 @@ def test_probes_give_the_same_rows_recorded_or_not(
     run_of(norm, task=task)
     rows = []
     for recorded in (False, True):
-        place.recording(recorded)
-        found = points(place, prepared, sizes_of, run_of, task, norm, (4, 8))
+        recorder.recording(recorded)
+        found = points(recorder, prepared, sizes_of, run_of, task, norm, (4, 8))
         rows.append([measure(point, **probe_settings(name, task)) for point in found])
     assert rows[0] == rows[1]
 
 
-# -- when it is done ------------------------------------------------------------------------------
+# -- which runs are recorded ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -1,4 +1,4 @@
-"""The file of prepared images: what is read is what was written, or it is refused."""
+"""The file of prepared images: reading returns the images that were written, or refuses the file."""
 
 import dataclasses
 import io
@@ -42,18 +42,18 @@ def assert_refused(path):
         images.read(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: expected prepared images, found")
-    assert f"to make it anew: snakemake --force {path}" in message
+    assert f"to make it again: snakemake --force {path}" in message
     assert "\n" not in message
 
 
 def rewrite(path, **changed):
-    """Write the file's arrays again with some changed (None: left out), the zip itself in order."""
+    """Write the arrays of the file again, some changed or, if None, left out; the archive is valid."""
     with np.load(path) as loaded:
         arrays = {name: loaded[name] for name in loaded.files} | changed
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
 
 
-def test_what_is_read_is_what_was_written(small, file):
+def test_reading_returns_what_was_written(small, file):
     found = images.read(file)
     for name in FIELDS:
         expected, array = getattr(small, name), getattr(found, name)
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_was_written(small, file):
         np.testing.assert_array_equal(array, expected, strict=True)
 
 
-def test_the_same_images_are_the_same_bytes_at_any_time(file, tmp_path, monkeypatch):
+def test_the_same_images_give_the_same_bytes_at_any_time(file, tmp_path, monkeypatch):
     long_ago = time.localtime(10**9)
     monkeypatch.setattr(time, "time", lambda: 10**9)
     monkeypatch.setattr(time, "localtime", lambda *_: long_ago)
@@ -82,7 +82,7 @@ def test_the_checksum_depends_on_every_array(small, name):
     assert dataclasses.replace(small, **{name: changed}).checksum() != small.checksum()
 
 
-def test_the_checksum_depends_on_types_shapes_and_places(small):
+def test_the_checksum_depends_on_types_shapes_and_names(small):
     labels = small.train_labels
     turned = small.train_images.reshape(3, 2, 3, 2)
     others = [
@@ -100,8 +100,8 @@ def test_a_truncated_file_is_refused(file):
         assert_refused(file)
 
 
-def test_a_flipped_byte_is_noticed_or_does_no_harm(small, file):
-    """Wherever it is, the file is refused with a sentence or read as what was written."""
+def test_a_flipped_byte_is_noticed_or_harmless(small, file):
+    """Wherever the byte is, the file is refused with a sentence or yields the images that were written."""
     content, expected, refused = file.read_bytes(), small.checksum(), 0
     for position in range(len(content)):
         damaged = bytearray(content)
@@ -126,7 +126,7 @@ def test_a_flipped_pixel_is_refused(small, file):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_an_altered_array_in_a_sound_archive_is_refused(small, file, name):
+def test_an_altered_array_in_a_valid_archive_is_refused(small, file, name):
     array = getattr(small, name)
     changed = np.char.add(array, "x") if array.dtype.kind == "U" else array + 1
     rewrite(file, **{name: changed})
@@ -140,7 +140,7 @@ def test_a_file_without_one_of_its_arrays_is_refused(file, name):
     assert_refused(file)
 
 
-def test_a_file_with_an_array_more_is_refused(file):
+def test_a_file_with_an_additional_array_is_refused(file):
     rewrite(file, more=np.zeros(3))
     assert_refused(file)
 
@@ -159,7 +159,7 @@ def test_a_single_array_is_refused(file):
 
 
 class Bomb:
-    """When unpickled, it leaves a file behind."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""Setting up says in a sentence what is in the way, and what to do."""
+"""A failed installation is explained in one sentence that says what to do."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ def install():
 
 @pytest.fixture
 def elsewhere(install, tmp_path, monkeypatch):
-    """The place where an environment is to be created, for a test."""
+    """The folder in which a test creates an environment."""
     monkeypatch.setattr(install, "ROOT", tmp_path)
     monkeypatch.setattr(install, "ENVIRONMENT", tmp_path / ".venv")
     return tmp_path / ".venv"
@@ -73,7 +73,7 @@ def test_the_environment_links_to_its_python_as_that_of_python_m_venv(install, e
     assert (elsewhere / "bin" / "python").is_symlink()
 
 
-def test_a_python_without_venv_is_told_what_to_install(install, elsewhere, monkeypatch):
+def test_without_venv_the_message_names_the_package_to_install(install, elsewhere, monkeypatch):
     monkeypatch.setitem(sys.modules, "venv", None)
     assert "install the package python3-venv" in refusal(install.create)
     assert not elsewhere.exists()
@@ -84,7 +84,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make, of
 
 @needs_make
 def test_make_stops_with_the_sentence(tmp_path):
-    """With a Python that calls itself 3.9, `make reproduce` ends in the sentence and installs nothing."""
+    """With a Python that claims to be 3.9, `make reproduce` prints the sentence and installs nothing."""
     for name in ("Makefile", "requirements.txt", "config.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
@@ -106,7 +106,7 @@ def test_make_stops_with_the_sentence(tmp_path):
 
 @pytest.fixture
 def installed(tmp_path):
-    """A folder in which make finds everything installed: programs that write what they are told."""
+    """A folder in which make finds everything installed: programs that print their arguments."""
     for name in ("Makefile", "config.yaml", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
     programs = tmp_path / ".venv" / "bin"
@@ -119,7 +119,7 @@ def installed(tmp_path):
 
 
 def make(folder, *words, **environment):
-    # What the make that runs these tests tells its children is not for this one.
+    # Without the variables of the make that may be running these tests.
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         ["make", *words],
@@ -133,8 +133,8 @@ def make(folder, *words, **environment):
 
 
 @needs_make
-@pytest.mark.parametrize("target", ["reproduce", "keep", "test", "lint"])
-def test_make_names_the_programs_of_the_environment_by_their_place(installed, target):
+@pytest.mark.parametrize("target", ["reproduce", "store", "test", "lint"])
+def test_make_names_the_programs_of_the_environment_by_their_path(installed, target):
     """The make of macOS looks for programs in its own PATH, not in the one it exports."""
     commands = make(installed, "--dry-run", target).splitlines()
     programs = {line.split()[0] for line in commands if not line.startswith("echo")}
@@ -145,11 +145,11 @@ def test_make_names_the_programs_of_the_environment_by_their_place(installed, ta
 @needs_make
 @pytest.mark.parametrize("images", ["it's", 'say "a b"', "`touch pwned` \\ ü;"])
 def test_make_passes_on_a_folder_of_any_name(installed, images):
-    told = ["snakemake", "--cores", "all", "--config", "scale=digits"]
-    for said in (
+    words = ["snakemake", "--cores", "all", "--config", "scale=digits"]
+    for printed in (
         make(installed, "reproduce", f"IMAGES={images}"),
         make(installed, "reproduce", IMAGES=images),
     ):
-        assert said.splitlines()[:6] == [*told, f"images={images}"]
-    assert make(installed, "reproduce").splitlines()[:6] == [*told, said.splitlines()[6]]
+        assert printed.splitlines()[:6] == [*words, f"images={images}"]
+    assert make(installed, "reproduce").splitlines()[:6] == [*words, printed.splitlines()[6]]
     assert not (installed / "pwned").exists()

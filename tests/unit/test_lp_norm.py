@@ -1,4 +1,4 @@
-"""Normalisation by an average ℓp norm, against a loop, and against the mistake of centring first."""
+"""Normalisation by an average ℓp norm, against a loop; a norm that centres first would be noticed."""
 
 import math
 
@@ -12,7 +12,7 @@ SHAPES = [(16, 3), (8, 3, 4, 4)]
 
 
 def average_norm(values, p):
-    """(mean |v|^p)^(1/p) of a list of numbers, the maximum for p = inf."""
+    """Return (mean |v|^p)^(1/p) of a list of numbers; for p = inf, the maximum of |v|."""
     if p == math.inf:
         return max(abs(v) for v in values)
     return (sum(abs(v) ** p for v in values) / len(values)) ** (1 / p)
@@ -45,7 +45,7 @@ def test_training_agrees_with_a_loop_over_units(norm, name, shape):
 
 
 @pytest.mark.parametrize(("norm", "name"), [(n, n) for n in POWERS], indirect=["norm"])
-def test_centring_before_the_norm_is_told_apart(norm, name):
+def test_centring_before_the_norm_would_be_noticed(norm, name):
     y = torch.randn(64, 3, dtype=torch.float64) + 1
     centred = y - y.mean(0)
     scale = torch.tensor([average_norm(values_of(centred, unit), POWERS[name]) for unit in range(3)])

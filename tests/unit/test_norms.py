@@ -1,4 +1,4 @@
-"""The norms against torch's own, against the formula, and against Algorithm 1 written as loops."""
+"""The norms against those of torch, against the formula, and against Algorithm 1 written as loops."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_none_is_the_identity_without_parameters():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_batch_is_torchs_batch_norm_over_steps_of_training_and_in_evaluation(shape, dtype):
+def test_batch_equals_torchs_batch_norm_over_training_steps_and_in_evaluation(shape, dtype):
     ours, theirs = batch.build(5).to(dtype), torch_batch_norm(shape, dtype)
     with_random_parameters(ours, theirs)
     for step in range(4):
@@ -106,7 +106,7 @@ def test_batch_in_float32_and_channels_last_is_near_float64_however_large_the_va
         assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_batch_starts_with_scale_one_and_shift_zero():
+def test_batch_starts_with_gamma_one_and_beta_zero():
     state = batch.build(7).state_dict()
     assert torch.equal(state["weight"], torch.ones(7))
     assert torch.equal(state["bias"], torch.zeros(7))
@@ -116,15 +116,15 @@ def test_batch_starts_with_scale_one_and_shift_zero():
 
 
 def draw(shape, stream, dtype=torch.float64):
-    """Return m and s of every value: the output at a = 0 is m, at a = 1 it is s + m."""
+    """Return m and s of every value; the output for a = 0 is m, and for a = 1 it is s + m."""
     module = noise.build(shape[1])
     module.stream = stream
-    shift = module(torch.zeros(shape, dtype=dtype))
-    return shift, module(torch.ones(shape, dtype=dtype)) - shift
+    offset = module(torch.zeros(shape, dtype=dtype))
+    return offset, module(torch.ones(shape, dtype=dtype)) - offset
 
 
 def algorithm_1(shape, random):
-    """Algorithm 1's draws by loops; return m and s of every value."""
+    """Draw the noise of Algorithm 1 with loops; return m and s of every value."""
     samples, units, positions = shape[0], shape[1], math.prod(shape[2:])
     m, s = np.empty((2, samples, units, positions))
     for j in range(units):
@@ -137,14 +137,14 @@ def algorithm_1(shape, random):
 
 
 def by_unit(values):
-    """Return an array (units, values)."""
+    """Return the values as an array (units, values)."""
     return np.moveaxis(np.asarray(values), 1, 0).reshape(values.shape[1], -1)
 
 
 @pytest.mark.parametrize("shape", [(4000, 6), (60, 6, 8, 8)])
 def test_noise_of_a_unit_is_uniform_and_normal_around_the_units_own_mean_and_scale(shape):
-    shift, scale = (by_unit(v) for v in draw(shape, stream=(0, 3, 2)))
-    for m, s in zip(shift, scale, strict=True):
+    offset, scale = (by_unit(v) for v in draw(shape, stream=(0, 3, 2)))
+    for m, s in zip(offset, scale, strict=True):
         assert np.ptp(m) <= 0.2 + 1e-12
         centre = (m.min() + m.max()) / 2
         assert abs(centre) <= 0.5
@@ -156,21 +156,21 @@ def test_noise_of_a_unit_is_uniform_and_normal_around_the_units_own_mean_and_sca
 
 
 def test_means_and_scales_of_units_are_uniform_over_the_papers_ranges_and_independent():
-    shift, scale = draw((400, 600), stream=(1, 0, 1))
-    centres = (shift.amin(0) + shift.amax(0)).numpy() / 2
+    offset, scale = draw((400, 600), stream=(1, 0, 1))
+    centres = (offset.amin(0) + offset.amax(0)).numpy() / 2
     scales = scale.mean(0).numpy()
     assert -0.5 <= centres.min() < -0.48
     assert 0.48 < centres.max() <= 0.5
     assert 1 - 0.02 <= scales.min() < 1.02
     assert 1.23 < scales.max() <= 1.25 + 0.02
     assert stats.kstest(centres, stats.uniform(-0.5, 1).cdf).pvalue > 1e-3
-    # The mean of 400 scales of a unit strays by 0.005 from σ, little beside the range of 0.25.
+    # The mean of 400 scales of a unit deviates by 0.005 from σ, much less than the range of 0.25.
     assert stats.kstest(scales, stats.uniform(1, 0.25).cdf).pvalue > 1e-3
     assert abs(np.corrcoef(centres, scales)[0, 1]) < 0.15
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (4, 40, 2, 2)])
-def test_noise_is_distributed_as_algorithm_1_written_as_loops(shape):
+def test_noise_has_the_distribution_of_algorithm_1_written_as_loops(shape):
     random = np.random.default_rng(0)
     ours = [draw(shape, stream=(0, step, 1)) for step in range(30)]
     theirs = [algorithm_1(shape, random) for _ in range(30)]
@@ -181,33 +181,33 @@ def test_noise_is_distributed_as_algorithm_1_written_as_loops(shape):
                 for draws in (ours, theirs)
             )
             assert stats.ks_2samp(a, b).pvalue > 1e-3, (moment.__name__, "ms"[which])
-    for at in (-1, 0, 2):  # s·a + m; values of a unit hang together, so no test of independent ones
+    for at in (-1, 0, 2):  # s·a + m; values of a unit are dependent, so no test for independent values
         a, b = (np.concatenate([by_unit(s) * at + by_unit(m) for m, s in draws]) for draws in (ours, theirs))
         assert a.mean() == pytest.approx(b.mean(), abs=0.06), at
         assert a.std() == pytest.approx(b.std(), rel=0.05), at
 
 
 def test_every_value_has_its_own_draw():
-    shift, scale = draw((8, 5, 3, 3), stream=(0, 0, 1))
-    for drawn in (shift, scale):
+    offset, scale = draw((8, 5, 3, 3), stream=(0, 0, 1))
+    for drawn in (offset, scale):
         assert len(np.unique(drawn.numpy())) == drawn.numel()
 
 
-def test_noise_is_a_scale_and_a_shift_of_its_input():
+def test_noise_scales_its_input_and_adds_an_offset():
     shape = (8, 5, 3, 3)
     module = noise.build(5)
     module.stream = (4, 7, 2)
-    shift, scale = draw(shape, stream=(4, 7, 2))
+    offset, scale = draw(shape, stream=(4, 7, 2))
     y = values(shape, seed=1).requires_grad_()
     output = module(y)
-    torch.testing.assert_close(output, scale * y + shift)
+    torch.testing.assert_close(output, scale * y + offset)
     output.sum().backward()
     torch.testing.assert_close(y.grad, scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_noise_of_one_stream_is_bitwise_the_same_and_of_another_differs(shape, dtype):
+def test_noise_of_one_stream_is_bitwise_the_same_and_other_streams_differ(shape, dtype):
     module = noise.build(5)
     y = values(shape, 0, dtype)
 
@@ -224,16 +224,16 @@ def test_noise_of_one_stream_is_bitwise_the_same_and_of_another_differs(shape, d
     assert output((0, 3, 2)).dtype == dtype
 
 
-def test_noise_draws_means_anew_for_every_step_and_layer():
+def test_noise_draws_new_means_for_every_step_and_layer():
     centres = []
     for stream in ((0, 0, 1), (0, 1, 1), (0, 0, 2), (1, 0, 1)):
-        shift, _ = draw((200, 50), stream)
-        centres.append(shift.mean(0).numpy())
+        offset, _ = draw((200, 50), stream)
+        centres.append(offset.mean(0).numpy())
     correlations = np.corrcoef(centres)[np.triu_indices(4, 1)]
     assert np.abs(correlations).max() < 0.5
 
 
-def test_noise_leaves_the_global_random_state_alone():
+def test_noise_does_not_change_the_global_random_state():
     before = torch.get_rng_state()
     draw((8, 5), stream=(0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,7 +1,7 @@
-"""What computes on a device stays on it: seen on `meta`, PyTorch's device of shapes without values.
+"""Steps and passes stay on their device: tested on `meta`, PyTorch's device of shapes without values.
 
-An operation on tensors of two devices fails there as on a GPU, and so does reading a value, which a CUDA
-graph cannot do.
+There, as on a GPU, an operation on tensors of two devices fails. Reading a value fails too, which a CUDA
+graph cannot record.
 """
 
 import pytest
@@ -20,7 +20,7 @@ META = torch.device("meta")
 
 
 class Devices(TorchDispatchMode):
-    """Notes the operations of PyTorch that take or give tensors of another device than META."""
+    """Counts PyTorch's operations, and collects those with tensors on another device than META."""
 
     def __enter__(self):
         self.performed, self.elsewhere = 0, set()
@@ -37,6 +37,8 @@ class Devices(TorchDispatchMode):
 
 @pytest.fixture
 def run(prepared, sizes_of):
+    """Function: task, norm -> a run on META."""
+
     def run(task, norm):
         return Run(prepared, **sizes_of(task), norm=norm, seed=0, device=META)
 
@@ -44,7 +46,7 @@ def run(prepared, sizes_of):
 
 
 @pytest.mark.parametrize(("task", "norm"), RUNS)
-def test_a_step_of_training_and_a_pass_of_a_probe_read_no_value_and_leave_the_device_never(run, task, norm):
+def test_a_training_step_and_a_pass_of_a_probe_read_no_value_and_stay_on_the_device(run, task, norm):
     run = run(task, norm)
     batch = run.batch(3)
     update = updater(run, lr=0.1)
@@ -57,7 +59,7 @@ def test_a_step_of_training_and_a_pass_of_a_probe_read_no_value_and_leave_the_de
     assert min(of_step.performed, of_pass.performed) > 50
 
 
-def test_what_reads_a_value_or_mixes_devices_would_be_noticed(run):
+def test_reading_a_value_or_mixing_devices_would_be_noticed(run):
     outputs = run("vgg", "batch").model(torch.ones(2, 1, 8, 8, device=META))
     with pytest.raises(RuntimeError, match="meta"):
         outputs.mean().item()
@@ -70,7 +72,7 @@ def test_what_reads_a_value_or_mixes_devices_would_be_noticed(run):
 
 @pytest.fixture
 def make_up_values(monkeypatch):
-    """Function: from now on a value that is read is 1, so that what has none can be measured to the end."""
+    """Function: from now on every value that is read is 1, so that a probe can finish on META."""
 
     def ones(tensor):
         return torch.ones(tensor.shape, dtype=tensor.dtype)
@@ -80,7 +82,7 @@ def make_up_values(monkeypatch):
             read = getattr(torch.Tensor, name)
             monkeypatch.setattr(torch.Tensor, name, lambda tensor, read=read: read(ones(tensor)))
         monkeypatch.setattr(torch.Tensor, "cpu", ones)
-        # No two values are the same, and gradients are not zero: no unit is dead.
+        # No two values are equal, and gradients are not zero: no unit is dead.
         monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: False)
         monkeypatch.setattr(torch.Tensor, "any", lambda tensor: True)
 

@@ -1,4 +1,4 @@
-"""What others measure under the paper's names: computed as they do, and not what the paper means."""
+"""Quantities of others under the paper's names: computed as they do, and different from the paper's."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ SIZES = [0.5, 1, 2, 4]
 
 
 def gradient(point, parameters, *, training=True, step=None):
-    """The gradient as one vector, by a copy of the net and an ordinary backward pass."""
+    """Return the gradient from an ordinary backward pass through a copy of the net."""
     step = point.step if step is None else step
     point.run.set_noise(step)
     model = copy.deepcopy(point.run.model).train(training)

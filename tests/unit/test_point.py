@@ -1,4 +1,4 @@
-"""A point gives back the run at a step, and neither it nor a probe changes anything."""
+"""A point restores the run at a step, and neither a point nor a probe changes anything."""
 
 import copy
 import random
@@ -11,7 +11,7 @@ from torch.nn import functional
 from bnopt import plugins, probe
 from bnopt.run import snapshots
 from bnopt.run.point import Point
-from bnopt.run.run import Run
+from bnopt.run.run import Run, split
 from bnopt.study import study
 
 NORMS = plugins.names("norms")
@@ -86,7 +86,7 @@ def test_outputs_leave_no_hooks_behind(point_of):
 
 
 def everything(point, state):
-    """Return copies of all that a probe could change."""
+    """Return copies of everything that a probe could change."""
     model = point.run.model
     return {
         "model": copy.deepcopy(model.state_dict()),
@@ -123,14 +123,14 @@ def assert_same(before, after):
 
 
 def raw_point(prepared, sizes_of, run_of, norm, task, step):
-    """Return a point and the state dict it was made of."""
+    """Return a point and the state dict of its snapshot."""
     state = snapshots.read(run_of(norm, task=task).folder, step, "cpu")
     run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=CPU)
     return Point(run, state, step=step, lr=0.1 if task == "vgg" else 1e-6), state
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_probe_changes_nothing_and_finds_the_same_twice(
+def test_a_probe_changes_nothing_and_measures_the_same_twice(
     prepared, sizes_of, run_of, probe_settings, measured, norm
 ):
     name, task = measured
@@ -143,10 +143,8 @@ def test_a_probe_changes_nothing_and_finds_the_same_twice(
     assert measure(point, **probe_settings(name, task)) == first
 
 
-def test_a_probe_finds_the_same_on_a_net_that_has_been_used_otherwise(
-    point_of, run_of, probe_settings, measured
-):
-    """The net's own weights, running statistics and noise do not matter: a point brings the snapshot's."""
+def test_a_probe_measures_the_same_on_a_net_that_was_used_before(point_of, run_of, probe_settings, measured):
+    """A point replaces the net's weights, running statistics and noise by those of the snapshot and step."""
     name, task = measured
     rows = []
     for used in (False, True):
@@ -160,14 +158,15 @@ def test_a_probe_finds_the_same_on_a_net_that_has_been_used_otherwise(
     assert rows[0] == rows[1]
 
 
-def test_a_table_is_the_rows_of_every_snapshot_with_their_step_and_snapshots_stay(
+def test_a_table_holds_the_rows_of_every_snapshot_with_their_step_and_snapshots_stay(
     prepared, run_of, point_of, probe_settings, small_config, measured
 ):
     name, task = measured
     folder = run_of("batch", task=task).folder
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    arguments = study.probe_settings(small_config, "digits", f"{task}_batch", name)
-    table = probe.probe(prepared, folder, **arguments, seed=0)
+    of_scale = study.written_out(small_config)
+    of_run, arguments = split(study.probe_settings(of_scale, f"{task}_batch", name))
+    table = probe.probe(Run(prepared, **of_run, seed=0, device=CPU), folder, **arguments)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     every = arguments["settings"].get("every", 1)
     assert table["step"].unique().tolist() == list(range(0, 12, every))
@@ -198,7 +197,7 @@ def test_k_points_along_the_gradient_cost_k_plus_1_forward_and_backward_passes(
 
     monkeypatch.setattr(torch.autograd, "grad", counted("backward", grad))
     monkeypatch.setattr(torch.Tensor, "backward", counted("backward", backward))
-    # Through the first convolution and the loss goes every pass, be it of the net or of a part.
+    # Every pass, of the whole net or of a part, goes through the first convolution and the loss.
     first = point.run.model.get_submodule("1.linear")
     first.register_forward_hook(lambda *_: passes.__setitem__("forward", passes["forward"] + 1))
     losses = {"count": 0}

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt.quantities import activations, along_gradient, training
+from bnopt.quantities import activations, along_gradient, other_definitions, random_directions, training
 
 INF, NAN = math.inf, math.nan
 
 
 def same(found, expected):
-    """Whether two numbers agree; both empty counts as agreement."""
+    """Return whether two numbers agree; two missing numbers agree."""
     if expected is None or math.isnan(expected):
         return math.isnan(found)
     return found == expected or found == pytest.approx(expected, rel=1e-12)
@@ -23,7 +23,7 @@ def same(found, expected):
 
 
 def landscape(grids, lr=0.1, sizes=(0.5, 1, 2)):
-    """A table from (condition, seed, step) -> (gradient norm, losses, changes)."""
+    """Return a table from (condition, seed, step) -> (length of the gradient, losses, changes)."""
     return pd.DataFrame(
         [
             {
@@ -34,18 +34,18 @@ def landscape(grids, lr=0.1, sizes=(0.5, 1, 2)):
                 "eta": size * lr,
                 "loss": loss,
                 "gradient_change": change,
-                "gradient_length": norm,
+                "gradient_length": length,
             }
-            for (condition, seed, step), (norm, losses, changes) in grids.items()
+            for (condition, seed, step), (length, losses, changes) in grids.items()
             for size, loss, change in zip(sizes, losses, changes, strict=True)
         ]
     )
 
 
-def landscape_by_loop(norm, losses, changes, lr=0.1, sizes=(0.5, 1, 2)):
+def landscape_by_loop(length, losses, changes, lr=0.1, sizes=(0.5, 1, 2)):
     losses = [v if math.isfinite(v) else INF for v in losses]
     changes = [v if math.isfinite(v) else INF for v in changes]
-    betas = [c / (s * lr * norm) if norm else NAN for c, s in zip(changes, sizes, strict=True)]
+    betas = [c / (s * lr * length) if length else NAN for c, s in zip(changes, sizes, strict=True)]
     return {
         "loss_min": min(losses),
         "loss_max": max(losses),
@@ -54,7 +54,7 @@ def landscape_by_loop(norm, losses, changes, lr=0.1, sizes=(0.5, 1, 2)):
         "predictiveness": max(changes),
         "beta": max(betas),
         "beta_at_lr": betas[list(sizes).index(1)],
-        "gradient_length": norm,
+        "gradient_length": length,
         **{f"gradient_change_at_{size:g}": change for size, change in zip(sizes, changes, strict=True)},
     }
 
@@ -112,17 +112,68 @@ def test_beta_at_the_learning_rate_is_found_at_any_rate(lr):
     assert row["beta"] == pytest.approx(9.0 / (0.01 * lr * 2.0))
 
 
+# -- along random directions, and definitions of others -------------------------------------------
+
+
+def test_quantities_of_random_directions_are_means_over_the_directions():
+    directions = {
+        "0+": (2.0, [1.0, 0.5, 0.8], [0.1, 0.3, 0.2]),
+        "0-": (2.0, [2.0, 4.0, 3.0], [0.5, 0.4, 0.6]),
+        "1+": (2.0, [1.5, 1.0, 9.0], [2.0, 3.0, 7.0]),
+    }
+    of_step = {
+        step: {
+            name: (length, [v * step for v in losses], changes)
+            for name, (length, losses, changes) in of.items()
+        }
+        for step, of in ((10, directions), (20, directions))
+    }
+    table = pd.concat(
+        landscape({("a", 0, step): grid}).assign(direction=name)
+        for step, grids in of_step.items()
+        for name, grid in grids.items()
+    )
+    found = random_directions.per_step(table)
+    assert found["step"].tolist() == [10, 20]
+    for row in found.to_dict("records"):
+        loops = [landscape_by_loop(*grid) for grid in of_step[row["step"]].values()]
+        expected = [name for name in loops[0] if not name.startswith("gradient_change_at")]
+        assert set(row) == {"condition", "seed", "step", *expected}
+        for name in expected:
+            assert same(row[name], math.fsum(loop[name] for loop in loops) / 3), name
+
+
+def test_one_direction_that_is_infinite_makes_the_mean_infinite():
+    grids = {"0+": (1.0, [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), "0-": BROKEN["nothing finite"]}
+    table = pd.concat(landscape({("a", 0, 0): grid}).assign(direction=name) for name, grid in grids.items())
+    (row,) = random_directions.per_step(table).to_dict("records")
+    assert all(math.isinf(row[name]) for name in ("loss_variation", "predictiveness", "beta", "beta_at_lr"))
+
+
+def test_values_of_other_definitions_that_are_not_finite_count_as_infinite():
+    values = {
+        "predictiveness_evaluation": [1.0, NAN],
+        "beta_evaluation": [INF, 2.0],
+        "consecutive_change": [NAN, 3.0],
+    }
+    table = pd.DataFrame({"condition": "a", "seed": 0, "step": [0, 5], **values})
+    expected = table.assign(
+        predictiveness_evaluation=[1.0, INF], beta_evaluation=[INF, 2.0], consecutive_change=[INF, 3.0]
+    )
+    pd.testing.assert_frame_equal(other_definitions.per_step(table), expected)
+
+
 # -- activations ----------------------------------------------------------------------------------
 
 
-def moments_table(seed=0, places=("before_relu", "after_relu")):
+def moments_table(seed=0, sites=("before_relu", "after_relu")):
     random = np.random.default_rng(seed)
     rows = []
     for condition in ("a", "b"):
         for run in (0, 1):
             for step in (0, 5, 10):
                 for layer in ("#2", "#10"):
-                    for place in places:
+                    for site in sites:
                         for unit in (7, 3, 5):
                             means, variances = random.normal(size=3), random.uniform(0.1, 2, size=3)
                             rows.append(
@@ -131,7 +182,7 @@ def moments_table(seed=0, places=("before_relu", "after_relu")):
                                     "seed": run,
                                     "step": step,
                                     "layer": layer,
-                                    "site": place,
+                                    "site": site,
                                     "unit": unit,
                                     **dict(zip(("mean", "mean_next", "mean_same_batch"), means, strict=True)),
                                     **dict(
@@ -151,7 +202,7 @@ def moments_table(seed=0, places=("before_relu", "after_relu")):
 
 
 def mean_of(values):
-    """The mean of the numbers there are."""
+    """Return the mean of the numbers that are not missing."""
     values = [v for v in values if not math.isnan(v)]
     return math.fsum(values) / len(values) if values else NAN
 
@@ -172,7 +223,10 @@ def activations_by_loop(table):
             scale = math.sqrt(row["variance"]) if moment == "mean" else row["variance"]
             for kind, column in (("", "next"), ("_same_batch", "same_batch")):
                 change = abs(row[f"{moment}_{column}"] - row[moment])
-                for name, value in (("change", change), ("shift", change / scale if scale > 0 else NAN)):
+                for name, value in (
+                    ("change", change),
+                    ("relative_change", change / scale if scale > 0 else NAN),
+                ):
                     at = found.setdefault(key, {}).setdefault(f"{moment}_{name}{kind}{suffix}", [])
                     at.append(value)
             found[key].setdefault(f"{moment}_drift{suffix}", []).append(row[moment] - first[moment])
@@ -198,7 +252,7 @@ def assert_activations(table):
             assert same(row[name], value), (row, name)
 
 
-def test_shifts_of_activations_are_those_of_a_loop():
+def test_changes_of_activations_are_those_of_a_loop():
     assert_activations(moments_table())
 
 
@@ -221,7 +275,7 @@ def test_steps_are_ordered_as_numbers_and_drift_is_from_the_first():
     assert found["step"].unique().tolist() == [0, 9, 100]
 
 
-def test_a_unit_that_does_not_vary_has_no_shift_but_a_change():
+def test_a_unit_that_does_not_vary_has_a_change_but_no_relative_change():
     table = moments_table()
     table.loc[(table["unit"] == 3) & (table["step"] == 5), "variance"] = 0.0
     assert_activations(table)
@@ -244,7 +298,7 @@ def test_moments_that_are_not_finite_stay_where_they_are():
 
 
 def test_the_first_site_alone_gives_names_without_a_suffix():
-    table = moments_table(places=("before_relu",))
+    table = moments_table(sites=("before_relu",))
     assert_activations(table)
     assert not any("relu" in column for column in activations.per_step(table))
 
@@ -253,7 +307,7 @@ def test_the_first_site_alone_gives_names_without_a_suffix():
 
 
 def curve(condition, seed, *, diverged_at=None, steps=6, test_every=2, chance=0.25):
-    """A curve as training records it, its accuracies telling where they are from."""
+    """Return a curve as training records it; every accuracy has another value."""
     rows = []
     for step in range(steps + 1):
         gone = diverged_at is not None and step >= diverged_at
@@ -301,7 +355,7 @@ def test_every_run_diverged_is_still_tested_after_the_last_step():
 
 
 def test_a_diverged_run_has_a_training_accuracy_at_the_same_steps_as_any_other():
-    """The last row, after the last update, sees no batch: a mean over seeds there would be of the lost."""
+    """The last row sees no batch: an accuracy there would be a mean over diverged runs alone."""
     table = pd.concat([curve("a", 0), curve("a", 1, diverged_at=3)], ignore_index=True)
     found = training.per_step(table)
     steps = [run.loc[run["accuracy"].notna(), "step"].tolist() for _, run in found.groupby("seed")]
@@ -322,13 +376,13 @@ def test_the_given_table_is_left_alone():
 
 
 def test_the_first_site_is_that_of_each_task():
-    """A table holds conditions of two tasks, whose places have other names."""
+    """A table holds conditions of two tasks, whose sites have different names."""
     shared = {"seed": 0, "layer": "#1", "step": 0, "unit": 0, "low": 0.0, "high": 1.0}
     moments = {"mean": 1.0, "mean_next": 1.5, "mean_same_batch": 1.0, "variance_next": 4.0}
     moments |= {"variance_same_batch": 4.0}
     rows = [
-        shared | moments | {"condition": condition, "site": place, "variance": variance}
-        for condition, place, variance in [
+        shared | moments | {"condition": condition, "site": site, "variance": variance}
+        for condition, site, variance in [
             ("a", "before_relu", 4.0), ("a", "after_relu", 9.0),
             ("b", "layer_output", 16.0), ("b", "norm_output", 25.0),
         ]

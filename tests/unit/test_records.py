@@ -1,4 +1,4 @@
-"""The record of a result tells how it came about, and its fingerprints are those Snakemake compares."""
+"""The record of a result says how it was made, with the fingerprints that Snakemake compares."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,19 +14,19 @@ import yaml
 
 from bnopt import gather, provenance
 from bnopt.files import artefacts, fingerprints, records
-from bnopt.runtime import StudyError
-from bnopt.study import study
+from bnopt.runtime import Job, StudyError
+from bnopt.study import schema, study
 
-SOURCE = str(Path(records.__file__).parents[1])
-MADE_BY = SimpleNamespace(stage="bnopt.rate_spread", settings={"lr": 0.1, "norm": "ü"}, code="abc")
+SOURCE = str(Path(records.__file__).parents[2])
+JOB = Job(stage="bnopt.rate_spread", settings={"lr": 0.1, "norm": "ü"}, code="abc")
 
 
-def write(path, value=1, made_by=MADE_BY):
-    artefacts.write_table(pd.DataFrame({"x": [value]}), path, made_by=made_by)
+def write(path, value=1, job=JOB):
+    artefacts.write_table(pd.DataFrame({"x": [value]}), path, job=job)
     return records.read(path)
 
 
-def test_a_record_tells_how_a_table_came_about(tmp_path, monkeypatch):
+def test_a_record_says_how_a_table_was_made(tmp_path, monkeypatch):
     monkeypatch.setenv("BNOPT_COMMIT", "1234 + changes")
     path = tmp_path / "table.csv"
     record = write(path)
@@ -44,7 +43,13 @@ def test_a_record_tells_how_a_table_came_about(tmp_path, monkeypatch):
     assert 0 <= age.total_seconds() - record["seconds"] < 3
 
 
-def test_the_command_that_makes_a_file_anew_has_what_config_said(tmp_path, monkeypatch):
+def test_outside_a_stage_a_record_names_no_stage(tmp_path):
+    record = write(tmp_path / "table.csv", job=None)
+    assert not {"stage", "settings", "code", "modules"} & set(record)
+    assert {"sha256", "commit", "versions", "hardware", "started", "seconds"} == set(record)
+
+
+def test_the_command_that_makes_a_file_again_repeats_config(tmp_path, monkeypatch):
     monkeypatch.delenv("BNOPT_CONFIG", raising=False)
     assert str(records.damaged("a.csv", "it is")).endswith(": snakemake --force a.csv")
     monkeypatch.setenv("BNOPT_CONFIG", "scale=small 'images=two words'")
@@ -53,15 +58,15 @@ def test_the_command_that_makes_a_file_anew_has_what_config_said(tmp_path, monke
 
 
 def run_stage(tmp_path, *plugins):
-    """Return the record of a table written in a process that has loaded some plug-ins."""
+    """Return the record of a table that a process writes after it has loaded these plug-ins."""
     program = f"""
-from types import SimpleNamespace
 from bnopt import plugins
 from bnopt.files import records
+from bnopt.runtime import Job
 for kind, name in {plugins!r}:
     plugins.load(kind, name)
-made_by = SimpleNamespace(stage="bnopt.train", settings=0, code="")
-print(__import__("json").dumps(records.describe(b"", made_by)))
+job = Job(stage="bnopt.train", settings={{}}, code="")
+print(__import__("json").dumps(records.describe(b"", job)))
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -81,29 +86,73 @@ def test_the_modules_of_a_record_make_the_fingerprint_that_snakemake_compares(tm
     assert "torch" in record["versions"]
 
 
-def test_all_records_of_a_folder_are_gathered(tmp_path):
-    of_study = {"conditions": ["x", "y"], "probes": ["p"], "seeds": [0, 10]}
-    kept = ["a.csv", "b/table.csv", "probes/p/y/seed0.csv", "runs/x/seed10/training.csv"]
-    # Of conditions, probes and seeds that the study had before.
-    others = ["probes/p/y/seed1.csv", "probes/p/z/seed0.csv", "probes/q/y/seed0.csv"]
-    others += ["runs/x/seed1/training.csv", "runs/z/seed0/training.csv"]
-    for name in kept + others:
+STUDY = {"tables": {"training": ["x", "y"], "p": ["y"], "rate_spread": ["x"]}, "seeds": [0, 10]}
+# Tables of single runs that the study needs, and tables of several runs, in the order of their paths.
+OF_THE_STUDY = [
+    *("a.csv", "b/table.csv"),
+    *("probes/p/y/seed0.csv", "probes/p/y/seed10.csv", "probes/rate_spread/x/seed0.csv"),
+    *("runs/x/seed10/training.csv", "runs/y/seed0/training.csv"),
+]
+# Tables of conditions, probes and seeds that are not of the study, for instance of an earlier one.
+OTHERS = [
+    *("probes/p/x/seed0.csv", "probes/p/y/seed1.csv", "probes/p/z/seed0.csv", "probes/q/y/seed0.csv"),
+    *("probes/rate_spread/y/seed0.csv", "probes/training/x/seed7.csv"),
+    *("runs/x/seed1/training.csv", "runs/z/seed0/training.csv"),
+]
+
+
+def test_the_records_of_the_tables_of_a_study_are_gathered(tmp_path):
+    for name in OTHERS + OF_THE_STUDY:
         write(tmp_path / name)
     records.of(tmp_path / "lost.csv").write_text(records.of(tmp_path / "a.csv").read_text())
-    found = gather.gather(tmp_path, **of_study)
-    assert list(found) == kept
+    found = gather.gather(tmp_path, **STUDY)
+    assert list(found) == OF_THE_STUDY
     full = records.read(tmp_path / "a.csv")
     assert full.pop("modules")
     assert found["a.csv"] == full
-    # Nor does what was gathered before count as a result.
+    # The file gathered before and partial files do not count as results.
     write(tmp_path / gather.NAME)
-    assert gather.gather(tmp_path, **of_study) == found
+    write(tmp_path / ".a.csv.7.partial.csv")
+    assert gather.gather(tmp_path, **STUDY) == found
 
 
-# -- what explains them to people -----------------------------------------------------------------
+def test_tables_that_a_changed_study_does_not_need_any_more_are_left_out(tmp_path):
+    for name in OF_THE_STUDY:
+        write(tmp_path / name)
+    fewer = {"tables": {"training": ["y"], "p": []}, "seeds": [0]}
+    assert list(gather.gather(tmp_path, **fewer)) == ["a.csv", "b/table.csv", "runs/y/seed0/training.csv"]
 
 
-@pytest.mark.parametrize("stage", provenance.SETTINGS)
+def test_gathering_takes_the_settings_of_its_job(config, tmp_path, capsys):
+    """The settings that the study gives the job are the arguments, and the file has its own record."""
+    of_study = study.written_out(config)
+    settings = study.gather_settings(of_study)
+    assert settings == {"tables": of_study["tables"], "seeds": [0, 1, 2]}
+    for name in ("runs/vgg_batch/seed2/training.csv", "runs/vgg_batch/seed3/training.csv"):
+        write(tmp_path / name)
+    file = tmp_path / gather.NAME
+    run_module("bnopt.gather", "--settings", json.dumps(settings), "--code", "c", "--provenance", str(file))
+    assert list(json.loads(artefacts.read_recorded(file))) == ["runs/vgg_batch/seed2/training.csv"]
+    assert (records.read(file)["settings"], records.read(file)["code"]) == (settings, "c")
+
+
+def run_module(module, *arguments):
+    subprocess.run(
+        [sys.executable, "-m", module, *arguments], env=os.environ | {"PYTHONPATH": SOURCE}, check=True
+    )
+
+
+# -- python -m bnopt.provenance -------------------------------------------------------------------
+
+
+def test_the_stages_are_those_that_have_settings():
+    expected = (
+        "data train probe rate_spread random_layers statistics theorem_table claims figure gather report"
+    )
+    assert list(provenance.STAGES) == expected.split()
+
+
+@pytest.mark.parametrize("stage", provenance.STAGES)
 def test_what_a_stage_covers_are_its_modules_and_settings(config, stage, capsys):
     provenance.main([stage])
     said = capsys.readouterr().out
@@ -111,29 +160,54 @@ def test_what_a_stage_covers_are_its_modules_and_settings(config, stage, capsys)
         assert f"{fingerprints.module_hash(module)}  {module}\n" in said
 
 
-def test_what_training_covers_is_told_in_full(config, capsys):
+def test_what_training_covers_is_listed_in_full(config, capsys):
     provenance.main(["train"])
     said = capsys.readouterr().out
-    keys = study.train_settings(config, "digits", "vgg_batch")
+    keys = study.train_settings(study.written_out(config), "vgg_batch")
     assert f"  {', '.join(sorted(keys))}\n" in said.replace(", ".join(keys), ", ".join(sorted(keys)))
-    assert "bnopt.norms.batch, bnopt.norms.noise, bnopt.norms.noisy_batch, bnopt.streams" in said
+    assert "bnopt.norms.batch, bnopt.norms.noise, bnopt.norms.noisy_batch, bnopt.run.streams" in said
     assert "bnopt.tasks.deep_linear" in said
     assert "bnopt.probes" not in said
 
 
-@pytest.mark.parametrize("stage", provenance.SETTINGS)
-def test_at_a_scale_for_one_task_it_tells_of_that_task(changed, tmp_path, stage, capsys):
-    file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump(changed(("scale", "deep-linear")), sort_keys=False))
-    provenance.main([stage, "--configfile", str(file)])
-    assert f"A result of {stage} is made anew" in capsys.readouterr().out
+def written(config, folder):
+    """Write a configuration as config.yaml and claims.yaml; return the options that name both."""
+    parts = ({}, {})
+    for key, of_key in config.items():
+        parts[key in schema.CLAIMS_SECTIONS][key] = of_key
+    files = [folder / "config.yaml", folder / "claims.yaml"]
+    for file, part in zip(files, parts, strict=True):
+        file.write_text(yaml.safe_dump(part, sort_keys=False))
+    return ["--configfile", *map(str, files)]
+
+
+@pytest.mark.parametrize("stage", provenance.STAGES)
+def test_at_a_scale_for_one_task_it_lists_the_settings_of_that_task(changed, tmp_path, stage, capsys):
+    provenance.main([stage, *written(changed(("scale", "deep-linear")), tmp_path)])
+    assert f"A result of {stage} is made again" in capsys.readouterr().out
+
+
+def test_a_study_without_probes_and_figures_has_no_jobs_of_them(changed, tmp_path, capsys):
+    empty = ("probes", "figures", "rate_spread", "quantities", "claims", "alternatives")
+    options = written(changed(*((section, {}) for section in empty)), tmp_path)
+    for stage in provenance.STAGES:
+        if stage in ("probe", "figure"):
+            with pytest.raises(StudyError, match=f"{stage}: expected a study with a job of this stage"):
+                provenance.main([stage, *options])
+        else:
+            provenance.main([stage, *options])
+            assert f"A result of {stage} is made again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "expected the configuration of a study, found .*No such file"),
-        ("scales: [digits", "expected the configuration of a study, found while parsing"),
+        (None, "expected part of the configuration of a study, found .*No such file"),
+        ("scales: [digits", "expected part of the configuration of a study, found while parsing"),
+        ("", "expected part of the configuration of a study, found no keys"),
+        ("- scale", "expected part of the configuration of a study, found no keys"),
+        ("scale: 2001-13-01", "expected part of the configuration of a study, found month must be"),
+        ("scale: a\nscale: b", "scale: expected this key once, found it in lines 1 and 2"),
         ("scale: digits", "top level: expected the key"),
     ],
 )
@@ -145,7 +219,7 @@ def test_a_configuration_that_cannot_be_used_is_a_sentence(tmp_path, text, words
         provenance.main(["train", "--configfile", str(file)])
 
 
-def test_of_one_result_it_tells_what_changed_since(tmp_path, capsys, monkeypatch):
+def test_for_one_result_it_says_what_changed_since(tmp_path, capsys, monkeypatch):
     path = tmp_path / "table.csv"
     write(path)
     provenance.main(["rate_spread", str(path)])
@@ -157,14 +231,14 @@ def test_of_one_result_it_tells_what_changed_since(tmp_path, capsys, monkeypatch
     assert "  bnopt.rate_spread: " in capsys.readouterr().out.split("Code since:")[1]
 
 
-def test_of_two_results_it_tells_in_what_they_differ(tmp_path, capsys):
+def test_for_two_results_it_says_how_they_differ(tmp_path, capsys):
     first, second, third = (tmp_path / f"{name}.csv" for name in "abc")
     write(first)
     write(second)
-    other = SimpleNamespace(stage=MADE_BY.stage, settings={"lr": 0.2, "norm": "ü", "n": {"a": 1}}, code="d")
-    write(third, value=2, made_by=other)
+    other = Job(stage=JOB.stage, settings={"lr": 0.2, "norm": "ü", "n": {"a": 1}}, code="d")
+    write(third, value=2, job=other)
     provenance.main(["rate_spread", str(first), str(second)])
-    assert "nothing but when they were made" in capsys.readouterr().out
+    assert "none, except when they were made" in capsys.readouterr().out
     provenance.main(["rate_spread", str(first), str(third)])
     lines = capsys.readouterr().out.splitlines()
     assert "  settings.lr: 0.1 -> 0.2" in lines
@@ -190,7 +264,7 @@ def test_a_wrong_question_is_answered_with_a_sentence(tmp_path, arguments, words
         provenance.main([argument.format(**names) for argument in arguments])
 
 
-def test_the_commit_is_that_of_the_working_copy_and_tells_of_changes(tmp_path, monkeypatch):
+def test_the_commit_is_that_of_the_working_copy_and_marks_changes(tmp_path, monkeypatch):
     package = tmp_path / "src" / "bnopt"
     package.mkdir(parents=True)
     monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))

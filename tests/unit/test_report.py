@@ -1,21 +1,33 @@
-"""What the report says of results kept of other scales."""
+"""Numbers, tables and files of the report; texts as LaTeX are tested in test_latex.py."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bnopt import report, verdicts
+from bnopt.files import artefacts
+from bnopt.study import study
+
+TEXT = Path(__file__).parents[2] / "paper" / "main.tex"
+TIMES = r"$\times$\,"
 
 
-def claims(**verdicts):
-    """Return claims as they were judged: name -> verdict, effect, kind of comparison."""
+def claims(**rows):
+    """Return judged claims: name -> verdict, effect, kind of comparison."""
     return pd.DataFrame(
         [
-            {"claim": name, "verdict": verdict, "effect": effect, "compare": compare}
+            {"claim": name, "label": f"Claim {name}", "source": "Figure 1 & 2", "family": "fig1"}
+            | {"statement": f"It holds ({name}).", "paper_value": "83 %", "quantity": "sigma"}
+            | {"condition_a": "deep_linear_none", "expected": "less", "margin": 0.0}
+            | {"verdict": verdict, "effect": effect, "compare": compare}
             | {"ci_low": effect - math.log(2), "ci_high": effect + math.log(2), "n": 3}
+            | {"p_sign_flip": 0.125, "p_holm": 0.25, "reason": "too few" if verdict == "not run" else ""}
             | {"flips_under": "median" if name == "d" else "", "n_diverged": int(name in "ad")}
-            for name, (verdict, effect, compare) in verdicts.items()
+            for name, (verdict, effect, compare) in rows.items()
         ]
     )
 
@@ -30,55 +42,336 @@ THERE = claims(
     b_c=("supported", math.log(10), "log_ratio"),
     old=("supported", 0.0, "log_ratio"),
 )
+STUDY = {
+    "scale": "a_scale",
+    "images": "digits",
+    "seeds": [0, 1, 2],
+    "tasks": {"vgg": {"steps": 8, "net": {"hidden": [4, 5]}}},
+    "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
+    "captions": {"fig1": "100 % of it"},
+    "diverged": [{"condition": "vgg_none", "seed": 1, "step": 5}],
+}
 
 
-def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order():
-    table = report.scales_table(HERE, {"cifar10_small": THERE})
-    assert list(table) == ["Claim", "Here", r"cifar10\_small"]
-    assert table["Claim"].tolist() == [report.identifier(name) for name in ("a", "b_c", "d")]
-    times = r"$\times$\,"
-    assert table["Here"].tolist() == [
-        rf"{times}\num{{6}} [\num{{3}}, \num{{12}}] supported\textdagger",
-        "not run",
-        rf"{times}\num{{8}} [\num{{4}}, \num{{16}}] contradicted*\textdagger",
-    ]
-    assert table[r"cifar10\_small"].tolist() == [
-        "--",
-        rf"{times}\num{{10}} [\num{{5}}, \num{{20}}] supported",
-        rf"{times}\num{{4}} [\num{{2}}, \num{{8}}] inconclusive*\textdagger",
-    ]
+def stored(table, source="50 % of A_B", figures=()):
+    return report.Stored(claims=table, images={"source": source}, figures=list(figures))
+
+
+def results(judged=HERE, activations=None):
+    """Return results of a scale whose claims were judged so."""
+    statistics = ["effect", "ci_low", "ci_high", "n", "verdict"]
+    of_claims = judged[["claim", *statistics]]
+    others = of_claims.assign(summary="median", verdict="supported")
+    alternative = {
+        "claim": "d_again", "source": "d", "statement": "Read otherwise.", "compare": "difference",
+        "effect": 0.5, "ci_low": 0.25, "ci_high": 0.75, "verdict": "supported",
+    }  # fmt: skip
+    found = {"n": 5, "median_error": 0.0, "max_error": 1e-15, "violated": 0.0}
+    found |= {"holds": math.nan, "median_share": math.nan}
+    wheres = ("random layers", "vgg_none")
+    return report.Results(
+        claims=judged,
+        sensitivity=pd.concat([of_claims.assign(summary="mean"), others], ignore_index=True),
+        alternatives=pd.DataFrame([alternative]),
+        theorems=pd.DataFrame([{"statement": "Theorem 4.1", "where": where} | found for where in wheres]),
+        activations=activations,
+        images={"source": "a_b", "train": 10, "test": 5},
+        provenance={
+            name: {"versions": {"torch": "2"}, "hardware": {"cpu": cpu, "gpu": None}, "commit": "c0"}
+            for name, cpu in (("x", "one"), ("y", "another"), ("z", "one"))
+        },
+    )
+
+
+# -- numbers ----------------------------------------------------------------------------------------
+
+
+def test_numbers_are_counted_from_the_claims_and_the_study():
+    assert report.numbers(results(), STUDY) == {
+        "claims": 3,
+        "seeds": 3,
+        "scale": r"a\_scale",
+        "p.floor": r"\num{0.125}",
+        "count.supported": 1,
+        "count.contradicted": 1,
+        "count.inconclusive": 0,
+        "count.not run": 1,
+        "diverged": 1,
+        "flipped": 1,
+        "task.vgg": "",
+        "images.source": r"a\_b",
+        "images.train": "10",
+        "images.test": "5",
+        "caption.fig1": r"100 \% of it",
+        "a.estimate": rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]",
+        "a.verdict": "supported",
+        "b_c.estimate": "--",
+        "b_c.verdict": "not run",
+        "d.estimate": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
+        "d.verdict": "contradicted",
+    }
+
+
+def test_sigma_is_summarised_over_the_conditions_that_a_claim_about_it_judges():
+    activations = pd.DataFrame(
+        {
+            "condition": ["deep_linear_none"] * 3 + ["deep_linear_batch"],
+            "sigma": [1.0, 2.0, 4.0, 99.0],
+            "sigma_min": [0.5, 0.25, 3.0, 0.0],
+            "sigma_max": [5.0, 8.0, 7.0, 100.0],
+        }
+    )
+    expected = {"sigma.median": r"\num{2}", "sigma.min": r"\num{0.25}", "sigma.max": r"\num{8}"}
+    assert report.sigma_numbers(activations, HERE) == expected
+    assert expected.items() <= report.numbers(results(activations=activations), STUDY).items()
+    others = HERE.assign(quantity="effective_beta")
+    assert set(report.sigma_numbers(activations, others).values()) == {"--"}
 
 
 def test_the_numbers_of_another_scale_are_counted_from_its_own_claims():
-    found = report.kept_numbers({"paper": THERE}, {"paper": {"source": "50 % of A_B"}})
-    assert found == {
-        "kept.paper.count.supported": 2,
-        "kept.paper.count.contradicted": 0,
-        "kept.paper.count.inconclusive": 1,
-        "kept.paper.count.not run": 0,
-        "kept.paper.claims": 3,
-        "kept.paper.seeds": 3,
-        "kept.paper.source": r"50 \% of A\_B",
+    assert report.stored_numbers({"paper": stored(THERE)}) == {
+        "stored.paper.count.supported": 2,
+        "stored.paper.count.contradicted": 0,
+        "stored.paper.count.inconclusive": 1,
+        "stored.paper.count.not run": 0,
+        "stored.paper.claims": 3,
+        "stored.paper.seeds": 3,
+        "stored.paper.source": r"50 \% of A\_B",
     }
-    assert report.kept_numbers({}, {}) == {}
+    assert report.stored_numbers({}) == {}
 
 
-@pytest.mark.parametrize(
-    ("expected", "margin", "compare", "text"),
-    [
-        ("greater", 0.0, "difference", r"$>$ \num{0}"),
-        ("less", 0.0, "difference", r"$<$ \num{0}"),
-        ("not_less", 0.05, "difference", r"$>$ \num{-0.05}"),
-        ("not_greater", 0.1, "difference", r"$<$ \num{0.1}"),
-        ("equivalent", 0.05, "difference", r"\num{-0.05} to \num{0.05}"),
-        ("greater", 0.0, "log_ratio", r"$>$ \num{1}"),
-        ("not_less", math.log(2), "log_ratio", r"$>$ \num{0.5}"),
-        ("not_greater", math.log(3), "log_ratio", r"$<$ \num{3}"),
-        ("less", math.log(2), "log_ratio", r"$<$ \num{0.5}"),
-        ("equivalent", math.log(2), "log_ratio", r"\num{0.5} to \num{2}"),
-    ],
-)
-def test_what_is_expected_of_an_effect_is_the_side_on_which_it_is_supported(expected, margin, compare, text):
-    assert report.expectation({"expected": expected, "margin": margin, "compare": compare}) == text
-    inside = margin / 2 if expected == "equivalent" else verdicts.SIDES[expected][0] * 10
-    assert verdicts.assess([inside] * 9, expected=expected, margin=margin)["verdict"] == "supported"
+# -- tables -----------------------------------------------------------------------------------------
+
+
+def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order():
+    table = report.scales_table(HERE, {"cifar10_small": stored(THERE)})
+    assert list(table) == ["Claim", "Here", r"cifar10\_small"]
+    assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
+    assert table["Here"].tolist() == [
+        rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}] supported\textdagger",
+        "not run",
+        rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}] contradicted*\textdagger",
+    ]
+    assert table[r"cifar10\_small"].tolist() == [
+        "--",
+        rf"{TIMES}\num{{10}} [\num{{5}}, \num{{20}}] supported",
+        rf"{TIMES}\num{{4}} [\num{{2}}, \num{{8}}] inconclusive*\textdagger",
+    ]
+
+
+def test_the_table_of_verdicts_names_claims_by_their_labels():
+    table = report.verdict_table(HERE)
+    assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
+    assert set(table["Source"]) == {r"Figure 1 \& 2"}
+    assert table["Effect"].tolist()[0] == rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]"
+    assert table["Verdict"].tolist() == [r"supported\textdagger", "not run", r"contradicted*\textdagger"]
+
+
+def test_the_table_of_a_family_has_statements_and_the_reason_for_a_claim_not_run():
+    table = report.family_table(HERE)
+    assert table["Statement"].tolist() == ["It holds (a).", r"It holds (b\_c).", "It holds (d)."]
+    assert set(table["In the paper"]) == {r"83 \%"}
+    assert set(table["Expected"]) == {r"$<$ \num{1}"}
+    assert table["Here"].tolist()[1] == "--"
+    assert set(table["$p$"]) == {r"\num{0.125}"}
+    assert set(table["Holm"]) == {r"\num{0.25}"}
+    assert table["Verdict"].tolist() == [r"supported\textdagger", "too few", r"contradicted*\textdagger"]
+
+
+def test_other_summaries_are_starred_where_they_change_the_verdict():
+    table = report.sensitivity_table(results().sensitivity, HERE)
+    assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
+    assert set(table["Summary"]) == {"median"}
+    assert table["Effect"].tolist()[0] == rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]"
+    assert table["Verdict"].tolist() == ["supported", "supported*", "supported*"]
+
+
+def test_an_alternative_stands_beside_the_claim_that_it_varies():
+    (row,) = report.alternatives_table(results().alternatives, HERE).to_dict("records")
+    assert row == {
+        "Claim": "Claim d",
+        "Other reading": "Read otherwise.",
+        "Effect": r"\num{0.5} [\num{0.25}, \num{0.75}]",
+        "Verdict": "supported",
+        "As specified": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
+        "Verdict as specified": "contradicted",
+    }
+
+
+def test_the_table_of_theorems_names_a_statement_once_and_leaves_missing_numbers_empty():
+    table = report.theorems_table(results().theorems)
+    assert table["Statement"].tolist() == ["Theorem 4.1", ""]
+    assert table["Where"].tolist() == ["random layers", r"vgg\_none"]
+    assert table["Largest"].tolist() == [r"\num{1e-15}"] * 2
+    assert table["Holds"].tolist() == table["Share"].tolist() == ["", ""]
+
+
+def test_the_table_of_sizes_has_images_only_if_a_task_needs_them():
+    table = report.sizes_table(STUDY)
+    assert dict(table.to_numpy().tolist()) == {
+        "images": "digits", "seeds": "0, 1, 2", "vgg: steps": "8", "vgg: net": "hidden: 4 5",
+    }  # fmt: skip
+    assert "images" not in set(report.sizes_table(STUDY | {"images": ""})["Size"])
+
+
+def test_the_table_of_conditions_counts_diverged_runs():
+    (row,) = report.conditions_table(STUDY).to_dict("records")
+    assert row == {
+        "Condition": r"\texttt{vgg\_\allowbreak none}", "Task": "vgg", "Norm": "none",
+        "Learning rate": r"\num{0.1}", "Runs": 3, "Diverged": 1, "From step": 5,
+    }  # fmt: skip
+
+
+def test_the_table_of_compute_sums_the_last_attempt_of_each_job(tmp_path):
+    """A benchmark file has a row per attempt; its memory may be missing."""
+    assert report.compute_table(tmp_path)["Stage"].tolist() == ["not recorded"]
+    for name, rows in {
+        "train_it/a/seed0.tsv": [("9", "900"), ("1.4", "100")],
+        "train_it/b/seed0.tsv": [("2.4", "300.2")],
+        "prepare.tsv": [("3", "-")],
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        lines = ["s\tmax_rss", *("\t".join(row) for row in rows)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert report.compute_table(tmp_path).to_numpy().tolist() == [
+        ["prepare", 1, "3", "--"],
+        [r"train\_it", 2, "4", "300"],
+    ]
+
+
+def test_the_table_of_software_has_every_value_once():
+    table = report.software_table(results().provenance)
+    assert dict(table.to_numpy().tolist()) == {"torch": "2", "cpu": "one, another", "commit": "c0"}
+
+
+# -- files ------------------------------------------------------------------------------------------
+
+
+def keys_of(text):
+    """Return the keys that numbers.tex defines."""
+    return re.findall(r"^\\setresult\{(.+?)\}\{", text, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A folder with the generated files of a study and of one stored scale."""
+    for name in ("fig1.pdf", "there/fig4.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    folder = tmp_path / "generated"
+    folder.mkdir()
+    report.write(
+        folder,
+        results(),
+        {"there": stored(THERE, figures=[tmp_path / "there" / "fig4.png"])},
+        study=STUDY,
+        benchmarks=tmp_path / "benchmarks",
+        figures=[tmp_path / "fig1.pdf"],
+    )
+    return folder
+
+
+def test_the_bundle_has_numbers_tables_and_figures(written):
+    tables = "verdicts sensitivity alternatives theorems sizes conditions compute software scales family_fig1"
+    assert {file.name for file in written.iterdir()} == {
+        "numbers.tex", "fig1.pdf", "there_fig4.png", *(f"{name}.tex" for name in tables.split()),
+    }  # fmt: skip
+    assert (written / "fig1.pdf").read_bytes() == b"fig1.pdf"
+    assert (written / "there_fig4.png").read_bytes() == b"there/fig4.png"
+    keys = keys_of((written / "numbers.tex").read_text(encoding="utf-8"))
+    expected = [*report.numbers(results(), STUDY), *report.stored_numbers({"there": stored(THERE)})]
+    assert keys == expected
+
+
+def test_there_is_no_table_of_scales_without_stored_results(tmp_path):
+    assert "scales" in report.tables(results(), {"there": stored(THERE)}, STUDY, tmp_path)
+    assert "scales" not in report.tables(results(), {}, STUDY, tmp_path)
+
+
+def matches(name, pattern):
+    """Return whether a name fits a pattern in which #1, #2 stand for anything."""
+    return re.fullmatch(re.sub(r"\\?#\d", ".+", re.escape(pattern)), name)
+
+
+def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config, tmp_path):
+    """The study has every task. For a smaller one, the text leaves out the passages that lack a key."""
+    text = re.sub(r"^%.*$", "", TEXT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    whole = study.written_out(config | {"scale": "paper"})
+    rows = [
+        {"claim": name, "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3, "n_diverged": 0}
+        | {"verdict": "supported", "flips_under": "", "p_sign_flip": 0.1, "p_holm": 0.1, "reason": ""}
+        | claim
+        | {"compare": whole["quantities"][claim["quantity"]]["compare"]}
+        for name, claim in whole["claims"].items()
+    ]
+    judged = results(pd.DataFrame(rows), activations=pd.DataFrame())
+    judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
+    settings = study.report_settings(whole) | {"diverged": []}
+    others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
+
+    keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
+    used = set(re.findall(r"\\(?:result|ofstudy)\{([^}]+)\}", text))
+    used |= {f"{name}.verdict" for name in re.findall(r"\\(?:verdict|claim)\{([^}]+)\}", text)}
+    named = {pattern for pattern in used if not re.search(r"#|^(key|name)", pattern)}
+    assert named <= keys
+    # The text chooses among claims and stored scales, and uses every other key.
+    chosen = {f"{name}.{part}" for name in whole["claims"] for part in ("estimate", "verdict")}
+    rest = {key for key in keys - chosen if not key.startswith("stored.")}
+    assert {key for key in rest if not any(matches(key, pattern) for pattern in used)} == set()
+
+    files = {*report.tables(judged, others, settings, tmp_path), "numbers"}
+    inputs = set(re.findall(r"\\input\{generated/([^}]+)\}", text))
+    assert {pattern for pattern in inputs if "#" not in pattern} <= files
+    families = {f"family_{name}" for name in re.findall(r"\\family\{(\w+)\}", text)}
+    assert families == {name for name in files if name.startswith("family_")}
+    assert {name for name in files - families if name not in inputs} == set()
+    shown = {f"fig{number}" for number in re.findall(r"\\paperfigure\{(\d+)\}", text)}
+    shown |= set(re.findall(r"\\shown\{(\w+)\}", text))
+    assert shown - {"file"} == set(whole["figures"])
+
+
+# -- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_reads_tables_and_stored_results_and_copies_the_text(tmp_path):
+    here = results()
+    there = tmp_path / "stored" / "deep-linear"
+    training = pd.DataFrame(
+        [
+            {"condition": "vgg_none", "seed": seed, "layer": "", "step": step, "diverged": int(step >= first)}
+            for seed, first in ((0, 9), (1, 5))
+            for step in range(8)
+        ]
+    )
+    tables = {name: getattr(here, name) for name in ("claims", "sensitivity", "alternatives", "theorems")}
+    for name, table in (tables | {"training": training}).items():
+        artefacts.write_table(table, tmp_path / f"{name}.csv")
+    artefacts.write_table(THERE, there / "claims.csv")
+    (there / "fig10.png").write_bytes(b"ten")
+    (there / "claims.png").write_bytes(b"not a figure of the paper")
+    artefacts.write_recorded(json.dumps({"source": "generated"}), there / "images.json")
+    artefacts.write_recorded(json.dumps(here.images), tmp_path / "images.json")
+    artefacts.write_recorded(json.dumps(here.provenance), tmp_path / "provenance.json")
+    (tmp_path / "fig1.pdf").write_bytes(b"one")
+    (tmp_path / "text.tex").write_text("The text.\n", encoding="utf-8")
+    settings = {key: value for key, value in STUDY.items() if key != "diverged"}
+    files = {
+        "text": "text.tex", "images": "images.json", "provenance": "provenance.json",
+        "figures": "fig1.pdf", "benchmarks": "benchmarks", "generated": "out/generated",
+        "report": "out/report.tex", "stored": "stored/deep-linear/claims.csv",
+        **{name: f"{name}.csv" for name in (*tables, "training")},
+    }  # fmt: skip
+    words = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
+    report.main([*words, "--activations", "--settings", json.dumps(settings)])
+
+    generated = tmp_path / "out" / "generated"
+    assert (tmp_path / "out" / "report.tex").read_text(encoding="utf-8") == "The text.\n"
+    numbers = (generated / "numbers.tex").read_text(encoding="utf-8")
+    assert r"\setresult{diverged}{1}" in numbers
+    assert r"\setresult{stored.deep-linear.source}{generated}" in numbers
+    assert sorted(file.name for file in generated.glob("*fig*.p*")) == ["deep-linear_fig10.png", "fig1.pdf"]
+    assert r"& 3 & 1 & 5 \\" in (generated / "conditions.tex").read_text(encoding="utf-8")
+    assert set(verdicts.VERDICTS) == {
+        key.rpartition(".")[2] for key in keys_of(numbers) if key.startswith("stored.deep-linear.count")
+    }

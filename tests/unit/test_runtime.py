@@ -1,9 +1,11 @@
-"""How a stage is called and how it fails: a sentence for what a user can mend, a traceback for a bug."""
+"""How a stage is called and how it fails: one sentence for an error of the user, a traceback for a bug."""
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ SOURCE = str(Path(runtime.__file__).parents[1])
 
 
 def run_in_a_process(body, *arguments, **surroundings):
-    """Run a `main` with this body the way a stage is run."""
+    """Run a `main` with this body as a stage is run."""
     program = f"import sys\nfrom bnopt import runtime\ndef main():\n    {body}\nruntime.run(main)"
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -28,10 +30,10 @@ def run_in_a_process(body, *arguments, **surroundings):
 
 
 def run_without_rights(body, folder, mode):
-    """Run it in a folder with this mode as somebody whom the mode binds, which it does not root."""
+    """Run it in a folder with this mode, as a user without the rights of root."""
     folder.chmod(mode)
-    # Root gives up its rights in the process, once what it needs is loaded and it is in the folder: the way
-    # there is closed to anybody else.
+    # Root gives up its rights only inside the process, after the imports: another user may not be allowed to
+    # read the package or to enter the folder.
     body = f"import os; os.geteuid() or os.setuid(65534); {body}"
     try:
         return run_in_a_process(body, cwd=folder)
@@ -80,7 +82,7 @@ def test_a_full_disk_is_one_sentence():
     assert done.returncode == 1
     assert done.stderr == (
         "error: an output file: could not be read or written (No space left on device); "
-        "make room or grant access, then call snakemake again\n"
+        "free disk space or grant access, then call snakemake again\n"
     )
 
 
@@ -90,7 +92,7 @@ def test_a_read_only_folder_is_one_sentence(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: table.csv: could not be read or written (Permission denied)")
     assert done.stderr.count("\n") == 1
-    assert run_without_rights(write, tmp_path, 0o777).returncode == 0  # it is the mode that was in the way
+    assert run_without_rights(write, tmp_path, 0o777).returncode == 0  # only the mode prevented it
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG])
@@ -103,7 +105,7 @@ def test_every_way_of_not_being_able_to_write_names_the_file_and_what_to_do(numb
     message = caught.value.code
     assert message.startswith("error: results/table.csv: could not be read or written")
     assert os.strerror(number) in message
-    assert "make room or grant access, then call snakemake again" in message
+    assert "free disk space or grant access, then call snakemake again" in message
 
 
 def test_an_interruption_is_one_sentence(capsys):
@@ -113,7 +115,42 @@ def test_an_interruption_is_one_sentence(capsys):
     with pytest.raises(SystemExit) as caught:
         runtime.run(main)
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "stopped: nothing was kept; call snakemake again to go on\n"
+    assert capsys.readouterr().err == "stopped: no checkpoint was written; call snakemake again to resume\n"
+
+
+def test_a_stopped_job_names_its_checkpoint(capsys):
+    def main():
+        raise runtime.Stopped("its state is in results/unfinished")
+
+    with pytest.raises(SystemExit) as caught:
+        runtime.run(main)
+    assert caught.value.code == 130
+    expected = "stopped: its state is in results/unfinished; call snakemake again to resume\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_signals_are_stored_inside_the_block_alone():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with runtime.noticing_signals() as signals:
+        assert signals.received is None
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
+        # A second one is not caught any more.
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == signal.SIGINT
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_a_job_is_made_of_the_command_line():
+    words = ["--settings", '{"lr": 0.1}', "--code", "abc", "--table", "table.csv"]
+    parser = runtime.parser("bnopt.train", "About")
+    parser.add_argument("--table")
+    job = runtime.job_of(parser.parse_args(words))
+    assert job == runtime.Job(stage="bnopt.train", settings={"lr": 0.1}, code="abc")
+    assert runtime.job_of(runtime.parser("bnopt.train", "About").parse_args(words[:2])).code == ""
+    with pytest.raises(FrozenInstanceError):
+        job.code = "other"
 
 
 def test_the_command_line_gives_settings_as_an_object():
@@ -132,5 +169,5 @@ def test_a_command_line_without_good_settings_is_refused(arguments, capsys):
 
 
 def test_a_users_error_is_an_error_of_its_own():
-    # A bug must never be taken for one: it is no subclass of what code raises by itself.
+    # Not a subclass of an error that Python raises: a bug is never reported as an error of the user.
     assert StudyError.__mro__[1] is Exception

@@ -1,4 +1,4 @@
-"""The snapshots of a run: read back bit for bit, refused when damaged, and never a way to run code."""
+"""The snapshots of a run: read back bit for bit, refused if damaged, and unable to run code."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ import torch
 from bnopt.run import snapshots
 from bnopt.runtime import StudyError
 
-SOURCE = str(Path(snapshots.__file__).parents[1])
+SOURCE = str(Path(snapshots.__file__).parents[2])
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def assert_refused(folder, step):
     message = str(caught.value)
     assert str(next(Path(folder).glob(f"step*{step}.pt"))) in message
     assert "expected the weights of a run, found a damaged file" in message
-    assert f"to make it anew: snakemake --force {folder}" in message
+    assert f"to make it again: snakemake --force {folder}" in message
     assert "\n" not in message
 
 
-def test_what_is_read_is_what_was_written(tmp_path, state):
+def test_reading_returns_what_was_written(tmp_path, state):
     snapshots.write(state, tmp_path, 30)
     found = snapshots.read(tmp_path, 30, "cpu")
     assert list(found) == list(state)
@@ -49,14 +49,14 @@ def test_what_is_read_is_what_was_written(tmp_path, state):
         assert found[name].numpy().tobytes() == tensor.numpy().tobytes()
 
 
-def test_a_snapshot_is_a_copy_that_later_updates_do_not_reach(tmp_path):
+def test_later_updates_do_not_change_a_snapshot(tmp_path):
     weight = torch.zeros(3)
     snapshots.write({"weight": weight}, tmp_path, 0)
     weight += 1
     assert snapshots.read(tmp_path, 0, "cpu")["weight"].tolist() == [0, 0, 0]
 
 
-def test_steps_are_in_order_of_their_numbers(tmp_path, state):
+def test_steps_are_sorted_as_numbers(tmp_path, state):
     assert snapshots.steps(tmp_path) == []
     steps = [0, 5, 10, 999_999, 1_000_000, 10_000_000]
     for step in reversed(steps):
@@ -104,6 +104,16 @@ def test_every_flipped_byte_is_noticed(tmp_path, flip):
         assert_refused(tmp_path, 0)
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_parse_returns_the_nested_value_of_dump_on_the_device(state, device):
+    value = {"model": state, "step": 7, "rows": [{"name": "ü", "loss": 0.1}], "none": None}
+    found = snapshots.parse(bytes(snapshots.dump(value)), device)
+    model = found.pop("model")
+    assert found == {name: of_name for name, of_name in value.items() if name != "model"}
+    assert list(model) == list(state)
+    assert {tensor.device.type for tensor in model.values()} == {device}
+
+
 def test_pytorch_alone_can_read_a_snapshot(tmp_path, state):
     snapshots.write(state, tmp_path, 0)
     found = torch.load(next(tmp_path.iterdir()), weights_only=True)
@@ -111,7 +121,7 @@ def test_pytorch_alone_can_read_a_snapshot(tmp_path, state):
 
 
 class Bomb:
-    """When unpickled, it leaves a file behind."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -127,14 +137,14 @@ class Bomb:
         lambda bomb, path: path.write_bytes(pickle.dumps(bomb, 2)),
         lambda bomb, path: path.write_bytes(snapshots.dump(bomb)),
     ],
-    ids=["torch", "pickle", "with its check sum"],
+    ids=["torch", "pickle", "with its checksum"],
 )
 def test_code_in_a_snapshot_is_not_executed(tmp_path, save):
     trace = tmp_path / "executed"
     save({"weight": Bomb(trace)}, tmp_path / "step000000.pt")
     assert_refused(tmp_path, 0)
     assert not trace.exists()
-    # The bomb is a real one.
+    # The bomb does work.
     pickle.loads(pickle.dumps(Bomb(trace))).close()
     assert trace.exists()
 
@@ -153,7 +163,7 @@ from bnopt.run import snapshots
 
 def main():
     with artefacts.atomic_folder(sys.argv[1]) as folder:
-        # No file may grow beyond 4 KiB: the kernel itself refuses to write more.
+        # No file may grow beyond 4 KiB: the kernel refuses to write more.
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         snapshots.write({"weight": torch.zeros(100_000)}, folder, 0)
 

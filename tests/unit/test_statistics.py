@@ -13,7 +13,7 @@ INF, NAN = math.inf, math.nan
 
 
 def values(numbers):
-    """A table per seed from (condition, layer, step) -> quantity -> the values of seeds 0, 1, ..."""
+    """Return a table per seed from (condition, layer, step) -> quantity -> values of seeds 0, 1, ..."""
     rows = []
     for (condition, layer, step), quantities in numbers.items():
         for seed in range(max(map(len, quantities.values()))):
@@ -148,7 +148,7 @@ def test_infinite_values_do_not_touch_their_neighbours():
 # -- runs that stop, and long ones ------------------------------------------------------------------
 
 
-def test_runs_that_stopped_are_left_out_where_others_went_on():
+def test_runs_that_stop_are_left_out_if_others_go_further():
     table = values({("a", "", step): {"x": [1.0, 2.0, 4.0]} for step in (0, 5, 10)})
     table = pd.concat([table, values({("b", "", step): {"x": [7.0, 8.0]} for step in (0, 5)})])
     table = table[(table["condition"] != "a") | (table["seed"] != 1) | (table["step"] < 5)]
@@ -169,7 +169,7 @@ def test_of_a_diverged_run_accuracies_count_and_losses_do_not():
     tables = [lost, curve("a", 1, [0.5, 0.8])]
     summary = found(statistics.per_seed(tables, table="training"))
     assert [summary["a", "", step, "loss"][::3] for step in (0, 1)] == [(2, 1), (1, 1)]
-    # Row 1 of the lost run counts as chance.
+    # In row 1 the accuracy of the lost run is chance.
     assert summary["a", "", 1, "accuracy"][::3] == (pytest.approx((0.1 + 0.8) / 2), 2)
     assert summary["a", "", 1, "diverged"][::3] == (0.5, 2)
 

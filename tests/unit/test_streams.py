@@ -1,4 +1,4 @@
-"""Randomness is a function of (seed, stream, step), never of a state."""
+"""Randomness is a function of (seed, stream, step); it has no state."""
 
 import numpy as np
 import pytest
@@ -36,16 +36,16 @@ def test_the_samples_an_epoch_leaves_out_change():
     assert len(set(left_out)) > 5
 
 
-def test_every_sample_is_in_every_place_alike():
-    """The mean place of a sample over many epochs is the middle: the permutation has no bias."""
+def test_every_sample_is_equally_often_at_every_position():
+    """The mean position of a sample over many epochs is the middle: the permutation has no bias."""
     epochs = 400
-    place = np.zeros(12)
+    mean = np.zeros(12)
     for epoch in range(epochs):
         order = [i for batch in epoch_batches(0, epoch, 12, 4) for i in batch]
         for position, sample in enumerate(order):
-            place[sample] += position / epochs
+            mean[sample] += position / epochs
     # The standard deviation of such a mean is 3.45 / 20.
-    np.testing.assert_allclose(place, 5.5, atol=5 * 3.45 / 20)
+    np.testing.assert_allclose(mean, 5.5, atol=5 * 3.45 / 20)
 
 
 def test_epochs_and_seeds_differ():
@@ -57,13 +57,13 @@ def test_epochs_and_seeds_differ():
     assert len(set(orders.values())) == 16
 
 
-def test_the_order_of_an_epoch_does_not_depend_on_the_size_of_batches():
+def test_the_order_of_an_epoch_does_not_depend_on_the_batch_size():
     by_five = [i for batch in epoch_batches(3, 1, 30, 5) for i in batch]
     by_ten = [i for batch in epoch_batches(3, 1, 30, 10) for i in batch]
     assert by_five == by_ten
 
 
-def test_a_batch_is_a_function_of_seed_and_step_whatever_was_asked_before():
+def test_a_batch_is_a_function_of_seed_and_step_whatever_was_requested_before():
     forwards = {step: streams.batch_indices(1, step, 25, 6).tolist() for step in range(20)}
     streams._order.cache_clear()
     for step in (19, 3, 11, 0, 3, 18, 7):

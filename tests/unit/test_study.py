@@ -1,19 +1,23 @@
-"""The configuration: it is in order, and each job gets its own slice of it."""
+"""The configuration: it is valid, it is written out in full, and each job gets its own part of it."""
 
 import copy
 import json
 import math
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from bnopt import plugins
 from bnopt.runtime import StudyError
-from bnopt.study import checks, study
+from bnopt.study import checks, image_sources, jobs, schema, study
+from bnopt.study.study import written_out
 
 SECTIONS = ("claims", "alternatives")
+SCALES = ["digits", "cifar10-small", "deep-linear", "paper"]
 
 
 def refusal(config):
@@ -25,79 +29,365 @@ def refusal(config):
 # -- the configuration itself ---------------------------------------------------------------------
 
 
-def test_the_study_is_in_order(config):
+def test_the_study_is_valid(config):
     checks.check(config)
 
 
-def test_the_study_is_in_order_at_every_scale(changed, config):
-    for scale in config["scales"]:
+def test_the_study_is_valid_at_every_scale(changed, config):
+    assert list(config["scales"]) == SCALES
+    for scale in SCALES:
         checks.check(changed(("scale", scale)))
 
 
-def test_checking_leaves_the_configuration_as_it_was(config):
+def test_checking_and_writing_out_leave_the_configuration_as_it_was(config):
     before = copy.deepcopy(config)
     checks.check(config)
     settings_of_all_jobs(config)
     assert config == before
 
 
-def properties(schema, place=""):
-    """Yield place, schema of every property a schema describes, and place, schema of every open map."""
-    if isinstance(schema, dict):
-        for name, entry in schema.get("properties", {}).items():
-            yield f"{place}.{name}", entry
-        for key, value in schema.items():
-            if key == "properties":
+def properties(of_schema, key=""):
+    """Yield the key and the schema of every property that a schema describes."""
+    if isinstance(of_schema, dict):
+        for name, entry in of_schema.get("properties", {}).items():
+            yield f"{key}.{name}", entry
+        for word, value in of_schema.items():
+            if word == "properties":
                 for name, entry in value.items():
-                    yield from properties(entry, f"{place}.{name}")
+                    yield from properties(entry, f"{key}.{name}")
             else:
-                yield from properties(value, place if key in ("items", "$defs") else f"{place}.{key}")
-    elif isinstance(schema, list):
-        for entry in schema:
-            yield from properties(entry, place)
+                yield from properties(value, key if word in ("items", "$defs") else f"{key}.{word}")
+    elif isinstance(of_schema, list):
+        for entry in of_schema:
+            yield from properties(entry, key)
 
 
 @pytest.fixture(scope="module")
-def schema():
-    return yaml.safe_load(checks.SCHEMA.read_text(encoding="utf-8"))
+def whole_schema():
+    return yaml.safe_load(schema.SCHEMA.read_text(encoding="utf-8"))
 
 
-def test_every_key_of_the_schema_is_described(schema):
-    found = dict(properties(schema))
+def test_every_key_of_the_schema_is_described(whole_schema):
+    found = dict(properties(whole_schema))
     assert {".scale", ".scales", ".images", ".claims"} <= set(found)
     assert len(found) > 40
 
     def described(entry):
         if "$ref" in entry:
-            entry = schema["$defs"][entry["$ref"].removeprefix("#/$defs/")]
+            entry = whole_schema["$defs"][entry["$ref"].removeprefix("#/$defs/")]
         return len(entry.get("description", "")) > 3
 
-    assert [place for place, entry in found.items() if not described(entry)] == []
+    assert [key for key, entry in found.items() if not described(entry)] == []
 
 
-def test_every_object_of_the_schema_is_closed_or_a_map_of_names(schema):
-    """An object that lists its keys takes no other; the settings of a probe are checked against its code."""
+def test_every_object_of_the_schema_is_closed_or_a_map_of_names(whole_schema):
+    """An object that lists its keys takes no others."""
 
-    def open_objects(entry, place=""):
+    def open_objects(entry, key=""):
         if isinstance(entry, dict):
             lists_keys = "properties" in entry and entry.get("type") == "object"
             if lists_keys and entry.get("additionalProperties") is not False:
-                yield place
-            for key, value in entry.items():
-                yield from open_objects(value, f"{place}.{key}")
+                yield key
+            for name, value in entry.items():
+                yield from open_objects(value, f"{key}.{name}")
 
-    assert list(open_objects(schema)) == [
+    sizes = ".properties.scales.additionalProperties"
+    assert list(open_objects(whole_schema)) == [
+        # The other keys of a scale are tasks.
+        sizes,
+        # The code of the task and of the probe says which keys there are.
+        f"{sizes}.additionalProperties.properties.net",
         ".properties.probes.additionalProperties.additionalProperties",
-        # Of its names one is special.
+        # One name has a meaning of its own.
         ".properties.figures.additionalProperties.properties.tables",
     ]
 
 
-# -- what is allowed ------------------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------
+
+
+def test_the_files_are_read_as_one_configuration(config, tmp_path):
+    root = Path(__file__).parents[2]
+    assert schema.read(root / "config.yaml", root / "claims.yaml") == config
+    only = tmp_path / "config.yaml"
+    only.write_text("scale: ü\n", encoding="utf-8")
+    assert schema.read(only) == {"scale": "ü"}
+    assert schema.read() == {}
+
+
+def test_claims_yaml_holds_the_sections_that_messages_place_there():
+    root = Path(__file__).parents[2]
+    assert tuple(schema.read(root / "claims.yaml")) == schema.CLAIMS_SECTIONS
+    assert not set(schema.read(root / "config.yaml")) & set(schema.CLAIMS_SECTIONS)
+
+
+# -- defaults -------------------------------------------------------------------------------------
+
+QUANTITY = {"table": "training", "column": "loss"}
+CLAIM = {"label": "a", "statement": "b", "quantity": "q", "condition_a": "vgg_none", "expected": "less"}
+CLAIM |= {"condition_b": "vgg_batch"}
+# Path of a key with a default -> the default, as the schema has it.
+DEFAULTS = {
+    "scales > digits > keep_snapshots": True,
+    "scales > digits > vgg > tf32": False,
+    "quantities > q > summary": "mean",
+    "quantities > q > compare": "log_ratio",
+    "quantities > q > floor": 1e-12,
+    "quantities > q > until_accuracy": None,
+    "quantities > q > sensitivity": ["geometric_mean", "median", "equal_loss"],
+    "claims > f > c > for": {},
+    "claims > f > c > layers": [],
+    "claims > f > c > margin_from": "convention",
+    "claims > f > c > paper_value": "",
+    "alternatives > a > for": {},
+    "alternatives > a > layers": [],
+    "alternatives > a > margin_from": "convention",
+    "alternatives > a > paper_value": "",
+}
+
+
+@pytest.fixture
+def with_short_entries(changed):
+    """Function: (path, value)s -> the study with a quantity, claim and alternative of required keys alone."""
+
+    def with_short_entries(*changes):
+        return changed(
+            ("quantities > q", dict(QUANTITY)),
+            ("claims > f", {"c": CLAIM | {"source": "Section 1"}}),
+            ("alternatives > a", CLAIM | {"varies": "c"}),
+            *changes,
+        )
+
+    return with_short_entries
+
+
+def value_at(entry, path):
+    for key in path.split(" > "):
+        entry = entry[key]
+    return entry
+
+
+@pytest.mark.parametrize("path", DEFAULTS)
+def test_a_key_that_is_left_out_means_its_default(with_short_entries, path):
+    short, full = with_short_entries(), with_short_entries((path, copy.deepcopy(DEFAULTS[path])))
+    checks.check(short)
+    with pytest.raises(KeyError):
+        value_at(short, path)
+    assert value_at(schema.with_defaults(short), path) == DEFAULTS[path]
+    assert written_out(short) == written_out(full)
+    texts = zip(settings_of_all_jobs(short).values(), settings_of_all_jobs(full).values(), strict=True)
+    assert all(json.loads(of_short) == json.loads(of_full) for of_short, of_full in texts)
+
+
+def test_every_default_of_the_schema_is_tested(whole_schema):
+    found = {key.split(".")[-1] for key, entry in properties(whole_schema) if "default" in entry}
+    assert found == {path.split(" > ")[-1] for path in DEFAULTS}
+
+
+def test_values_that_are_written_are_no_defaults(with_short_entries):
+    full = with_short_entries(
+        ("quantities > q", QUANTITY | {"summary": "last", "floor": 0.5, "sensitivity": []}),
+        ("scales > digits > vgg > tf32", True),
+        ("scales > digits > keep_snapshots", False),
+    )
+    filled = schema.with_defaults(full)
+    rest = {"compare": "log_ratio", "until_accuracy": None}
+    assert filled["quantities"]["q"] == full["quantities"]["q"] | rest
+    assert filled["scales"]["digits"]["vgg"] == full["scales"]["digits"]["vgg"]
+    assert filled["scales"]["digits"]["keep_snapshots"] is False
+    assert schema.with_defaults(filled) == filled
+
+
+def test_defaults_are_values_of_their_own(with_short_entries):
+    short = with_short_entries()
+    filled = schema.with_defaults(short)
+    filled["quantities"]["q"]["sensitivity"].append("last")
+    filled["claims"]["f"]["c"]["layers"].append("#1")
+    assert schema.with_defaults(short)["quantities"]["q"]["sensitivity"][-1] == "equal_loss"
+    assert schema.with_defaults(short)["claims"]["f"]["c"]["layers"] == []
+
+
+def test_an_entry_of_required_keys_alone_is_written_out_in_full(with_short_entries):
+    found = written_out(with_short_entries())
+    claim = CLAIM | {"layers": [], "margin": 1, "margin_from": "", "paper_value": ""}
+    assert found["claims"]["c"] == claim | {"source": "Section 1", "family": "f"}
+    assert found["alternatives"]["a"] == claim | {"source": "c", "varies": "c", "family": "alternatives"}
+    assert found["quantities"]["q"] == {
+        **QUANTITY,
+        "summary": "mean",
+        "compare": "log_ratio",
+        "floor": 1e-12,
+        "until_accuracy": None,
+        "sensitivity": ["geometric_mean", "median", "equal_loss"],
+    }
+
+
+@pytest.mark.parametrize(("compare", "none"), [("difference", 0), ("log_ratio", 1)])
+def test_a_claim_without_a_margin_has_the_one_that_changes_nothing(with_short_entries, compare, none):
+    of_quantity = ("quantities > q > compare", compare)
+    found = written_out(with_short_entries(of_quantity))["claims"]["c"]
+    assert (found["margin"], found["margin_from"]) == (none, "")
+    found = written_out(with_short_entries(of_quantity, ("claims > f > c > margin", 3)))["claims"]["c"]
+    assert (found["margin"], found["margin_from"]) == (3, "convention")
+    drawn = ("claims > f > c > margin_from", "paper")
+    found = written_out(with_short_entries(of_quantity, ("claims > f > c > margin", 3), drawn))["claims"]["c"]
+    assert (found["margin"], found["margin_from"]) == (3, "paper")
+
+
+# -- the study written out ------------------------------------------------------------------------
+
+
+def plainly_written_out(config):
+    """Return what `written_out` should, in plain loops and with the defaults written by hand."""
+    scale = config["scales"][config["scale"]]
+    sizes = {task: {"tf32": False} | scale[task] for task in ("vgg", "deep_linear") if task in scale}
+    found = {
+        "scale": config["scale"],
+        "images": config["images"] if "images" in config else scale["images"],
+        "seeds": config["seeds"] if "seeds" in config else scale["seeds"],
+        "keep_snapshots": scale.get("keep_snapshots", True),
+        "sizes": sizes,
+        "random_layers": config["random_layers"],
+        "quantities": {},
+        **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
+    }
+    for name, condition in config["conditions"].items():
+        if condition["task"] in sizes:
+            found["conditions"][name] = condition
+    for name, probe in config["probes"].items():
+        for task, settings in probe.items():
+            if task in sizes:
+                found["probes"].setdefault(name, {})[task] = settings
+    for name, others in config["rate_spread"].items():
+        if all(other in found["conditions"] for other in others):
+            found["rate_spread"][name] = others
+    for name, figure in config["figures"].items():
+        shown = dict(figure, tables={})
+        for table, conditions in figure["tables"].items():
+            left = [condition for condition in conditions if condition in found["conditions"]]
+            if left or table == "random_layers":
+                shown["tables"][table] = left
+        if "layers" in figure:
+            shown["layers"] = {task: layers for task, layers in figure["layers"].items() if task in sizes}
+        if sum(map(len, shown["tables"].values())):
+            found["figures"][name] = shown
+    for name, quantity in config["quantities"].items():
+        found["quantities"][name] = {
+            "summary": "mean",
+            "compare": "log_ratio",
+            "floor": 1e-12,
+            "until_accuracy": None,
+            "sensitivity": ["geometric_mean", "median", "equal_loss"],
+        } | quantity
+    for family, entries in [*config["claims"].items(), ("alternatives", config["alternatives"])]:
+        section = "alternatives" if family == "alternatives" else "claims"
+        for name, entry in entries.items():
+            for claim_name, claim in plainly_filled_in(name, entry):
+                if plainly_possible(claim, found):
+                    found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
+    found["tables"] = plainly_needed(found)
+    return found
+
+
+def plainly_filled_in(name, entry):
+    """Return name, claim for every combination of values under `for`, the first varying slowest."""
+    claims = [(name, {key: value for key, value in entry.items() if key != "for"})]
+    for word, values in entry.get("for", {}).items():
+        claims = [
+            tuple(json.loads(json.dumps(pair).replace(f"{{{word}}}", value)))
+            for pair in claims
+            for value in values
+        ]
+    return claims
+
+
+def plainly_possible(claim, found):
+    """Return whether the study has the conditions of a claim and measures its table."""
+    for condition in (claim["condition_a"], claim["condition_b"]):
+        if isinstance(condition, str) and condition != "chance" and condition not in found["conditions"]:
+            return False
+    table = found["quantities"][claim["quantity"]]["table"]
+    return (
+        table == "training" or table in found["probes"] or (table == "rate_spread" and found["rate_spread"])
+    )
+
+
+def plainly_claimed(claim, family, quantities):
+    full = {"layers": [], "paper_value": "", "margin_from": "convention", "family": family} | claim
+    if "margin" not in claim:
+        full["margin"] = 1 if quantities[claim["quantity"]]["compare"] == "log_ratio" else 0
+        full["margin_from"] = ""
+    if "varies" in claim:
+        full["source"] = claim["varies"]
+    return full
+
+
+def plainly_needed(found):
+    """Return table -> conditions, both found by asking who names them."""
+    shown = [pair for figure in found["figures"].values() for pair in figure["tables"].items()]
+    for section in SECTIONS:
+        for claim in found[section].values():
+            pair = [claim["condition_a"], claim["condition_b"]]
+            shown.append((found["quantities"][claim["quantity"]]["table"], pair))
+    tables = {"training": list(found["conditions"])}
+    for table in dict(shown):
+        if table not in ("training", "random_layers"):
+            named = [name for shown_table, names in shown if shown_table == table for name in names]
+            tables[table] = [name for name in found["conditions"] if name in named]
+    return tables
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_study_is_written_out_as_described(changed, scale):
+    config = changed(("scale", scale))
+    found, expected = written_out(config), plainly_written_out(config)
+    assert found == expected
+    # Tables, figures and claims are shown in the order in which the configuration has them.
+    for section in ("conditions", "probes", "figures", "quantities", *SECTIONS, "tables"):
+        assert list(found[section]) == list(expected[section]), section
+    assert found["tables"]["training"] == list(found["conditions"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("scales > digits > vgg", ...)],
+        [("scales > digits > deep_linear", ...)],
+        [("images", "some/folder"), ("seeds", [7, 5])],
+        [("scales > digits > keep_snapshots", False)],
+        [("rate_spread > vgg_batch", ...)],
+        [("rate_spread", {})],
+        [("alternatives", {}), ("rate_spread", {})],
+        [("figures", {})],
+        [("claims", {}), ("alternatives", {})],
+        [("figures > theorems > tables > theorems", ["vgg_none"]), ("scales > digits > vgg", ...)],
+    ],
+    ids=lambda changes: ", ".join(path.replace(" > ", ".") for path, _ in changes),
+)
+def test_a_changed_study_is_written_out_as_described(changed, changes):
+    config = changed(*changes)
+    assert written_out(config) == plainly_written_out(config)
+
+
+def test_a_study_written_out_names_only_what_it_has(changed):
+    for scale in SCALES:
+        found = written_out(changed(("scale", scale)))
+        text = json.dumps([found[key] for key in ("claims", "alternatives", "figures")], ensure_ascii=False)
+        assert not re.search(r"[{][a-z]+[}]", text)
+        assert set(found["tables"]) <= {"training", "rate_spread", *found["probes"]}
+        for name, conditions in found["tables"].items():
+            assert set(conditions) <= set(found["conditions"]), name
+            if name in found["probes"]:
+                tasks = {found["conditions"][condition]["task"] for condition in conditions}
+                assert tasks <= set(found["probes"][name])
+
+
+# -- allowed values -------------------------------------------------------------------------------
 
 
 def test_numbers_may_be_written_whole(changed):
-    checks.check(changed(("conditions > vgg_none > lr", 1), ("claims > bn_trains_faster > margin", 0)))
+    margin = ("claims > fig1 > bn_trains_faster > margin", 0)
+    checks.check(changed(("conditions > vgg_none > lr", 1), margin))
 
 
 def test_only_the_images_of_the_scale_that_runs_have_to_exist(changed):
@@ -110,24 +400,26 @@ def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path
     for part in ("train", "test"):
         (tmp_path / part).mkdir()
     checks.check(config)
-    assert study.images_settings(config, "digits")["images"] == str(tmp_path)
+    assert images_settings(config)["images"] == str(tmp_path)
 
 
 def test_seeds_on_the_command_line_replace_those_of_the_scale_in_every_job(changed):
-    config = changed(("seeds", [5, 7]))
-    checks.check(config)
-    assert study.runs_settings(config, "paper", "training")["seeds"] == [5, 7]
-    assert study.figure_settings(config, "digits", "fig1")["seeds"] == [5, 7]
-    assert study.report_settings(config, "digits")["seeds"] == [5, 7]
+    for scale in ("digits", "paper"):
+        config = changed(("seeds", [5, 7]), ("scale", scale))
+        checks.check(config)
+        of_study = written_out(config)
+        assert study.runs_settings(of_study, "training")["seeds"] == [5, 7]
+        assert study.figure_settings(of_study, "fig1")["seeds"] == [5, 7]
+        assert study.gather_settings(of_study)["seeds"] == [5, 7]
+        assert study.report_settings(of_study)["seeds"] == [5, 7]
 
 
-def test_where_jobs_compute_is_in_no_jobs_settings(changed):
-    plain, wished = changed(), changed(("device", "cuda"))
-    checks.check(wished)
-    for scale, condition in (("digits", "vgg_batch"), ("paper", "deep_linear_none")):
-        assert study.train_settings(plain, scale, condition) == study.train_settings(wished, scale, condition)
-        settings = [study.probe_settings(c, scale, condition, "theorems") for c in (plain, wished)]
-        assert settings[0] == settings[1]
+def test_the_device_is_in_no_jobs_settings(changed):
+    for scale in SCALES:
+        plain, wished = changed(("scale", scale)), changed(("scale", scale), ("device", "cuda"))
+        checks.check(wished)
+        assert settings_of_all_jobs(plain) == settings_of_all_jobs(wished)
+        assert written_out(plain) == written_out(wished)
 
 
 def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path, monkeypatch):
@@ -136,39 +428,69 @@ def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     config = changed(("images", "~/my images"))
     checks.check(config)
-    assert study.images_settings(config, "digits")["images"] == str(tmp_path / "my images")
+    assert images_settings(config)["images"] == str(tmp_path / "my images")
 
 
 def test_images_of_a_folder_are_to_be_large_enough_for_the_net_and_enough_for_a_batch(changed, tmp_path):
-    folder = ("scales > paper > images", str(tmp_path))
+    paper, folder = ("scale", "paper"), ("scales > paper > images", str(tmp_path))
     needed = {"images": str(tmp_path), "least_side": 16, "least_number": 128}
-    assert study.images_settings(changed(folder), "paper") == needed
-    assert study.images_settings(changed(folder, ("scales > paper > vgg", ...)), "paper") == {
-        "images": str(tmp_path)
-    }
-    assert study.images_settings(changed(), "paper") == {"images": "cifar10"}
+    assert images_settings(changed(paper, folder)) == needed
+    assert images_settings(changed(paper, folder, ("scales > paper > vgg", ...))) == {"images": str(tmp_path)}
+    assert images_settings(changed(paper)) == {"images": "cifar10"}
+
+
+def test_the_images_that_tasks_need_are_the_largest_and_most_of_each():
+    small = {"net": {"convolutions": [4, "M", "M"], "hidden": []}, "batch_size": 10}
+    no_images = {"net": {"depth": 3}, "batch_size": 1000}
+    assert image_sources.needs({"vgg": small}) == {"least_side": 4, "least_number": 10}
+    assert image_sources.needs({"deep_linear": no_images, "vgg": small}) == image_sources.needs(
+        {"vgg": small}
+    )
+    assert image_sources.needs({"deep_linear": no_images}) == image_sources.needs({}) == {}
+
+
+def test_named_sources_of_images_are_the_data_sets(tmp_path):
+    assert [
+        name for name in ("digits", "cifar10", "mnist", "", str(tmp_path)) if image_sources.is_named(name)
+    ] == [
+        "digits",
+        "cifar10",
+    ]
+    assert image_sources.known("cifar10") == (32, 50_000)
+    assert not image_sources.has_parts(tmp_path)
+    (tmp_path / "train").mkdir()
+    assert not image_sources.has_parts(tmp_path)
+    (tmp_path / "test").mkdir()
+    assert image_sources.has_parts(tmp_path)
 
 
 # -- the settings of the jobs ---------------------------------------------------------------------
 
 
-def settings_of_all_jobs(config, scale="digits"):
+def images_settings(config):
+    """Return the settings of the job that prepares the images."""
+    of_study = written_out(config)
+    settings = image_sources.settings(of_study["images"], of_study["sizes"])
+    assert json.loads(jobs.Jobs(of_study).data_settings(None)) == settings
+    return settings
+
+
+def settings_of_all_jobs(config):
     """Return job -> its settings, as the rules pass them on."""
-    jobs = {("prepare",): study.as_json(study.images_settings(config, scale), ordered=False)}
-    for condition in config["conditions"]:
-        jobs["train", condition] = study.as_json(
-            study.train_settings(config, scale, condition), ordered=False
-        )
-    for table, conditions in study.tables(config).items():
-        for condition in conditions if table in config["probes"] else []:
-            jobs["probe", table, condition] = study.as_json(
-                study.probe_settings(config, scale, condition, table), ordered=False
-            )
-    for figure in config["figures"]:
-        jobs["draw", figure] = study.as_json(study.figure_settings(config, scale, figure), ordered=True)
-    for section in SECTIONS:
-        jobs["judge", section] = study.as_json(study.claims_settings(config, section), ordered=True)
-    return jobs
+    of_study = written_out(config)
+    job = jobs.Jobs(of_study)
+    found = {("prepare",): job.data_settings(None)}
+    for condition in of_study["conditions"]:
+        found["train", condition] = job.train_settings(SimpleNamespace(condition=condition))
+    for table, conditions in of_study["tables"].items():
+        for condition in conditions if table in of_study["probes"] else []:
+            wildcards = SimpleNamespace(condition=condition, probe=table)
+            found["probe", table, condition] = job.probe_settings(wildcards)
+    for figure in of_study["figures"]:
+        found["draw", figure] = job.figure_settings(SimpleNamespace(figure=figure))
+    found["judge", "claims"] = job.claims_settings(None)
+    found["judge", "alternatives"] = job.alternatives_settings(None)
+    return found
 
 
 def difference(before, after):
@@ -179,13 +501,19 @@ def difference(before, after):
 
 def test_a_claims_margin_is_seen_by_the_judge_of_its_section_alone(config, changed):
     for path, value in [
-        ("claims > bn_trains_faster > margin", 0.01),
-        ("claims > bn_trains_faster > statement", "Something else."),
-        ("claims > bn_trains_faster > family", "other"),
+        ("claims > fig1 > bn_trains_faster > margin", 0.01),
+        ("claims > fig1 > bn_trains_faster > statement", "Something else."),
+        ("claims > fig1 > bn_trains_faster > label", "Something else"),
     ]:
         assert difference(config, changed((path, value))) == {("judge", "claims")}
+    fig1 = config["claims"]["fig1"]
+    new = changed(
+        ("claims > fig1 > bn_trains_faster", ...),
+        ("claims > other", {"bn_trains_faster": fig1["bn_trains_faster"]}),
+    )
+    assert difference(config, new) == {("judge", "claims")}
     alternative = next(iter(config["alternatives"]))
-    new = changed((f"alternatives > {alternative} > family", "other"))
+    new = changed((f"alternatives > {alternative} > varies", "bn_trains_faster"))
     assert difference(config, new) == {("judge", "alternatives")}
 
 
@@ -201,7 +529,8 @@ def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, cha
 
 def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that_show_it(config, changed):
     found = difference(config, changed(("conditions > vgg_noisy_batch > lr", 0.2)))
-    tables = {table for table, names in study.tables(config).items() if "vgg_noisy_batch" in names}
+    needed = written_out(config)["tables"]
+    tables = {table for table, names in needed.items() if "vgg_noisy_batch" in names}
     expected = {("train", "vgg_noisy_batch")}
     expected |= {("probe", table, "vgg_noisy_batch") for table in tables & set(config["probes"])}
     assert {job for job in found if job[0] != "draw"} == expected
@@ -232,20 +561,35 @@ def test_another_scales_sizes_are_seen_by_none_of_this_scales_jobs(config, chang
 def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
     new = changed(("figures > fig1 > caption", "Another."))
     assert difference(config, new) == set()
-    assert study.report_settings(new, "digits") != study.report_settings(config, "digits")
+    assert study.report_settings(written_out(new)) != study.report_settings(written_out(config))
 
 
-def test_the_report_is_told_the_sizes_of_the_scale_it_is_about(config):
+def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
     for scale, sizes in config["scales"].items():
-        told = study.report_settings(config, scale)
-        assert told["tasks"] == {task: sizes[task] for task in ("vgg", "deep_linear") if task in sizes}
-        assert (told["scale"], told["images"], told["seeds"]) == (scale, sizes["images"], sizes["seeds"])
-        assert list(told["captions"]) == list(config["figures"])
+        found = study.report_settings(written_out(changed(("scale", scale))))
+        tasks = [task for task in ("vgg", "deep_linear") if task in sizes]
+        assert found["tasks"] == {task: {"tf32": False} | sizes[task] for task in tasks}
+        # Without a task that needs images there are none to describe.
+        images = sizes["images"] if "vgg" in sizes else ""
+        assert (found["scale"], found["images"], found["seeds"]) == (scale, images, sizes["seeds"])
+        shown = {
+            name: figure["caption"]
+            for name, figure in config["figures"].items()
+            if any(
+                config["conditions"][condition]["task"] in tasks
+                for conditions in figure["tables"].values()
+                for condition in conditions
+            )
+        }
+        assert found["captions"] == shown
+        assert list(found["captions"]) == list(shown)
+        if len(tasks) == 2:
+            assert list(shown) == list(config["figures"])
 
 
 def test_a_probes_settings_are_seen_by_its_own_jobs(config, changed):
     found = difference(config, changed(("probes > activations > vgg > bins", 41)))
-    conditions = study.tables(config)["activations"]
+    conditions = written_out(config)["tables"]["activations"]
     assert found == {
         ("probe", "activations", name) for name in conditions if config["conditions"][name]["task"] == "vgg"
     }
@@ -272,29 +616,29 @@ def test_where_a_layer_is_in_the_net_is_seen_by_those_who_look_at_it(config, cha
     assert {job[0] for job in found} == {"probe", "draw"}
 
 
-def test_only_runs_that_some_table_needs_keep_snapshots(config):
-    tables = study.tables(config)
+def test_only_runs_that_some_table_needs_write_snapshots(config):
+    of_study = written_out(config)
+    tables = of_study["tables"]
     probed = {name for table, names in tables.items() if table in config["probes"] for name in names}
-    kept = {
-        name
-        for name in config["conditions"]
-        if study.train_settings(config, "digits", name)["snapshot_every"] > 0
+    writing = {
+        name for name in config["conditions"] if study.train_settings(of_study, name)["snapshot_every"] > 0
     }
-    assert kept == probed
-    # Both kinds exist, so the comparison says something.
-    assert "vgg_batch" in kept
-    assert "vgg_noise" not in kept
+    assert writing == probed
+    # Both kinds exist, so neither side of the comparison is trivial.
+    assert "vgg_batch" in writing
+    assert "vgg_noise" not in writing
 
 
-def test_a_claim_alone_is_reason_enough_to_keep_snapshots(config, changed):
-    new = changed(("claims > bn_smooths_loss > condition_a", "vgg_noise"))
-    assert study.train_settings(config, "digits", "vgg_noise")["snapshot_every"] == 0
-    assert study.train_settings(new, "digits", "vgg_noise")["snapshot_every"] > 0
-    assert "vgg_noise" in study.tables(new)["along_gradient"]
+def test_a_claim_alone_is_reason_enough_to_write_snapshots(config, changed):
+    old = written_out(config)
+    new = written_out(changed(("claims > fig4 > bn_smooths_loss > condition_a", "vgg_noise")))
+    assert study.train_settings(old, "vgg_noise")["snapshot_every"] == 0
+    assert study.train_settings(new, "vgg_noise")["snapshot_every"] > 0
+    assert "vgg_noise" in new["tables"]["along_gradient"]
 
 
 def test_every_condition_is_trained_and_every_table_is_in_the_order_of_the_conditions(config):
-    tables = study.tables(config)
+    tables = written_out(config)["tables"]
     order = list(config["conditions"])
     assert tables["training"] == order
     for names in tables.values():
@@ -303,7 +647,7 @@ def test_every_condition_is_trained_and_every_table_is_in_the_order_of_the_condi
 
 
 def test_training_is_given_the_arguments_it_takes(config):
-    settings = study.train_settings(config, "digits", "vgg_batch")
+    settings = study.train_settings(written_out(config), "vgg_batch")
     sizes = config["scales"]["digits"]["vgg"]
     assert settings == {
         "task": "vgg",
@@ -315,7 +659,7 @@ def test_training_is_given_the_arguments_it_takes(config):
 
 
 def test_a_probe_is_given_the_layers_of_the_net(config):
-    settings = study.probe_settings(config, "digits", "vgg_batch", "activations")
+    settings = study.probe_settings(written_out(config), "vgg_batch", "activations")
     sizes = config["scales"]["digits"]["vgg"]
     wanted = config["probes"]["activations"]["vgg"]
     assert settings["settings"] == wanted | {"layers": {n: sizes["layers"][n] for n in wanted["layers"]}}
@@ -329,22 +673,188 @@ def test_a_probe_is_given_the_layers_of_the_net(config):
     }
 
 
+def test_a_probe_of_every_nth_snapshot_is_given_steps(config):
+    of_study = written_out(config)
+    for condition in ("vgg_batch", "deep_linear_none"):
+        task = config["conditions"][condition]["task"]
+        settings = study.probe_settings(of_study, condition, "theorems")["settings"]
+        every = config["probes"]["theorems"][task]["every"]
+        assert settings["every"] == every * config["scales"]["digits"][task]["snapshot_every"]
+    # The study itself still counts snapshots.
+    assert of_study["probes"]["theorems"] == config["probes"]["theorems"]
+
+
 def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
-    settings = study.claims_settings(config, "claims")
-    assert list(settings["tables"]) == list(study.tables(config))
-    assert settings["quantities"]["test_accuracy"]["floor"] == 0
-    assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
-    assert settings["quantities"]["mean_relative_change"]["floor"] == 1e-12
-    keys = {frozenset(claim) for claim in settings["claims"].values()}
-    assert len(keys) == 1
-    assert "for" not in next(iter(keys))
+    of_study = written_out(config)
+    for section in SECTIONS:
+        settings = study.claims_settings(of_study, section)
+        assert list(settings["tables"]) == list(of_study["tables"])
+        assert settings["quantities"]["test_accuracy"]["floor"] == 1e-12
+        assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
+        assert settings["quantities"]["mean_relative_change"]["floor"] == 1e-12
+        keys = {frozenset(claim) for claim in settings["claims"].values()}
+        assert len(keys) == 1
+        assert "for" not in next(iter(keys))
+
+
+# -- the files that jobs read ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(changed):
+    """The jobs of a study of four conditions, two of them without probes, at two seeds."""
+    config = changed(("scales > digits > seeds", [0, 3]))
+    names = ("vgg_none", "vgg_batch", "vgg_none_lr0.5", "deep_linear_none")
+    config["conditions"] = {name: config["conditions"][name] for name in names}
+    config["probes"] = {
+        name: config["probes"][name] for name in ("along_gradient", "theorems", "activations")
+    }
+    config["rate_spread"] = {"vgg_none": ["vgg_none", "vgg_none_lr0.5"]}
+    quantities = ("training_accuracy", "loss_spread_over_rates")
+    config["quantities"] = {name: config["quantities"][name] for name in quantities}
+    config["figures"] = {
+        "fig4": {"caption": "a", "tables": {"along_gradient": ["vgg_none", "vgg_batch"]}},
+        "fig5": {"caption": "b", "tables": {"training": ["deep_linear_none"]}},
+        "theorems": {"caption": "c", "tables": {"random_layers": [], "theorems": ["vgg_batch"]}},
+    }
+    claim = CLAIM | {"source": "Section 1", "quantity": "training_accuracy"}
+    other = CLAIM | {"varies": "c", "quantity": "loss_spread_over_rates", "condition_b": 0.5}
+    config |= {"claims": {"f": {"c": claim}}, "alternatives": {"a": other}}
+    checks.check(config)
+    return jobs.Jobs(written_out(config))
+
+
+def of(**wildcards):
+    return SimpleNamespace(scale="digits", **wildcards)
+
+
+def in_results(*files):
+    return [f"results/digits/{file}" for file in files]
+
+
+def test_jobs_read_the_images_if_their_task_needs_them(tiny):
+    assert tiny.task_data(of(condition="vgg_batch")) == "results/digits/data/images.npz"
+    assert tiny.task_data(of(condition="deep_linear_none")) == []
+
+
+def test_a_table_is_read_for_the_runs_that_need_it(tiny):
+    assert tiny.tables(of(table="along_gradient")) == in_results(
+        "probes/along_gradient/vgg_none/seed0.csv",
+        "probes/along_gradient/vgg_none/seed3.csv",
+        "probes/along_gradient/vgg_batch/seed0.csv",
+        "probes/along_gradient/vgg_batch/seed3.csv",
+    )
+    assert tiny.tables(of(), table="theorems") == in_results(
+        "probes/theorems/vgg_batch/seed0.csv", "probes/theorems/vgg_batch/seed3.csv"
+    )
+    assert tiny.tables(of(table="rate_spread")) == in_results(
+        "probes/rate_spread/vgg_none/seed0.csv", "probes/rate_spread/vgg_none/seed3.csv"
+    )
+    assert tiny.tables(of(table="training")) == in_results(
+        *(
+            f"runs/{condition}/seed{seed}/training.csv"
+            for condition in ("vgg_none", "vgg_batch", "vgg_none_lr0.5", "deep_linear_none")
+            for seed in (0, 3)
+        )
+    )
+    # Nothing names this probe.
+    assert tiny.tables(of(table="activations")) == []
+
+
+@pytest.mark.parametrize("table", ["training", "theorems", "rate_spread"])
+def test_the_pattern_of_a_table_gives_its_files(tiny, table):
+    runs = study.runs_settings(tiny.study, table)
+    pattern = tiny.table_pattern(of(table=table))
+    assert pattern == tiny.table_pattern(of(table="another"), table)
+    paths = [pattern.format(condition=c, seed=s) for c in runs["conditions"] for s in runs["seeds"]]
+    assert paths == tiny.tables(of(table=table))
+
+
+def test_the_judges_read_the_numbers_of_all_tables(tiny):
+    tables = ("training", "along_gradient", "theorems", "rate_spread")
+    assert tiny.statistics(of()) == in_results(*(f"statistics/{table}_per_seed.csv" for table in tables))
+
+
+def test_a_spread_over_rates_reads_the_curves_of_one_seed(tiny):
+    assert tiny.spread_curves(of(spread="vgg_none", seed="3")) == in_results(
+        "runs/vgg_none/seed3/training.csv", "runs/vgg_none_lr0.5/seed3/training.csv"
+    )
+
+
+def test_a_figure_reads_its_statistics_its_first_runs_and_all_curves(tiny):
+    drawn = of(figure="fig4")
+    assert tiny.figure_statistics(drawn) == in_results("statistics/along_gradient_over_seeds.csv")
+    assert tiny.figure_runs(drawn) == in_results(
+        "probes/along_gradient/vgg_none/seed0.csv", "probes/along_gradient/vgg_batch/seed0.csv"
+    )
+    assert tiny.figure_curves(drawn) == in_results(
+        *(f"runs/{name}/seed{seed}/training.csv" for name in ("vgg_none", "vgg_batch") for seed in (0, 3))
+    )
+    drawn = of(figure="theorems")
+    assert tiny.figure_statistics(drawn) == in_results(
+        "theorems/random_layers.csv", "statistics/theorems_over_seeds.csv"
+    )
+    assert tiny.figure_runs(drawn) == in_results("probes/theorems/vgg_batch/seed0.csv")
+    assert tiny.figure_runs(of(figure="fig5")) == in_results("runs/deep_linear_none/seed0/training.csv")
+
+
+def test_the_report_shows_all_figures_and_the_activations_if_there_are_any(tiny, config):
+    names = ("fig4", "fig5", "theorems", "claims")
+    assert tiny.figures(of()) == in_results(*(f"figures/{name}.pdf" for name in names))
+    assert tiny.activations(of()) == []
+    measured = jobs.Jobs(written_out(config)).activations(of())
+    assert [measured] == in_results("statistics/activations_per_seed.csv")
+
+
+def test_stored_results_are_those_of_other_scales(tmp_path):
+    for name in ("digits/claims.csv", "paper/claims.csv", "paper/fig1.png", "paper/fig4.png", "old/note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert jobs.stored_of_others(tmp_path, "claims.csv")(of()) == [str(tmp_path / "paper" / "claims.csv")]
+    figures = [str(tmp_path / "paper" / name) for name in ("fig1.png", "fig4.png")]
+    assert jobs.stored_of_others(tmp_path, "fig*.png")(of()) == figures
+    assert jobs.stored_of_others(tmp_path / "none", "claims.csv")(of()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("fig1", "Figure 01"), ("fig12", "Figure 12"), ("theorems", "theorems"), ("figure", "figure")],
+)
+def test_figures_are_labelled_in_the_order_of_their_numbers(name, label):
+    assert jobs.figure_labels(of(figure=name)) == {"figure": label}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_code_of_a_job_is_that_of_its_stage_and_its_plugins(changed, scale):
+    """Two jobs have one fingerprint if and only if they load the same plug-ins."""
+    job = jobs.Jobs(written_out(changed(("scale", scale))))
+    conditions, probes, tables = (job.study[key] for key in ("conditions", "probes", "tables"))
+    trained = {name: job.train_code(of(condition=name)) for name in conditions}
+    nets = {name: (entry["task"], entry["norm"]) for name, entry in conditions.items()}
+    assert all((trained[a] == trained[b]) == (nets[a] == nets[b]) for a in nets for b in nets)
+    some = next(iter(conditions))
+    assert len({job.probe_code(of(condition=some, probe=name)) for name in probes}) == len(probes)
+    assert len({job.probe_code(of(condition=name, probe="theorems")) for name in nets}) == len(
+        set(nets.values())
+    )
+    assert len({job.statistics_code(of(table=name)) for name in tables}) == len(tables)
+    assert len({job.figure_code(of(figure=name)) for name in job.study["figures"]}) == len(
+        job.study["figures"]
+    )
+
+
+def test_the_code_that_prepares_images_includes_the_data_set(changed):
+    sources = ("digits", "cifar10", "one/folder", "another/folder")
+    found = [jobs.Jobs(written_out(changed(("images", source)))).data_code(None) for source in sources]
+    assert found[2] == found[3]
+    assert len(set(found)) == 3
 
 
 # -- placeholders ---------------------------------------------------------------------------------
 
 
 def test_a_claim_with_for_is_one_claim_per_value(config):
-    claims = study.claims(config, "claims")
+    claims = study.claims(schema.with_defaults(config), "claims")
     assert "bn_does_not_stabilise_{moment}" not in claims
     for moment in ("mean", "variance"):
         claim = claims[f"bn_does_not_stabilise_{moment}"]
@@ -355,21 +865,27 @@ def test_a_claim_with_for_is_one_claim_per_value(config):
 
 
 def test_for_takes_all_combinations_in_order_and_fills_in_every_text():
+    several = {
+        "for": {"a": ["x", "y"], "b": ["1", "2"]},
+        "layers": ["#{b}"],
+        "quantity": "q",
+        "source": "s",
+        "statement": "{a}{a}, {b}",
+        "margin": 2,
+        "margin_from": "paper",
+    }
+    plain = {"for": {}, "quantity": "q", "source": "s", "statement": "as it is", "margin_from": "paper"}
     config = {
-        "claims": {
-            "{a}_{b}": {
-                "for": {"a": ["x", "y"], "b": ["1", "2"]},
-                "layers": ["#{b}"],
-                "statement": "{a}{a}, {b}",
-                "margin": 2,
-            },
-            "plain": {"statement": "as it is", "margin": 0},
-        }
+        "claims": {"one": {"{a}_{b}": several}, "two": {"plain": plain}},
+        "quantities": {"q": {"compare": "difference"}},
     }
     claims = study.claims(config, "claims")
     assert list(claims) == ["x_1", "x_2", "y_1", "y_2", "plain"]
-    assert claims["y_1"] == {"layers": ["#1"], "statement": "yy, 1", "margin": 2, "paper_value": ""}
-    assert claims["plain"] == {"layers": [], "statement": "as it is", "margin": 0, "paper_value": ""}
+    rest = {"quantity": "q", "source": "s"}
+    filled = {"layers": ["#1"], "statement": "yy, 1", "margin": 2, "margin_from": "paper", "family": "one"}
+    assert claims["y_1"] == rest | filled
+    filled = {"statement": "as it is", "margin": 0, "margin_from": "", "family": "two"}
+    assert claims["plain"] == rest | filled
 
 
 # -- canonical text -------------------------------------------------------------------------------
@@ -407,7 +923,7 @@ def test_what_json_cannot_say_is_never_passed_on(number):
 
 
 def content_of(folder):
-    return study.images_content({"scales": {"s": {"images": str(folder)}}}, "s")
+    return image_sources.content(str(folder))
 
 
 def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path):
@@ -443,27 +959,29 @@ def test_what_is_not_read_of_a_folder_of_images_does_not_matter(tmp_path):
     (tmp_path / "one" / "train" / "cat" / "1.png").write_bytes(b"pixels")
     other = Path(shutil.copytree(tmp_path / "one", tmp_path / "other"))
     for name in (".DS_Store", "train/.DS_Store", "train/cat/Thumbs.db", "train/cat/notes.txt", "more.png"):
-        (other / name).write_bytes(b"of no interest")
+        (other / name).write_bytes(b"not an image")
     (other / "train" / "cat" / "lost.png").symlink_to("nowhere")
     assert content_of(other) == content_of(tmp_path / "one")
 
 
 def test_images_that_come_with_a_name_have_that_name_as_their_content():
     for name in ("digits", "cifar10"):
-        assert study.images_content({"scales": {"s": {"images": name}}}, "s") == name
+        assert image_sources.content(name) == name
 
 
 # -- files and names ------------------------------------------------------------------------------
 
 
 def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
-    """Each file of an open folder is named by the configuration: nothing lies around unused."""
+    """The configuration names every file of the open folders: none is unused."""
     conditions = config["conditions"].values()
+    tables = written_out(config)["tables"]
     used = {
+        "datasets": {scale["images"] for scale in config["scales"].values()},
         "tasks": {condition["task"] for condition in conditions},
         "norms": {condition["norm"] for condition in conditions},
-        "probes": set(config["probes"]) & set(study.tables(config)),
-        "quantities": set(study.tables(config)),
+        "probes": set(config["probes"]) & set(tables),
+        "quantities": set(tables),
         "figures": {*config["figures"], "claims"},
     }
     for kind, names in used.items():
@@ -474,47 +992,48 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
 
 
 @pytest.mark.parametrize("scale", ["digits", "cifar10-small", "paper"])
-def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(config, scale):
-    assert study.restricted(config, scale) is config
+def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(changed, scale):
+    config = schema.with_defaults(changed(("scale", scale)))
+    left = written_out(config)
+    for section in ("conditions", "probes", "rate_spread", "random_layers", "figures", "quantities"):
+        assert left[section] == config[section]
+    for section in SECTIONS:
+        assert left[section] == study.claims(config, section)
 
 
 @pytest.mark.parametrize(("task", "other"), [("vgg", "deep_linear"), ("deep_linear", "vgg")])
 def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(changed, task, other):
     whole = changed((f"scales > digits > {other}", ...))
-    left = study.restricted(whole, "digits")
-    assert f'"{other}"' not in study.as_json({k: v for k, v in left.items() if k != "scales"}, ordered=True)
-    assert set(left) == set(whole)
+    left = written_out(whole)
+    assert f'"{other}"' not in study.as_json(left, ordered=True)
     assert list(left["conditions"]) == [n for n, c in whole["conditions"].items() if c["task"] == task]
-    # As each section says it of itself: by the names of its conditions.
+    # By the conditions that a claim names.
     for section in ("claims", "alternatives"):
         stays = {
             name: claim
-            for name, claim in study.claims(whole, section).items()
+            for name, claim in study.claims(schema.with_defaults(whole), section).items()
             if {claim["condition_a"], claim["condition_b"]} & set(whole["conditions"])
             <= set(left["conditions"])
         }
-        assert study.claims(left, section) == stays
+        assert left[section] == stays
     assert left["claims"]
     for name, figure in whole["figures"].items():
         shown = [c for names in figure["tables"].values() for c in names if c in left["conditions"]]
         assert (name in left["figures"]) == bool(shown), name
         if shown:
-            assert study.figure_settings(left, "digits", name)["conditions"].keys() == set(shown)
-    assert study.tables(left)[study.TRAINING] == list(left["conditions"])
-    kept = {table: set(names) & set(left["conditions"]) for table, names in study.tables(whole).items()}
-    assert {table: set(names) for table, names in study.tables(left).items()} == {
-        table: names for table, names in kept.items() if names
+            assert study.figure_settings(left, name)["conditions"].keys() == set(shown)
+    assert left["tables"][study.TRAINING] == list(left["conditions"])
+    of_both = written_out(changed())["tables"]
+    needed = {table: set(names) & set(left["conditions"]) for table, names in of_both.items()}
+    assert {table: set(names) for table, names in left["tables"].items()} == {
+        table: names for table, names in needed.items() if names
     }
 
 
-def test_braces_in_what_a_claim_says_stay_braces_at_a_scale_for_one_task(changed):
-    claim = "claims > bn_trains_faster >"
-    whole = changed(
-        ("scales > digits > deep_linear", ...),
-        (f"{claim} statement", "It is {{so}}."),
-        (f"{claim} paper_value", "{{{{1}}}}"),
-    )
-    checks.check(whole)
-    for config in (whole, study.restricted(whole, "digits")):
-        found = study.claims(config, "claims")["bn_trains_faster"]
+def test_braces_in_the_texts_of_a_claim_stay_braces_also_at_a_scale_for_one_task(changed):
+    claim = "claims > fig1 > bn_trains_faster >"
+    texts = (f"{claim} statement", "It is {{so}}."), (f"{claim} paper_value", "{{{{1}}}}")
+    for config in (changed(*texts), changed(("scales > digits > deep_linear", ...), *texts)):
+        checks.check(config)
+        found = written_out(config)["claims"]["bn_trains_faster"]
         assert (found["statement"], found["paper_value"]) == ("It is {so}.", "{{1}}")

@@ -1,4 +1,4 @@
-"""From values at steps to one number per run, against obvious loops."""
+"""Summaries over steps, against obvious loops."""
 
 import math
 import statistics
@@ -66,7 +66,7 @@ def test_smoothing_is_a_centred_mean_of_a_twentieth_of_the_run_shorter_at_its_en
 
 
 def smoothed(loss):
-    """A centred running mean over 5 % of the run, of the values there are."""
+    """Return the centred running mean over 5 % of the run, of the finite values."""
     window = max(1, round(len(loss) / 20))
     before = window // 2
     after = window - 1 - before
@@ -79,7 +79,7 @@ def smoothed(loss):
 
 
 def equal_loss_by_loop(values, losses):
-    """Two dicts step -> value and two lists of losses -> two lists, a value per common bin."""
+    """Return the means of two runs per common bin, from two dicts step -> value and two lists of losses."""
     runs = []
     for of_run, loss in zip(values, losses, strict=True):
         smooth = smoothed(loss)
@@ -127,8 +127,8 @@ def test_equal_loss_compares_means_where_smoothed_losses_agree(every):
     assert b.tolist() == pytest.approx(expected[1])
 
 
-def test_equal_loss_sets_a_plateau_against_the_start_of_the_other_run_not_its_end():
-    """A value that is a function of the loss alone agrees, however differently the runs got there."""
+def test_equal_loss_compares_a_plateau_with_the_start_of_the_other_run_not_its_end():
+    """A value that depends on the loss alone agrees in two runs that reach the losses at different steps."""
     steps = 400
     plateau = series([2.0 if s < 300 else 2.0 * math.exp(-0.03 * (s - 300)) for s in range(steps)])
     quick = series([2.0 * math.exp(-0.03 * min(s, 100)) for s in range(steps)])
@@ -143,7 +143,7 @@ def test_equal_loss_of_runs_whose_losses_never_agree_is_empty():
     assert len(a) == len(b) == 0
 
 
-def test_equal_loss_leaves_out_what_is_infinite_after_divergence():
+def test_equal_loss_leaves_out_infinite_losses_after_divergence():
     steps = 100
     loss = loss_curve(2.0, 0.02, steps, 1)
     values = {s: float(s) for s in range(0, steps, 2)}

@@ -41,18 +41,18 @@ def case(rest, seed, m=7):
 
 
 def torchs_batch_norm(y, gamma, beta, eps):
-    """`functional.batch_norm` of one unit in training mode, which refuses ε = 0 only in its wrapper."""
+    """Return PyTorch's batch norm of one unit in training mode, below the wrapper that refuses ε = 0."""
     weight, bias = torch.tensor([[gamma], [beta]], dtype=torch.float64)
     return torch.batch_norm(y[:, None], weight, bias, None, None, True, 0.0, eps, False)[:, 0]
 
 
 def normalised_loss(rest, gamma, beta, eps):
-    """The loss with BN as a function of y, through torch's own batch normalisation."""
+    """Return the loss with BN as a function of y, with PyTorch's own batch normalisation."""
     return lambda y: rest(torchs_batch_norm(y, gamma, beta, eps))
 
 
 class Slow:
-    """All that a Unit has, and its inputs, by full matrices."""
+    """Everything in a Unit, and its inputs, computed with full matrices."""
 
     def __init__(self, name, seed, eps=0.0, m=7):
         self.y, self.rest, self.gamma, self.beta = case(name, seed, m)
@@ -78,7 +78,7 @@ def by_differences(function, at, step=1e-5):
     )
 
 
-# -- what everything rests on ---------------------------------------------------------------------
+# -- the basis of all theorems --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-5, 0.3])
@@ -90,7 +90,7 @@ def test_batch_norm_is_torchs(eps):
 
 @pytest.mark.parametrize("eps", [0.0, 0.3])
 @pytest.mark.parametrize(("rest", "seed"), CASES)
-def test_a_unit_is_what_full_matrices_and_differences_give(rest, seed, eps):
+def test_a_unit_agrees_with_full_matrices_and_with_differences(rest, seed, eps):
     slow = Slow(rest, seed, eps)
     unit = slow.unit()
     assert unit.variance == pytest.approx(slow.variance + eps, rel=1e-12)
@@ -166,7 +166,7 @@ def test_theorem_4_1_with_eps_is_an_inequality_and_an_identity_with_its_correcti
     assert found["right"] - found["left"] == pytest.approx(excess, rel=1e-6, abs=1e-12 * found["right"])
 
 
-def test_a_gradient_along_one_or_along_the_output_is_taken_away_whole():
+def test_a_gradient_along_one_or_along_the_output_is_removed_entirely():
     y, *_ = case("net", 2)
     hat = theory.batch_norm(y, gamma=1.0, beta=0.0)
     along_one = theory.theorem_4_1(theory.evaluate(y, lambda z: 3 * z.sum(), gamma=2.0, beta=0.0))
@@ -250,13 +250,13 @@ def largest_over_inputs(value_and_gradient, m, n, bound, *, starts=4, steps=400)
 
 
 def squared_gradient(vector):
-    """‖Xᵀg‖² and its gradient in X."""
+    """Return X -> ‖Xᵀg‖² and its gradient in X."""
     return lambda x: (float(vector @ x @ x.T @ vector), 2 * np.outer(vector, x.T @ vector))
 
 
 @pytest.mark.parametrize("bound", [0.5, 3.0])
 @pytest.mark.parametrize(("rest", "seed"), CASES)
-def test_theorem_4_4_speaks_of_the_maxima_that_a_search_over_inputs_finds(rest, seed, bound):
+def test_theorem_4_4_agrees_with_the_maxima_that_a_search_over_inputs_finds(rest, seed, bound):
     slow = Slow(rest, seed, m=4)
     plain = largest_over_inputs(squared_gradient(slow.g.numpy()), 4, 5, bound)
     normalised = largest_over_inputs(squared_gradient(slow.d.numpy()), 4, 5, bound)
@@ -280,7 +280,7 @@ def test_theorem_4_4_as_printed_is_violated_by_its_missing_factors():
     unit = slow.unit()
     slacks = {bound: theory.theorem_4_4(unit, bound)["printed_slack"] for bound in (0.1, 1.0, 10.0)}
     assert slacks[0.1] < slacks[1.0] < -1e-3
-    # Without the correlation the two forms differ by λ² on the mean alone, and agree at λ = 1.
+    # Without the correlation the forms differ only by λ² in the term of the mean, so they agree at λ = 1.
     y, *_ = case("net", 3)
     hat = theory.batch_norm(y, gamma=1.0, beta=0.0)
     direction = torch.linspace(0, 1, 7).double()
@@ -327,7 +327,7 @@ def test_theorem_c_1_is_the_form_of_the_full_hessian_in_the_weights(rest, seed, 
 
 
 def form_over_inputs(matrix, d):
-    """(XXᵀd)ᵀ H (XXᵀd) and its gradient in X."""
+    """Return X -> (XXᵀd)ᵀ H (XXᵀd) and its gradient in X."""
 
     def value_and_gradient(x):
         v = x @ x.T @ d
@@ -432,7 +432,8 @@ def test_lemma_4_5_gives_the_closest_point_of_the_line_of_optima(seed):
 
 def lanczos(matrix, products):
     start = torch.randn(len(matrix), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return theory.semidefinite(lambda v: matrix @ v, start, products=products)
+    extremes = theory.extreme_eigenvalues(lambda v: matrix @ v, start, products=products)
+    return theory.definiteness(*extremes)
 
 
 @pytest.mark.parametrize("kind", ["semidefinite", "indefinite"])
@@ -455,6 +456,33 @@ def test_lanczos_stops_on_a_multiple_of_the_identity(value):
     assert found["semidefinite"] == (value >= 0)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["semidefinite", "indefinite"])
+def test_definiteness_is_the_sign_of_all_forms(kind, seed):
+    """A matrix of rank 2 has eigenvalues that are 0 up to rounding: it is semi-definite."""
+    matrix = symmetric(kind, seed, m=6)[0]
+    values = np.linalg.eigvalsh(matrix)
+    found = theory.definiteness(values[0], values[-1])
+    vectors = np.random.default_rng(seed).normal(size=(20_000, 6))
+    forms = np.einsum("ni,ij,nj->n", vectors, matrix, vectors) / (vectors**2).sum(1)
+    assert found == {
+        "min_eigenvalue": values[0],
+        "max_eigenvalue": values[-1],
+        "semidefinite": float(forms.min() >= -1e-9),
+    }
+    assert found["semidefinite"] == (kind == "semidefinite")
+    negated = theory.definiteness(-values[-1], -values[0])
+    assert negated["semidefinite"] == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "semidefinite"),
+    [(0.0, 0.0, 1), (-1e-13, 1.0, 1), (-1e-11, 1.0, 0), (-1e-11, 100.0, 1), (-1e-300, 0.0, 0), (0.5, 2.0, 1)],
+)
+def test_definiteness_allows_rounding_relative_to_the_larger_eigenvalue(low, high, semidefinite):
+    assert theory.definiteness(low, high)["semidefinite"] == semidefinite
+
+
 # -- random layers, and the table -----------------------------------------------------------------
 
 
@@ -469,7 +497,7 @@ def test_random_layers_are_a_function_of_the_seed(random_table):
     assert not set(other["gamma"]) & set(random_table["gamma"])
 
 
-def test_on_random_layers_identities_hold_and_what_is_printed_of_theorem_4_4_does_not(random_table):
+def test_on_random_layers_identities_hold_and_the_printed_theorem_4_4_does_not(random_table):
     exact = random_table[random_table["eps"] == 0]
     assert exact.groupby("theorem").size().to_dict() == dict.fromkeys(
         ["thm4.1", "thm4.2", "thm4.4", "thmC.1", "obs4.3", "lem4.5"], 24
@@ -487,7 +515,7 @@ def test_on_random_layers_identities_hold_and_what_is_printed_of_theorem_4_4_doe
     assert (in_use.loc[in_use["theorem"] == "thm4.1", "slack"] >= -1e-15).all()
 
 
-def test_the_table_counts_errors_violations_and_premises_by_place(random_table):
+def test_the_table_counts_errors_violations_and_premises_in_each_group(random_table):
     shares = [0.1, 0.2, 0.6]
     probe = pd.DataFrame(
         {
@@ -520,7 +548,7 @@ def test_the_table_counts_errors_violations_and_premises_by_place(random_table):
     assert numbers("Theorem 4.4, as printed") == pytest.approx(
         {"n": 3, "median_error": 0.5, "max_error": 1.5, "violated": 2 / 3}
     )
-    # What the probe has no column for has no row; the random layers have all but ε's own.
+    # A statement without a column in the probe's table has no row. The random layers have every statement.
     assert len(of_probe) == 6
     of_random = table[table["where"] == "random layers"].set_index("statement")
     assert len(of_random) == len(theorem_table.STATEMENTS)

@@ -1,4 +1,4 @@
-"""The tools that call snakemake: what they outlast, and what they leave."""
+"""The tools that call snakemake: they survive failures of SLURM, and leave no process behind."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ esac
 
 
 def test_waiting_for_jobs_outlasts_a_controller_that_is_away(tmp_path):
-    """The queue has a job, then does not answer, then is empty."""
+    """SLURM lists a job, then does not answer, then lists none."""
     log = tmp_path / ".snakemake" / "log" / "1.snakemake.log"
     log.parent.mkdir(parents=True)
     log.write_text("SLURM run ID: abc\n")

@@ -1,4 +1,4 @@
-"""Training against a naive loop, bit for bit; and what a diverged run leaves."""
+"""Training against a naive loop, bit for bit; and the results of a diverged run."""
 
 import math
 
@@ -10,8 +10,9 @@ from torch.nn import functional
 from bnopt import plugins
 from bnopt.files import images
 from bnopt.run import snapshots, streams
-from bnopt.run.run import Run
+from bnopt.run.run import Run, split
 from bnopt.runtime import StudyError
+from bnopt.study import study
 from bnopt.tasks import vgg
 from bnopt.train import train
 
@@ -27,14 +28,11 @@ def trained(prepared, sizes, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         curve = train(
-            prepared,
-            **sizes,
-            norm=norm,
+            Run(prepared, **sizes, norm=norm, seed=seed, device=CPU),
             lr=lr,
             steps=steps,
             test_every=test_every,
             snapshot_every=snapshot_every,
-            seed=seed,
             folder=folder,
         )
         return curve, folder
@@ -43,7 +41,7 @@ def trained(prepared, sizes, tmp_path):
 
 
 def naive_run(prepared, sizes, norm, *, lr, steps, seed):
-    """Train by hand; return losses, accuracies and test accuracies of every step, and all states θ_t."""
+    """Train with a plain loop; return loss, accuracy and test accuracy of every step, and all states θ_t."""
     raw = images.read(prepared)
     mean, std = (torch.from_numpy(v).float().view(1, -1, 1, 1) for v in (raw.mean, raw.std))
     data = {"train_images": torch.from_numpy(raw.train_images), "classes": 10}
@@ -99,7 +97,7 @@ def test_training_is_plain_sgd_bit_for_bit(prepared, sizes, trained, norm):
         assert all(torch.equal(state[name], states[step][name]) for name in state), step
 
 
-def test_the_naive_loop_has_moved_far_enough_to_tell_mistakes_apart(prepared, sizes):
+def test_the_naive_loop_moves_far_enough_to_reveal_mistakes(prepared, sizes):
     losses, _, tests, states = naive_run(prepared, sizes, "batch", lr=0.1, steps=STEPS, seed=0)
     assert losses[-1] < 0.8 * losses[0]
     assert len(set(tests)) > 3
@@ -128,7 +126,7 @@ def test_snapshots_and_tests_do_not_change_the_run(trained, norm):
             np.testing.assert_array_equal(plain[column], other[column])
         assert plain["test_accuracy"].iloc[-1] == other["test_accuracy"].iloc[-1]
 
-    # One step more, so that the last snapshot holds the weights after all steps above.
+    # One more step, so that the last snapshot holds the weights after all steps above.
     _, seen = trained(norm, steps=STEPS + 1, snapshot_every=STEPS, test_every=1, name="seen")
     _, unseen = trained(norm, steps=STEPS + 1, snapshot_every=STEPS, test_every=1000, name="unseen")
     _, often = trained(norm, steps=STEPS + 1, snapshot_every=1, test_every=1000, name="often")
@@ -137,7 +135,7 @@ def test_snapshots_and_tests_do_not_change_the_run(trained, norm):
         assert all(torch.equal(last[0][name], state[name]) for name in last[0])
 
 
-def test_snapshots_are_kept_at_multiples_of_their_interval(trained):
+def test_snapshots_are_written_at_multiples_of_their_interval(trained):
     _, folder = trained(snapshot_every=5, name="five")
     assert snapshots.steps(folder) == [0, 5, 10]
     _, folder = trained(snapshot_every=0, name="none")
@@ -146,7 +144,7 @@ def test_snapshots_are_kept_at_multiples_of_their_interval(trained):
 
 
 @pytest.mark.parametrize("norm", plugins.names("norms"))
-def test_the_snapshot_of_a_step_gives_back_the_loss_recorded_at_that_step(prepared, sizes, trained, norm):
+def test_the_snapshot_of_a_step_yields_the_loss_recorded_at_that_step(prepared, sizes, trained, norm):
     curve, folder = trained(norm, snapshot_every=3)
     for step in snapshots.steps(folder):
         run = Run(prepared, **sizes, norm=norm, seed=0, device=CPU)
@@ -165,7 +163,7 @@ def test_noise_of_a_step_is_that_of_seed_step_and_layer(prepared, sizes):
     assert found == {f"{layer}.norm.1": (4, 9, layer) for layer in range(1, 6)}
 
 
-def test_two_runs_of_one_seed_agree_and_of_two_seeds_do_not(trained):
+def test_two_runs_of_one_seed_agree_and_two_seeds_differ(trained):
     first, _ = trained("noisy_batch", name="first")
     torch.manual_seed(77)
     again, _ = trained("noisy_batch", name="again")
@@ -183,7 +181,7 @@ def first_not_finite(prepared, sizes, norm, *, lr):
 
 
 @pytest.mark.parametrize(("norm", "lr"), [("none", 1e4), ("noise", 1e4), ("none", 1e38), ("batch", 1e38)])
-def test_a_diverged_run_ends_normally_and_says_from_which_step(prepared, sizes, trained, norm, lr):
+def test_a_diverged_run_ends_normally_and_marks_the_step(prepared, sizes, trained, norm, lr):
     first = first_not_finite(prepared, sizes, norm, lr=lr)
     assert 0 < first < STEPS - 1
     for number, (test_every, snapshot_every) in enumerate([(1, 1), (2, 3), (1000, 0), (5, 1), (1000, 1)]):
@@ -202,8 +200,8 @@ def test_a_diverged_run_ends_normally_and_says_from_which_step(prepared, sizes, 
         assert (curve["chance"] == 0.1).all()
         tested = [step for step in range(first) if step % test_every == 0]
         assert curve.loc[curve["test_accuracy"].notna(), "step"].tolist() == tested
-        kept = [step for step in range(first) if snapshot_every and step % snapshot_every == 0]
-        assert snapshots.steps(folder) == kept
+        written = [step for step in range(first) if snapshot_every and step % snapshot_every == 0]
+        assert snapshots.steps(folder) == written
 
 
 def test_a_run_that_diverges_says_so_once(trained, capsys):
@@ -212,16 +210,24 @@ def test_a_run_that_diverges_says_so_once(trained, capsys):
     assert printed.count("diverged") == 1
 
 
-def test_a_data_set_smaller_than_a_batch_is_refused_with_a_sentence(prepared, sizes, tmp_path):
+# -- a run ----------------------------------------------------------------------------------------
+
+
+def test_a_data_set_smaller_than_a_batch_is_refused_with_a_sentence(prepared, sizes):
     with pytest.raises(StudyError, match="batch"):
-        train(
-            prepared,
-            **(sizes | {"batch_size": 100_000}),
-            norm="none",
-            lr=0.1,
-            steps=1,
-            test_every=1,
-            snapshot_every=0,
-            seed=0,
-            folder=tmp_path,
-        )
+        Run(prepared, **(sizes | {"batch_size": 100_000}), norm="none", seed=0, device=CPU)
+
+
+@pytest.mark.parametrize("condition", ["vgg_noisy_batch", "deep_linear_none"])
+def test_settings_are_split_into_those_of_the_run_and_the_others(small_config, prepared, condition):
+    of_scale = study.written_out(small_config)
+    settings = study.train_settings(of_scale, condition)
+    of_run, others = split(settings)
+    assert of_run | others == settings
+    assert not of_run.keys() & others.keys()
+    assert set(others) == {"lr", "tf32", "steps", "test_every", "snapshot_every"}
+    run = Run(prepared, **of_run, seed=3, device=CPU)
+    chosen = of_scale["conditions"][condition]
+    assert run.name == f"{chosen['task']} {chosen['norm']} seed 3"
+    _, of_probe = split(study.probe_settings(of_scale, condition, "along_gradient"))
+    assert set(of_probe) == {"lr", "probe", "settings"}

@@ -1,4 +1,4 @@
-"""Lists of tensors as one vector."""
+"""Vectors stored as lists of tensors."""
 
 import math
 
@@ -17,7 +17,7 @@ def flat(values):
     return [v for t in values for v in t.double().flatten().tolist()]
 
 
-def test_norm_is_euclidean_over_all_entries():
+def test_length_is_euclidean_over_all_entries():
     a = tensors(0, torch.float64)
     assert vectors.length(a).item() == pytest.approx(math.sqrt(math.fsum(v * v for v in flat(a))), rel=1e-14)
 
@@ -31,7 +31,7 @@ def test_difference_is_entry_by_entry():
         vectors.difference(a, b[:-1])
 
 
-def test_descend_is_an_update_of_sgd_to_the_bit(device_name):
+def test_descend_equals_an_update_of_sgd_to_the_bit(device_name):
     parameters = [t.to(device_name).requires_grad_() for t in tensors(0)]
     gradient = [t.to(device_name) for t in tensors(1)]
     before = [p.detach().clone() for p in parameters]
@@ -43,15 +43,24 @@ def test_descend_is_an_update_of_sgd_to_the_bit(device_name):
     assert not any(torch.equal(a, b) for a, b in zip(found, before, strict=True))
 
 
-def test_descend_keeps_the_layout_of_the_parameters_also_of_a_single_channel():
+def test_descend_preserves_the_memory_layout_of_the_parameters_even_with_a_single_channel():
     weights = torch.randn(4, 1, 3, 3).to(memory_format=torch.channels_last)
     (found,) = vectors.descend([weights], [torch.ones(4, 1, 3, 3)], 0.1)
     assert found.stride() == weights.stride() != torch.ones(4, 1, 3, 3).stride()
 
 
-def test_value_and_gradient_are_those_of_a_polynomial_and_detached():
+def test_value_and_gradient_of_a_polynomial_are_exact_and_detached():
     at = [torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)]
     value, gradient = vectors.value_and_gradient(lambda p: (p[0] ** 2).sum() * p[1], at)
     assert value.item() == 15
     assert flat(gradient) == [6, 12, 5]
     assert not any(t.requires_grad for t in (value, *gradient, *at))
+
+
+def test_cosine_is_that_of_the_flat_vectors_and_nan_for_a_zero_vector():
+    a, b = tensors(0, torch.float64), tensors(1, torch.float64)
+    product = math.fsum(x * y for x, y in zip(flat(a), flat(b), strict=True))
+    lengths = [math.sqrt(math.fsum(x * x for x in flat(v))) for v in (a, b)]
+    assert vectors.cosine(a, b).item() == pytest.approx(product / lengths[0] / lengths[1], rel=1e-13)
+    assert vectors.cosine(a, [-2 * x for x in a]).item() == pytest.approx(-1, rel=1e-13)
+    assert math.isnan(vectors.cosine(a, [0 * x for x in a]).item())

@@ -1,15 +1,33 @@
-"""Intervals, exact p and verdicts, against enumeration."""
+"""Intervals, exact p values and verdicts, against enumeration and literal definitions."""
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from bnopt import verdicts
 
 INF, NAN = math.inf, math.nan
+# The effects x that support a claim, and those that contradict it.
+SUPPORTS = {
+    "greater": lambda x, margin: x > margin,
+    "less": lambda x, margin: x < -margin,
+    "not_less": lambda x, margin: x > -margin,
+    "not_greater": lambda x, margin: x < margin,
+    "equivalent": lambda x, margin: -margin < x < margin,
+}
+CONTRADICTS = {
+    "greater": lambda x, margin: x < margin,
+    "less": lambda x, margin: x > -margin,
+    "not_less": lambda x, margin: x < -margin,
+    "not_greater": lambda x, margin: x > margin,
+    "equivalent": lambda x, margin: x < -margin or x > margin,
+}
+EXPECTATIONS = tuple(SUPPORTS)
 
 
 # -- interval -------------------------------------------------------------------------------------
@@ -32,12 +50,12 @@ def test_interval_of_equal_effects_is_a_point():
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("n", [2, 3, 8])
-def test_interval_where_one_side_diverged_in_every_seed_is_that_infinity(n, sign):
+def test_interval_is_an_infinity_if_one_condition_diverged_in_every_seed(n, sign):
     assert verdicts.interval([sign * INF] * n, 0.95) == (sign * INF,) * 3
 
 
 def binomial_interval(effects, confidence):
-    """The widest pair of order statistics cut so that each tail of the binomial has its share."""
+    """Return the order statistics beyond which each tail of the binomial has at most its share."""
     ordered, n = sorted(effects), len(effects)
     tail = (1 - confidence) / 2
     # P(fewer than k of n below the median) <= tail leaves the k-th smallest as a lower bound.
@@ -127,7 +145,7 @@ def test_infinite_differences_enter_by_rank(differences):
 
 # -- verdicts -------------------------------------------------------------------------------------
 
-NARROW = np.array([-0.01, 0.0, 0.01])  # about its centre: ± 0.0248 at 95 %
+NARROW = np.array([-0.01, 0.0, 0.01])  # its interval at 95 %: the centre ± 0.0248
 WIDE = np.array([-1.0, 0.0, 1.0])
 
 
@@ -159,17 +177,112 @@ def test_each_kind_of_claim_is_supported_contradicted_or_open(
         assert verdict(WIDE + centre) == "inconclusive"
 
 
-def test_every_kind_of_claim_the_configuration_allows_is_known():
-    assert set(verdicts.EXPECTATIONS) == {"greater", "less", "not_less", "not_greater", "equivalent"}
+def test_the_kinds_of_claims_that_the_configuration_allows_have_boundaries():
+    schema = (Path(__file__).parents[2] / "workflow" / "config.schema.yaml").read_text(encoding="utf-8")
+    (allowed,) = {tuple(kinds) for kinds in values_of(yaml.safe_load(schema), "expected")}
+    assert set(allowed) == set(EXPECTATIONS)
+    for expected in allowed:
+        low, high = verdicts.boundaries(expected, 0.5)
+        assert low < high
+    with pytest.raises(KeyError):
+        verdicts.boundaries("larger", 0.5)
 
 
-@pytest.mark.parametrize("expected", verdicts.EXPECTATIONS)
+def values_of(node, key):
+    """Yield the `enum` of every property `key` in a schema."""
+    if isinstance(node, dict):
+        if "enum" in node.get(key, {}):
+            yield node[key]["enum"]
+        for value in node.values():
+            yield from values_of(value, key)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, math.log(2), 3.0])
+@pytest.mark.parametrize("expected", EXPECTATIONS)
+def test_boundaries_enclose_exactly_the_effects_that_support_a_claim(expected, margin):
+    low, high = verdicts.boundaries(expected, margin)
+    near = [sign * margin + nudge for sign in (-1, 1) for nudge in (-1e-9, 0.0, 1e-9)]
+    for x in [-1e300, *np.linspace(-5, 5, 41), *near, 0.0, 1e300]:
+        assert (low < x < high) == SUPPORTS[expected](x, margin), x
+    # An infinite end includes infinite effects.
+    assert (low == -INF) == SUPPORTS[expected](-INF, margin)
+    assert (high == INF) == SUPPORTS[expected](INF, margin)
+
+
+def interval_by_definition(effects, confidence):
+    """Return the interval of effects by the formulas of its three cases."""
+    n = len(effects)
+    if set(map(math.isinf, effects)) == {False}:
+        mean = math.fsum(effects) / n
+        error = math.sqrt(math.fsum((e - mean) ** 2 for e in effects) / (n - 1) / n)
+        half = stats.t.ppf((1 + confidence) / 2, n - 1) * error
+        return mean - half, mean + half
+    if len(set(effects)) == 1:
+        return effects[0], effects[0]
+    return binomial_interval(effects, confidence)
+
+
+def verdict_by_definition(effects, expected, margin):
+    """Return the verdict on the points of the interval: its ends, those on a boundary, and those between."""
+    low, high = interval_by_definition(effects, 0.90 if expected == "equivalent" else 0.95)
+    points = [x for x in (low, -margin, 0.0, margin, high) if low <= x <= high]
+    points += [(a + b) / 2 for a, b in itertools.pairwise(points) if math.isfinite(a + b)]
+    if all(SUPPORTS[expected](x, margin) for x in points):
+        return "supported"
+    if all(CONTRADICTS[expected](x, margin) for x in points):
+        return "contradicted"
+    return "inconclusive"
+
+
+def many_effects():
+    """Yield effects of 2 to 8 seeds: narrow and wide, near every boundary, with and without infinities."""
+    random = np.random.default_rng(0)
+    for n, centre, width in itertools.product((2, 3, 6, 8), np.linspace(-1.5, 1.5, 7), (0.01, 0.3, 3.0)):
+        effects = (centre + width * random.normal(size=n)).tolist()
+        yield effects
+        for infinite in ([INF], [-INF], [INF, INF], [INF, -INF]):
+            yield [*infinite, *effects[len(infinite) :]]
+    for n, value in itertools.product(range(2, 9), (-INF, INF, -0.5, 0.0, 0.5)):
+        yield [value] * n
+
+
+@pytest.mark.parametrize(
+    ("expected", "margin"),
+    [*itertools.product(EXPECTATIONS, [0.5]), *((e, 0.0) for e in EXPECTATIONS if e != "equivalent")],
+)
+def test_verdicts_are_those_of_a_literal_reading_of_the_definitions(monkeypatch, expected, margin):
+    monkeypatch.setattr(verdicts, "sign_flip_p", lambda _: NAN)  # slow, and no verdict depends on it
+    seen = {}
+    for effects in many_effects():
+        found = verdicts.assess(effects, expected=expected, margin=margin)["verdict"]
+        assert found == verdict_by_definition(effects, expected, margin), effects
+        infinite = "all" if all(map(math.isinf, effects)) else "some" if INF in map(abs, effects) else "none"
+        seen.setdefault(infinite, set()).add(found)
+    every = {"supported", "contradicted", "inconclusive"}
+    assert seen["none"] == every
+    # Two different infinities leave the interval unbounded; equal ones decide every direction.
+    assert {"contradicted", "inconclusive"} <= seen["all"]
+    assert "inconclusive" in seen["some"]
+    if expected != "equivalent":
+        assert seen["all"] == seen["some"] == every
+
+
+@pytest.mark.parametrize("expected", EXPECTATIONS)
+def test_an_effect_on_the_boundary_decides_nothing(expected):
+    low, high = verdicts.boundaries(expected, 0.5)
+    for boundary in (low, high):
+        if math.isfinite(boundary):
+            found = verdicts.assess([boundary] * 3, expected=expected, margin=0.5)
+            assert found["verdict"] == "inconclusive"
+
+
+@pytest.mark.parametrize("expected", EXPECTATIONS)
 def test_an_effect_a_hair_within_and_beyond_its_boundary(expected):
-    """The verdict turns exactly where the interval touches the margin."""
+    """The verdict changes exactly where the interval touches the margin."""
     confidence = 0.90 if expected == "equivalent" else 0.95
     half = stats.t.ppf((1 + confidence) / 2, 2) * 0.01 / math.sqrt(3)
     margin = 0.1
-    # Centre at which the interval just lies on the supporting side, and which way that side is.
+    # The centre at which the interval touches the boundary, and the direction of the supporting side.
     edge, side = {
         "greater": (margin + half, 1),
         "less": (-margin - half, -1),
@@ -184,7 +297,7 @@ def test_an_effect_a_hair_within_and_beyond_its_boundary(expected):
 
 def test_directions_have_95_percent_intervals_and_equivalence_90():
     effects = [0.1, 0.3, 0.2, 0.5]
-    for expected in verdicts.EXPECTATIONS:
+    for expected in EXPECTATIONS:
         found = verdicts.assess(effects, expected=expected, margin=0.7)
         interval = stats.t.interval(
             0.90 if expected == "equivalent" else 0.95, 3, loc=np.mean(effects), scale=stats.sem(effects)
@@ -193,9 +306,9 @@ def test_directions_have_95_percent_intervals_and_equivalence_90():
         assert found["effect"] == pytest.approx(0.275)
 
 
-def test_p_is_that_of_effects_shifted_by_the_margin():
+def test_p_is_that_of_the_distances_from_the_boundaries():
     effects = [0.1, 0.3, -0.2, 0.5, 0.05]
-    shifted = {
+    distances = {
         "greater": [[e - 0.1 for e in effects]],
         "less": [[-0.1 - e for e in effects]],
         "not_less": [[e + 0.1 for e in effects]],
@@ -204,10 +317,10 @@ def test_p_is_that_of_effects_shifted_by_the_margin():
     }
     found = {
         expected: verdicts.assess(effects, expected=expected, margin=0.1)["p_sign_flip"]
-        for expected in verdicts.EXPECTATIONS
+        for expected in EXPECTATIONS
     }
     for expected, p in found.items():
-        assert p == pytest.approx(max(p_by_enumeration(d) for d in shifted[expected]), abs=1e-12)
+        assert p == pytest.approx(max(p_by_enumeration(d) for d in distances[expected]), abs=1e-12)
     assert len(set(found.values())) >= 4
 
 
@@ -229,7 +342,7 @@ def test_a_comparison_in_which_one_side_always_diverged_is_decided(n):
         assert verdicts.assess(effects, expected="equivalent", margin=0.7)["verdict"] == "contradicted"
 
 
-@pytest.mark.parametrize("expected", verdicts.EXPECTATIONS)
+@pytest.mark.parametrize("expected", EXPECTATIONS)
 @pytest.mark.parametrize("effects", [[INF, 3.0, 4.0], [INF, INF, -4.0], [-INF, -3.0, -2.0], [-INF, INF, 0.0]])
 def test_three_seeds_some_of_them_infinite_decide_nothing(expected, effects):
     found = verdicts.assess(effects, expected=expected, margin=0.5)
@@ -248,7 +361,7 @@ def test_eight_seeds_with_one_infinite_can_decide():
 
 
 def closed_testing(p_values):
-    """Adjusted p: the largest Bonferroni p of all sets of hypotheses that hold this one."""
+    """Return adjusted p values: the largest Bonferroni p value of all sets that contain the hypothesis."""
     n = len(p_values)
     subsets = [s for size in range(1, n + 1) for s in itertools.combinations(range(n), size)]
     return [

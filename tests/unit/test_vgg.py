@@ -1,4 +1,4 @@
-"""The task vgg: which net, which data, which loss."""
+"""The task vgg: its net, its data and its loss."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def blank(channels=3, side=32, classes=10):
-    """Data of which only the shape matters."""
+    """Return data of which only the shape matters."""
     return {
         "train_images": torch.zeros((1, channels, side, side), dtype=torch.uint8),
         "classes": classes,
@@ -35,7 +35,7 @@ def net(norm="batch", seed=0, convolutions=CONVOLUTIONS, hidden=HIDDEN, **shape)
 
 
 def trace(model, inputs):
-    """Return what a pass goes through, in order: layer, kind of module, shape of a sample's output."""
+    """Return the modules of a pass, in order: layer, kind of module, shape of one sample's output."""
     calls = []
 
     def record(layer):
@@ -92,7 +92,7 @@ def test_a_net_without_hidden_layers_goes_from_convolutions_to_logits():
     assert calls[-2:] == [("5", "Flatten", (96,)), ("5", "Linear", (10,))]
 
 
-def test_the_places_of_activations_are_modules_of_every_layer_but_the_logits():
+def test_the_sites_of_activations_are_modules_of_every_layer_but_the_logits():
     model = net("noisy_batch")
     for number in range(1, 7):
         for module in vgg.SITES.values():
@@ -109,7 +109,7 @@ def test_the_paper_scale_is_vgg_16s_convolutions_a_hidden_layer_and_the_logits(c
     sides = [32, 32, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2]
     widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     assert convolutions == [(n, (w, s, s)) for n, (w, s) in enumerate(zip(widths, sides, strict=True), 1)]
-    # Only four poolings: after layers 2, 4, 7 and 10; what enters the hidden layer is 512 x 2 x 2.
+    # There are only four poolings, after layers 2, 4, 7 and 10; the hidden layer's input is 512 x 2 x 2.
     assert [int(layer) for layer, kind, _ in calls if kind == "MaxPool2d"] == [2, 4, 7, 10]
     linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(2048, 512), (512, 10)]
@@ -230,7 +230,7 @@ def test_accuracy_is_the_share_of_right_guesses():
 
 @pytest.fixture(params=NORMS)
 def moved(request, prepared):
-    """Data and a net whose running statistics and noise make modes differ."""
+    """Data, and a net whose running statistics and noise make its two modes differ."""
     data = vgg.read(prepared, seed=0, batch_size=32, device=CPU)
     norm = plugins.load("norms", request.param)
     model = vgg.build(norm, data, convolutions=CONVOLUTIONS, hidden=[8], seed=0).train()
@@ -257,7 +257,7 @@ def test_test_is_the_accuracy_one_sample_at_a_time_in_evaluation_mode(moved, pre
         assert vgg.test(model, data, batch_size=batch_size).item() == pytest.approx(expected)
 
 
-def test_test_leaves_weights_and_running_statistics_alone(moved):
+def test_test_does_not_change_weights_or_running_statistics(moved):
     data, model = moved
     before = copy.deepcopy(model.state_dict())
     gradients = [p.grad.clone() for p in model.parameters()]
@@ -277,11 +277,11 @@ def test_test_restores_the_mode_it_found(prepared, training):
     assert all(module.training == training for module in model.modules())
 
 
-def test_weights_and_images_have_their_channels_side_by_side(prepared, sizes):
+def test_weights_and_images_have_their_channels_adjacent_in_memory(prepared, sizes):
     run = Run(prepared, **sizes, norm="none", seed=0, device=torch.device("cpu"))
     weights = [p for p in run.model.parameters() if p.dim() == 4 and p.shape[1] > 1]
     assert len(weights) == 3
-    # In three channels, for in one there is nothing to tell.
+    # With three channels: with one, the two layouts are the same.
     pixels = run.data["train_images"][:5].expand(-1, 3, -1, -1)
     for tensor in (*weights, vgg._standardise(pixels, run.data)):
         assert tensor.is_contiguous(memory_format=torch.channels_last)

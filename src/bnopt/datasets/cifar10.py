@@ -9,10 +9,10 @@ TRAINING_IMAGES = 50_000
 
 
 def read(cache):
-    """Return both parts as (pixels, labels), the classes, and the source of the images.
+    """Return the training and test parts as (pixels, labels), the classes, and the source of the images.
 
-    torchvision downloads them once to the folder `cache` and checks their MD5 sums. Raises StudyError
-    if that fails.
+    torchvision downloads the images once to the folder `cache` and checks their MD5 sums. Raises
+    StudyError if this fails.
     """
     from torchvision.datasets import CIFAR10
 
@@ -20,7 +20,7 @@ def read(cache):
         train, test = (CIFAR10(cache, train=train, download=True) for train in (True, False))
     except (OSError, RuntimeError, HTTPException) as error:
         raise StudyError(
-            f"CIFAR-10: expected to download it, or to find it whole in {cache}, found: {error}. "
+            f"CIFAR-10: expected to download it or to find it complete in {cache}, found: {error}. "
             "Check the network and delete a damaged archive, or put cifar-10-python.tar.gz "
             "there yourself, or use a folder of images: --config images=PATH"
         ) from error

@@ -1,4 +1,4 @@
-"""The UCI digits: small grey images of handwritten digits, embedded in scikit-learn."""
+"""The UCI digits: small grey images of handwritten digits, included in scikit-learn."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ TRAINING_IMAGES = 1437
 
 
 def read(cache):
-    """Return both parts as (pixels, labels), the classes, and the source of the images.
+    """Return the training and test parts as (pixels, labels), the classes, and the source of the images.
 
-    1,797 images of 8 x 8. scikit-learn has no split: a stratified fifth of them, always the same, is
-    for testing. Nothing is downloaded to the folder `cache`.
+    There are 1,797 images of 8 x 8 pixels. scikit-learn does not split them; the test part is a stratified
+    fifth, always the same. Nothing is downloaded, so `cache` is unused.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

@@ -1,9 +1,10 @@
-"""Drawing that several figures share: colours, labels, curves with their bands, and ridges."""
+"""Drawing functions that several figures share: colours, labels, curves with bands, and ridges."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by colour-blind readers; line styles tell them apart in print.
+# Okabe and Ito's palette, which colour-blind readers can tell apart. Line styles differ for black-and-white
+# prints.
 STYLES = {
     "none": {"color": "#D55E00", "linestyle": "-"},
     "batch": {"color": "#0072B2", "linestyle": (0, (5, 1.5))},
@@ -22,7 +23,7 @@ LABELS = {
     "l2": "Standard + L₂",
     "linf": "Standard + L∞",
 }
-# The marker of a point at which a run diverges; the stage `figure` explains it.
+# Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
 DIVERGED = "x"
 RIDGES = 14
 # Share of the values a ridge shows: a few outliers would squeeze the rest into a needle.
@@ -30,23 +31,26 @@ SHOWN = 0.995
 
 
 def style(condition):
-    """Return the line style of a condition, that of its norm."""
+    """Return the line style of a condition; it depends on the norm alone."""
     return STYLES.get(condition["norm"], {"color": "black", "linestyle": "-"})
 
 
 def label(condition):
-    """Return the paper's legend for a condition, that of its norm."""
+    """Return the paper's legend text for a condition; it depends on the norm alone."""
     return LABELS.get(condition["norm"], condition["norm"])
 
 
 def series(table, condition, quantity, layer=""):
-    """Return the rows of one quantity of one condition in a table over seeds, by step."""
+    """Return the rows of one quantity, condition and layer of a table over seeds, by step.
+
+    Infinite values become NaN, which matplotlib leaves out.
+    """
     chosen = (table["condition"] == condition) & (table["quantity"] == quantity) & (table["layer"] == layer)
     return table[chosen].set_index("step").sort_index().replace([np.inf, -np.inf], np.nan)
 
 
 def centre_and_interval(ax, table, condition, quantity, layer=""):
-    """Return mean, low and high of a curve, the geometric ones on a logarithmic axis."""
+    """Return mean, low and high of a curve, each by step; on a logarithmic axis, the geometric ones."""
     kind = ["geometric_mean", "geometric_low", "geometric_high"]
     columns = kind if ax.get_yscale() == "log" else ["mean", "ci_low", "ci_high"]
     rows = series(table, condition, quantity, layer)
@@ -54,11 +58,11 @@ def centre_and_interval(ax, table, condition, quantity, layer=""):
 
 
 def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
-    """Draw the mean over seeds as a line and its interval as a band. Set the scale of the axis before."""
+    """Draw the mean over seeds as a line and its interval as a band. Set the scale of the axis first."""
     mean, low, high = centre_and_interval(ax, table, condition, quantity, layer)
     ax.plot(mean.index, factor * mean, marker=marker(mean), **line)
     ax.fill_between(mean.index, factor * low, factor * high, color=line["color"], alpha=0.2, linewidth=0)
-    # In the table of training curves a cross marks where the first run diverges.
+    # Only training curves have this quantity. The cross marks the last value up to the first divergence.
     diverged = series(table, condition, "diverged")["mean"].gt(0)
     if diverged.any():
         so_far = mean.loc[: diverged.idxmax()].dropna()
@@ -66,12 +70,12 @@ def curve(ax, table, condition, quantity, *, layer="", factor=1, **line):
 
 
 def marker(values):
-    """Return the marker of a line: a dot for a single point, which would be invisible without one."""
+    """Return the marker of a line: a dot for a single point, which is invisible as a line."""
     return "." if np.isfinite(values).sum() == 1 else None
 
 
 def band(ax, table, condition, low, high, *, label, **line):
-    """Draw the band between two quantities, means over seeds; the interval of either edge is lighter."""
+    """Fill the band between the means of two quantities; the interval of each edge is drawn lighter."""
     edges = [centre_and_interval(ax, table, condition, quantity) for quantity in (low, high)]
     steps = edges[0][0].index
     ax.fill_between(steps, edges[0][0], edges[1][0], color=line["color"], alpha=0.3, linewidth=0, label=label)
@@ -81,11 +85,11 @@ def band(ax, table, condition, low, high, *, label, **line):
 
 
 def ridges(ax, rows, **line):
-    """Draw densities of RIDGES recorded steps, stacked towards the reader: the first step at the back.
+    """Draw the densities of up to RIDGES recorded steps, stacked from the first (back) to the last (front).
 
-    rows: of one run, layer and site, with `step, unit, low, high, bin_*`. The density of a step is
-    the mean over units of their histograms, each scaled to the same height. The axis is symmetric and
-    holds 99.5 % of the values of these steps.
+    rows: histograms of one run, layer and site, with columns `step, unit, low, high, bin_*`. The density
+    of a step is the mean of its units' densities. All ridges have the same height. The axis is
+    symmetric about 0 and holds 99.5 % of the values of the steps drawn.
     """
     ax.tick_params(left=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -109,7 +113,10 @@ def ridges(ax, rows, **line):
 
 
 def _reach(rows):
-    """Return how far from 0 the share SHOWN of the values in histograms lies, to the outer edges of bins."""
+    """Return the distance from 0 within which the share SHOWN of the values lies, at the outer edge of a bin.
+
+    1 if the histograms hold no value, or if all are 0.
+    """
     counts = rows.filter(regex=r"^bin_\d+$").to_numpy(dtype=float)
     low, high = (rows[[edge]].to_numpy() for edge in ("low", "high"))
     filled = (counts > 0) & np.isfinite(low) & np.isfinite(high)
@@ -122,7 +129,7 @@ def _reach(rows):
 
 
 def _density(rows, x):
-    """Return the mean over units of the densities in their histograms, evaluated at x."""
+    """Return the density at x: the mean over units of the densities of their histograms."""
     counts = rows.filter(regex=r"^bin_\d+$").to_numpy(dtype=float)
     total = np.zeros_like(x)
     for unit, low, high in zip(counts, rows["low"], rows["high"], strict=True):
@@ -135,13 +142,13 @@ def _density(rows, x):
 
 
 def layer_title(layers, name):
-    """Return a layer's name in the paper and, where it differs, its number in this net."""
+    """Return the title of a layer: its name in the paper and, if it differs, its number in this net."""
     number = layers[name]
     return f"Layer {name}" if name == f"#{number}" else f"Layer {name}\n(here {number})"
 
 
 def first_site(activations, condition, layer):
-    """Return a run's rows of a layer at the first of its task's sites; none if it diverged at once."""
+    """Return the rows of a condition and layer at its task's first site; none if the run diverged at once."""
     if activations.empty:
         return activations
     rows = activations[(activations["condition"] == condition) & (activations["layer"] == layer)]
@@ -149,7 +156,7 @@ def first_site(activations, condition, layer):
 
 
 def ridge_grid(activations, conditions, layers):
-    """Return a figure of ridges, a row per layer and a column per condition."""
+    """Return a figure of ridges with a row per layer and a column per condition."""
     figure = Figure(figsize=(1.9 * len(conditions) + 0.6, 1.5 * len(layers) + 0.5))
     axes = figure.subplots(len(layers), len(conditions), squeeze=False)
     ridge_panels(axes, activations, conditions, layers)
@@ -157,7 +164,10 @@ def ridge_grid(activations, conditions, layers):
 
 
 def ridge_panels(axes, activations, conditions, layers, *, look=style):
-    """Draw ridges into a grid of axes, a row per layer and a column per condition; look: its style."""
+    """Draw ridges into a grid of axes with a row per layer and a column per condition.
+
+    look: function from a condition to its line style.
+    """
     for row, layer in zip(axes, layers, strict=True):
         for ax, (name, condition) in zip(row, conditions.items(), strict=True):
             ridges(ax, first_site(activations, name, layer), **look(condition))

@@ -1,4 +1,4 @@
-"""Groups of panels that several figures show, for one task or the other."""
+"""Groups of panels that several figures show, each for its own task."""
 
 from matplotlib.figure import Figure
 
@@ -6,9 +6,9 @@ from bnopt.figures import _drawing
 
 
 def landscape(table, conditions, *, scales):
-    """Return a figure of (a) the loss band, (b) that of gradient predictiveness, (c) the effective β.
+    """Return a figure of (a) the loss band, (b) the band of gradient predictiveness, (c) the effective β.
 
-    scales: the scale of the vertical axis of each panel, linear or log.
+    scales: the scale of each panel's vertical axis, `linear` or `log`.
     """
     figure = Figure(figsize=(9, 3))
     axes = figure.subplots(1, 3)
@@ -27,9 +27,10 @@ def landscape(table, conditions, *, scales):
 
 
 def norms(training, along_gradient, conditions, *, quantity, title, factor, scales):
-    """Return a figure with a curve per norm: training, and the landscape along the gradient.
+    """Return a figure with a curve per norm: (a) training, (b) to (d) the landscape along the gradient.
 
-    quantity, title, factor: what of training is shown in panel (a); scales: as in `landscape`.
+    quantity, title, factor: the training quantity that panel (a) shows, its title, and the factor that it
+    is multiplied by; scales: as in `landscape`.
     """
     figure = Figure(figsize=(9, 5))
     axes = figure.subplots(2, 2).flat
@@ -52,7 +53,7 @@ def norms(training, along_gradient, conditions, *, quantity, title, factor, scal
 
 
 def fit(ax):
-    """Set the limits of a vertical axis: from 0, or, if logarithmic, from below the lines, to above them.
+    """Fit the limits of a vertical axis to its lines: from 0, or from below the lines if logarithmic.
 
     Intervals of few seeds may reach much further than the lines; they are cut off.
     """

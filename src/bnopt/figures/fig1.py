@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing
 
-# The paper's red and green, then others, from the smallest rate up.
+# A colour per learning rate, from the smallest up: the paper's red and green come first.
 RATES = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
-    """Return (a) training and (b) test accuracy in %, (c) activations of some layers over training."""
+    """Return (a) training and (b) test accuracy in %, and (c) the distributions of activations."""
     figure = Figure(figsize=(9, 3.1))
     grid = figure.add_gridspec(len(layers["vgg"]), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
     colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), itertools.cycle(RATES), strict=False))
@@ -45,7 +45,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         [figure.add_subplot(grid[row, 2 + column]) for column in range(len(shown))]
         for row in range(len(layers["vgg"]))
     ]
-    if shown:  # not if all diverged at once
+    if shown:  # no run has activations if all diverged at once
         _drawing.ridge_panels(axes, activations, shown, layers["vgg"], look=look)
         axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
     return figure

@@ -1,4 +1,4 @@
-"""Figure 11: the change of the gradient as a function of the step size, from early to late in training."""
+"""Figure 11: the change of the gradient over step sizes, from early to late in training."""
 
 import matplotlib
 import numpy as np
@@ -11,7 +11,10 @@ TITLES = {"vgg": "(a) VGG", "deep_linear": "(b) Deep linear network"}
 
 
 def draw(over_seeds, first_seed, *, conditions):
-    """Return ‖g(θ − ηg) − g‖₂ over η, a panel per condition, a line per probed step; linear axes in (a)."""
+    """Return ‖g(θ − ηg) − g‖₂ over η: a panel per condition, a line per probed step.
+
+    Axes are linear for the VGG and logarithmic for the deep linear network.
+    """
     del first_seed
     table = over_seeds["along_gradient"]
     figure = Figure(figsize=(10, 2.9))
@@ -31,7 +34,7 @@ def draw(over_seeds, first_seed, *, conditions):
 
 
 def _lines(figure, ax, rows, *, lr):
-    """Draw a line per step, blue for early and red for late ones; on a logarithmic axis geometric means."""
+    """Draw a line per step, from blue (early) to red (late); geometric means on a logarithmic axis."""
     rows = rows[rows["quantity"].str.startswith(PREFIX)]
     eta = rows["quantity"].str.removeprefix(PREFIX).astype(float) * lr
     mean = "geometric_mean" if ax.get_yscale() == "log" else "mean"

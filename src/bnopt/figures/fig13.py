@@ -4,7 +4,7 @@ from bnopt.figures import _panels
 
 
 def draw(over_seeds, first_seed, *, conditions):
-    """Return training loss, gradient predictiveness, loss variation and effective β, all logarithmic."""
+    """Return training loss, gradient predictiveness, loss variation and effective β, on logarithmic axes."""
     del first_seed
     return _panels.norms(
         over_seeds["training"], over_seeds["along_gradient"], conditions,

@@ -6,7 +6,7 @@ from bnopt.figures import _drawing
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
-    """Return training accuracy in % (left) and the activations of each layer and net (right)."""
+    """Return training accuracy in % (left) and the distributions of activations by layer and net (right)."""
     figure = Figure(figsize=(9, 3.6))
     grid = figure.add_gridspec(
         len(layers["vgg"]), 1 + len(conditions), width_ratios=[1.7, *[1] * len(conditions)]

@@ -11,7 +11,7 @@ TASKS = {
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
-    """Return a row per task and learning rate: training, then for each layer ‖G − G′‖₂ above the cosine."""
+    """Return a row per task and learning rate: training, then ‖G − G′‖₂ above the cosine for each layer."""
     del first_seed
     rows = [
         (task, lr)
@@ -36,6 +36,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
 
 
 def _training(ax, table, shown, task, lr):
+    """Draw the training curves of the conditions with one task and learning rate."""
     name, quantity, label, factor, scale = TASKS[task]
     ax.set(title=f"{name}, learning rate {lr:g}", ylabel=label, xlabel="Steps", yscale=scale)
     for condition, settings in shown.items():
@@ -47,7 +48,7 @@ def _training(ax, table, shown, task, lr):
 
 
 def _shift(cells, table, shown, layer):
-    """Draw ‖G − G′‖₂ and the cosine of one layer; dashed: gradients that do not change."""
+    """Draw ‖G − G′‖₂ and the cosine of one layer; the dashed line is the cosine of an unchanged gradient."""
     difference, cosine = cells
     difference.set_yscale("log")
     for condition, settings in shown.items():

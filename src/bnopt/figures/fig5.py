@@ -11,7 +11,7 @@ PANELS = {
 
 
 def draw(over_seeds, first_seed, *, conditions):
-    """Return a panel per task: training accuracy in % of the vgg nets, training loss of the linear ones."""
+    """Return a panel per task: training accuracy in % of the VGGs, training loss of the linear networks."""
     del first_seed
     tasks = [task for task in PANELS if task in {c["task"] for c in conditions.values()}]
     figure = Figure(figsize=(9 if len(tasks) > 1 else 6, 3.2))

@@ -4,6 +4,6 @@ from bnopt.figures import _drawing
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
-    """Return a column per norm, a row per layer: what enters the non-linearity over training."""
+    """Return the values that enter the non-linearity over training: a row per layer, a column per norm."""
     del over_seeds
     return _drawing.ridge_grid(first_seed["activations"], conditions, layers["vgg"])

@@ -1,4 +1,4 @@
-"""Figure 8: how the moments of activations move from step to step, and from the start."""
+"""Figure 8: the moments of activations, their change from step to step and their drift from the start."""
 
 from matplotlib.figure import Figure
 
@@ -13,7 +13,7 @@ PANELS = {
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):
-    """Return a row per layer, a column per quantity: means over units and seeds."""
+    """Return means over units and seeds: a row per layer, a column per quantity."""
     del first_seed
     layers = layers["vgg"]
     figure = Figure(figsize=(9, 1.6 * len(layers) + 0.6))

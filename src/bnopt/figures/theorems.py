@@ -1,4 +1,4 @@
-"""The theorems of Section 4 and Appendix C as numbers; the paper has no such figure."""
+"""The theorems of Section 4 and Appendix C as numbers. The paper has no such figure."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,9 +9,9 @@ from bnopt.verdicts import TOLERANCE
 
 RANDOM = "random layers"
 IDENTITIES = ("thm4.1_error", "thm4.2_error", "thm4.4_error", "thmC.1_error", "obs4.3_error", "lem4.5_error")
-# What float64 cannot tell from 0 is drawn here.
+# Errors that float64 cannot tell from 0 are drawn here.
 SMALLEST = 1e-17
-# The mean of g is 0 but for rounding where linear layers lead to another BN.
+# Shares below this are drawn here. If linear layers lead to another BN, the mean of g is 0 up to rounding.
 SMALLEST_SHARE = 1e-6
 OVER_TRAINING = {
     "thm4.1_mean_share": "Share of ‖g‖² taken\nby its mean (Thm 4.1)",
@@ -24,14 +24,19 @@ LOSSES = {"convex": ":", "nonconvex": "--", "relu_net": "-.", "bn_net": "-"}
 
 
 def draw(over_seeds, first_seed, *, conditions):
-    """Return distributions over cases (top) and the course over training, a row per task.
+    """Return distributions over cases in the top row, and below it a row per task over training.
 
-    Top: (a) relative errors of all identities at ε = 0; (b) slack of Theorem 4.2's second part without its
-    premise; (c) slack of Theorem 4.4 as printed; (d) random layers: by how much other inputs exceed those
-    that Theorem C.1 takes for the worst. A slack below 0 breaks the inequality; in (c), below −1 (dotted)
-    what is printed as a bound of a squared norm is negative. Below: shares of units for
-    which a premise holds, and of ‖g‖² that a term takes away; means over units and seeds, a thin line per
-    layer and a thick one for their mean.
+    The top row shows:
+    (a) relative errors of all identities at ε = 0;
+    (b) the slack of Theorem 4.2's second part without its premise;
+    (c) the slack of Theorem 4.4 as printed;
+    (d) for random layers, the excess of the largest form over the form at the inputs that Theorem C.1
+        takes as the maximisers.
+    A slack below 0 violates the inequality. In (c), below −1 (dotted), the printed bound of a squared
+    length is negative.
+
+    The rows below show the share of ‖g‖² that a term takes away, and the share of units for which a premise
+    holds. They are means over units and seeds: a thin line per layer, a thick line for the mean over layers.
     """
     tasks = list(dict.fromkeys(condition["task"] for condition in conditions.values()))
     lines = {
@@ -56,7 +61,10 @@ def draw(over_seeds, first_seed, *, conditions):
 
 
 def _distributions(axes, random, probes, lines):
-    """Draw the top row: in each panel a cumulative share of cases per place."""
+    """Draw the top row: cumulative shares of cases, a line for the random layers and one per condition.
+
+    Panel (d) has a line per loss of the random layers.
+    """
     errors, bound, printed, excess = axes
     black = {"color": "black", "label": RANDOM}
     exact = random[random["eps"] == 0]
@@ -87,12 +95,12 @@ def _distributions(axes, random, probes, lines):
     excess.legend(fontsize="xx-small")
     for ax in (bound, printed):
         ax.axvspan(ax.get_xlim()[0], 0, color="black", alpha=0.06, linewidth=0)
-        ax.text(0.02, 0.97, "broken", va="top", fontsize="x-small", transform=ax.transAxes)
+        ax.text(0.02, 0.97, "violated", va="top", fontsize="x-small", transform=ax.transAxes)
     printed.axvline(-1, color="black", linewidth=0.6, linestyle=":")
 
 
 def _cumulative(ax, values, **line):
-    """Draw the share of cases that are at most x, over x; those that are not finite are above every x."""
+    """Draw the share of cases that are at most x, over x. Infinite values count as larger than every x."""
     values = np.sort(np.asarray(values, dtype=float))
     values = values[~np.isnan(values)]
     shares = np.arange(1, len(values) + 1) / max(1, len(values))
@@ -102,7 +110,7 @@ def _cumulative(ax, values, **line):
 
 
 def _over_training(ax, table, quantity, lines):
-    """Draw a quantity over steps: a thin line per layer, a thick one for the mean over layers."""
+    """Draw a quantity over steps: a thin line per layer, a thick line for the mean over layers."""
     rows = table[(table["quantity"] == quantity) & np.isfinite(table["mean"])]
     for name, line in lines.items():
         layers = rows[rows["condition"] == name].pivot(index="step", columns="layer", values="mean")

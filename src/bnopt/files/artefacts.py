@@ -1,4 +1,4 @@
-"""Reads and writes the files between the stages: whole or not at all."""
+"""Reads and writes the files between the stages. A file is complete or absent, never half-written."""
 
 import glob
 import io
@@ -13,9 +13,9 @@ import pandas as pd
 
 from bnopt.files import records
 
-# Columns that hold names, whatever these look like.
+# Columns whose values are names, even if they look like numbers or missing values.
 NAMES = ("condition", "layer", "site", "quantity", "claim")
-# A file is written within seconds; one that is older and still partial has lost its writer.
+# Writing takes seconds: the writer of a partial file older than this was killed.
 LEFTOVER_SECONDS = 3600
 
 
@@ -52,13 +52,13 @@ def atomic_folder(path):
 
 
 def replace_folder(folder, path):
-    """Rename a folder to `path`, in the place of one that may be there."""
+    """Rename a folder to `path`; a folder that is already there is removed."""
     remove_folder(path)
     os.replace(folder, path)
 
 
 def remove_folder(path):
-    """Remove a folder if there is one; raise an error that names it if something in it cannot be removed."""
+    """Remove a folder if it exists; raise an OSError that names it if a file in it cannot be removed."""
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def remove_folder(path):
 
 @contextmanager
 def _naming(path):
-    """Have an error of the system name what was to be written, as on a full disk it names nothing."""
+    """Add the path to an OSError that names no file, such as the error of a full disk."""
     try:
         yield
     except OSError as error:
@@ -80,12 +80,12 @@ def _naming(path):
 
 
 def _partial(path):
-    # The suffix stays: numpy and matplotlib go by it. The number keeps two writers apart.
+    # numpy and matplotlib choose the format by the suffix. The process number separates two writers.
     return path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
 
 
 def _remove_leftovers(path):
-    """Remove what killed processes left of earlier attempts; the young may be another's at work."""
+    """Delete partial files of killed processes; one younger than an hour may belong to a running writer."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial{glob.escape(path.suffix)}"):
         with suppress(FileNotFoundError):
             if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
@@ -93,20 +93,20 @@ def _remove_leftovers(path):
 
 
 def write_table(table, path, *, job=None):
-    """Write a data frame as CSV, and its record; see `write_recorded`.
+    """Write a data frame as CSV, and its record (see `write_recorded`).
 
-    Floats in their shortest exact form, so equal tables are equal bytes.
+    Floats are written in their shortest exact form, so equal tables give equal bytes.
     """
     write_recorded(table.to_csv(index=False, lineterminator="\n"), path, job=job)
 
 
 def write_recorded(text, path, *, job=None):
-    """Write a text and, beside it, the record of how it came about (`records.describe`)."""
+    """Write a text file and, beside it, the record of how it was made (`records.describe`)."""
     content = text.encode()
     record = json.dumps(records.describe(content, job), indent=2, ensure_ascii=False)
     with atomic(path) as partial:
         partial.write_bytes(content)
-        # First the record: a result without one would be refused.
+        # The record is written first: a result without a record is refused.
         write_text(f"{record}\n", records.of(path))
 
 
@@ -117,16 +117,16 @@ def write_text(text, path):
 
 
 def read_recorded(path):
-    """Read a text that has a record; raise StudyError if it is not what its record tells of."""
+    """Read a text file that has a record; raise StudyError if its content does not match the record."""
     content = Path(path).read_bytes()
     records.verify(path, content)
     return content.decode()
 
 
 def read_runs(pattern, *, conditions, seeds):
-    """Return the tables of some runs, told by a path with {condition} and {seed} in it.
+    """Read one table per run; `pattern` is a path with {condition} and {seed}.
 
-    A pattern, because a command cannot be as long as the paths of some thousand runs.
+    Stages take a pattern because the paths of thousands of runs do not fit on a command line.
     """
     return [read_table(pattern.format(condition=c, seed=s)) for c in conditions for s in seeds]
 
@@ -134,8 +134,8 @@ def read_runs(pattern, *, conditions, seeds):
 def read_table(path):
     """Read a CSV table that has a record; raise StudyError if it is damaged.
 
-    An empty field is a missing number; in the text column `layer` it stays empty text. A table without
-    rows has numbers too, but for its names.
+    An empty field is a missing number; in the text column `layer` it stays an empty text. In a table
+    without rows, every column that does not hold names is numeric.
     """
     text = io.StringIO(read_recorded(path))
     table = pd.read_csv(text, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])

@@ -1,6 +1,6 @@
-"""Fingerprints of code: what a job would do, apart from comments, docstrings and layout.
+"""Fingerprints of code: they change with the code of a job, not with comments, docstrings or layout.
 
-Nothing that is fingerprinted is imported, so planning jobs does not start torch.
+The modules are parsed, not imported, so planning jobs does not import torch.
 """
 
 import ast
@@ -17,15 +17,15 @@ def code_hash(*modules):
 
 
 def combined(hashes):
-    """Return one hash for the hashes of several modules, name -> hash."""
+    """Return one hash from the hashes of several modules, a dictionary name -> hash."""
     lines = "".join(f"{module} {found}\n" for module, found in sorted(hashes.items()))
     return _short_hash(lines)
 
 
 @cache
 def module_hash(module):
-    """Return a hash of the code of one module alone."""
-    # As ASCII: which letters `repr` shows as they are depends on the version of Python.
+    """Return a hash of the code of one module, without its imports."""
+    # As ASCII: which letters `repr` escapes depends on the version of Python.
     return _short_hash(ascii(_shape(tree(module))))
 
 
@@ -35,7 +35,7 @@ def _short_hash(text):
 
 @cache
 def reached(*modules):
-    """Return the sorted names of `modules` and of every first-party module imported from them."""
+    """Return the sorted names of `modules` and of every first-party module they import, at any depth."""
     found, todo = set(), list(modules)
     while todo:
         module = todo.pop()
@@ -62,10 +62,10 @@ def tree(module):
 
 
 def _shape(value):
-    """Return a syntax tree as nested tuples of its names and values, the same in every version of Python.
+    """Return a syntax tree as nested tuples of names and values, equal in every version of Python.
 
-    Text written from a tree is not: versions quote differently. What is empty is left out, as a newer
-    version may know more fields.
+    `ast.unparse` would not do: versions quote texts differently. Empty fields are left out, because a
+    newer version may have more of them.
     """
     if isinstance(value, ast.AST):
         fields = [(name, field) for name, field in ast.iter_fields(value) if field not in (None, [])]

@@ -1,4 +1,4 @@
-"""The prepared images of a scale: one file, read by every run."""
+"""The prepared images of a scale: one file, which every run reads."""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -13,8 +13,9 @@ from bnopt.files.artefacts import atomic
 class Images:
     """Labelled images, split into training and test.
 
-    `*_images`: uint8 (samples, channels, height, width); `*_labels`: int64 (samples,), indices into
-    `classes`; `mean`, `std`: float64 (channels,), of the training images, in units of a pixel value.
+    `*_images`: uint8 (samples, channels, height, width); `*_labels`: int64 (samples,), indices in
+    `classes`; `mean`, `std`: float64 (channels,), of the training images, in units of pixel values;
+    `source`: where the images come from.
     """
 
     train_images: np.ndarray
@@ -27,7 +28,7 @@ class Images:
     source: np.ndarray
 
     def checksum(self):
-        """Return the SHA-256 of all arrays with their names, types and shapes."""
+        """Return the SHA-256 of all arrays, their names, types and shapes."""
         digest = hashlib.sha256()
         for field in fields(self):
             array = np.ascontiguousarray(getattr(self, field.name))
@@ -53,7 +54,7 @@ def read(path):
             images = Images(**arrays)
             if images.checksum() != checksum:
                 raise ValueError("its checksum does not match its content")
-        except Exception as error:  # whatever the reader of a zip file makes of damaged bytes
+        except Exception as error:  # numpy raises errors of many kinds for damaged bytes
             raise records.damaged(
                 path, f"expected prepared images, found a damaged file ({error})"
             ) from error

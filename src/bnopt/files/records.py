@@ -1,4 +1,4 @@
-"""How a result came about: a record beside it, with the checksum against which it is read.
+"""Records: how a result was made, in a file beside it. Its checksum is verified when the result is read.
 
 The record of training.csv is training.csv.provenance.json.
 """
@@ -31,14 +31,13 @@ def of(path):
 def describe(content, job):
     """Return the record of a file with this content.
 
-    job: the `runtime.Job` that writes it, or None outside of a stage.
-    sha256               of the file
-    stage, settings      what made it, and the settings it was given
-    code, modules        the fingerprint Snakemake compares, and of each module that it covers
-    commit               of the working copy, "+ changes" if it had any; "unknown" without git
-    versions, hardware   of the packages that were loaded, and of the machine
-    started, seconds     when this module was imported (UTC), and how many seconds later the record
-                         was written
+    job: the `runtime.Job` that writes the file, or None outside a stage.
+    sha256               checksum of the file
+    stage, settings      name of the module that made it, and the settings of the job
+    code, modules        the fingerprint that Snakemake compares, and one for each module it covers
+    commit               of the working copy; "+ changes" is added if there are any; "unknown" without git
+    versions, hardware   of the imported packages; processor, cores and GPU of the machine
+    started, seconds     when this module was imported (UTC), and the seconds from then to the record
     """
     record = {"sha256": hashlib.sha256(content).hexdigest()}
     if job is not None:
@@ -54,13 +53,13 @@ def describe(content, job):
 
 
 def modules(stage):
-    """Return name -> fingerprint of the modules of a stage and of the plug-ins it has loaded."""
+    """Return name -> fingerprint of each module of a stage and of the plug-ins loaded so far."""
     reached = fingerprints.reached(stage, *plugins.loaded())
     return {module: fingerprints.module_hash(module) for module in reached}
 
 
 def hardware():
-    """Return what the results and their seconds can depend on: processor, cores, GPU."""
+    """Return the hardware that results and running times can depend on: processor, cores, GPU."""
     torch = sys.modules.get("torch")
     on_gpu = torch is not None and torch.cuda.is_initialized()
     return {
@@ -88,23 +87,23 @@ def read(path):
     except FileNotFoundError as error:
         raise damaged(path, f"expected its record {of(path).name} beside it, found none") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise damaged(path, f"expected its record {of(path).name} whole, found it damaged") from error
+        raise damaged(path, f"expected its record {of(path).name} intact, found it damaged") from error
     return record
 
 
 def verify(path, content):
-    """Raise StudyError unless `content` is what the record of the file `path` tells of."""
+    """Raise StudyError unless `content` has the checksum in the record of the file `path`."""
     if hashlib.sha256(content).hexdigest() != read(path)["sha256"]:
-        raise damaged(path, "expected the content its record tells of, found it altered or truncated")
+        raise damaged(path, "expected the content described in its record, found it altered or truncated")
 
 
 def damaged(path, what, *, output=None):
-    """Return the error for a result that cannot be used, with the command that makes it anew.
+    """Return the error for a result that cannot be used, with the command that makes it again.
 
-    output: what a rule declares, if it is not the file itself but a folder.
+    what: what was expected and found; output: the folder that a rule declares, if not the file itself.
     """
-    # Deleted alone it might not be: Snakemake makes no file that nothing newer waits for.
+    # Deleting the file may not suffice: Snakemake makes it again only if a result to be made needs it.
     command = f"snakemake --force {shlex.quote(str(output or path))}"
     if overrides := os.environ.get("BNOPT_CONFIG"):
         command += f" --config {overrides}"
-    return StudyError(f"{path}: {what}; to make it anew: {command}")
+    return StudyError(f"{path}: {what}; to make it again: {command}")

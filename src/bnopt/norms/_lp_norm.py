@@ -1,15 +1,15 @@
-"""The normalisations by an average ℓp norm, shared by the norms l1, l2 and linf."""
+"""Normalisation by an average ℓp norm; the norms l1, l2 and linf are special cases."""
 
 import torch
 from torch import nn
 
 
 class LpNorm(nn.Module):
-    """Centre each unit over the batch (and positions) and divide by its average ℓp norm before centring.
+    """Centre each unit over the batch (and positions), and divide by the average ℓp norm of its raw values.
 
-    γ (y − μ) / (s + ε) + β with s = (mean |y|ᵖ)^{1/p}, the maximum for p = ∞ (Section 3.3 of the
-    paper: the norm "before" the shift of the mean). In evaluation μ and s are running averages.
-    y: (batch, units) or (batch, units, height, width).
+    γ (y − μ) / (s + ε) + β with s = (mean |y|ᵖ)^{1/p}; for p = ∞, s is the maximum of |y|. s is computed
+    before centring (Section 3.3 of the paper: "before" the shift of the mean). In evaluation mode, μ and
+    s are running averages. y: (batch, units) or (batch, units, height, width).
     """
 
     eps = 1.0e-5
@@ -27,7 +27,7 @@ class LpNorm(nn.Module):
         if self.training:
             values = y.transpose(0, 1).flatten(1)
             mean = values.mean(1)
-            # The norm of n values is n^{1/p} times their average norm; 1/∞ is 0.
+            # The ℓp norm of n values is n^{1/p} times their average ℓp norm; 1/∞ is 0.
             scale = torch.linalg.vector_norm(values, self.p, dim=1) / values.shape[1] ** (1 / self.p)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)

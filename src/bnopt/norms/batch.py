@@ -5,11 +5,12 @@ from torch import nn
 
 
 class BatchNorm(nn.Module):
-    """Normalise each unit over the batch, and over positions in convolutions.
+    """Normalise each unit over the batch and, in convolutions, over positions.
 
-    γ (y − μ) / √(σ² + ε) + β, with μ and σ² of the batch in training and their running averages in
-    evaluation. y: (batch, units) or (batch, units, height, width). Values, gradients and running
-    statistics are those of `torch.nn.BatchNorm1d` and `BatchNorm2d`; one module serves both shapes.
+    γ (y − μ) / √(σ² + ε) + β. In training mode, μ and σ² are those of the batch; in evaluation mode, they
+    are running averages. y: (batch, units) or (batch, units, height, width). Values, gradients and
+    running statistics equal those of `torch.nn.BatchNorm1d` and `BatchNorm2d`; one module accepts both
+    shapes.
     """
 
     eps = 1.0e-5
@@ -23,8 +24,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, y):
-        # On GPUs `functional.batch_norm` would take cuDNN's kernels, which for channels_last limit the range
-        # of values; far along the gradient these are large.
+        # On GPUs `functional.batch_norm` would use cuDNN's kernels, which limit the range of values in
+        # channels_last layout; far along the gradient, values are large.
         normalised, _, _ = torch.native_batch_norm(
             y,
             self.weight,

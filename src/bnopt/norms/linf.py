@@ -1,4 +1,4 @@
-"""Normalisation by the average ℓ∞ norm before the shift of the mean."""
+"""Normalisation by the average ℓ∞ norm, computed before centring."""
 
 import math
 
@@ -6,5 +6,5 @@ from bnopt.norms._lp_norm import LpNorm
 
 
 def build(channels):
-    """Return γ (y − μ) / (s + ε) + β with s the average ℓ∞ norm of y, for `channels` units."""
+    """Return γ (y − μ) / (s + ε) + β for `channels` units, where s is the average ℓ∞ norm of y."""
     return LpNorm(channels, p=math.inf)

@@ -1,4 +1,4 @@
-"""The paper's Algorithm 1: noise with a mean and a variance that change at every step."""
+"""The paper's Algorithm 1: noise whose mean and variance change at every step."""
 
 import torch
 from torch import nn
@@ -7,14 +7,14 @@ from bnopt.run import streams
 
 
 class Noise(nn.Module):
-    """Disturb each unit by a random affine map, drawn anew at every step (Algorithm 1).
+    """Disturb each unit by a random affine map, newly drawn at every step (Algorithm 1).
 
     Per unit j: μ_j ~ U(−0.5, 0.5), σ_j ~ U(1, 1.25). Then for each sample i (and position) of the
-    unit: m ~ U(μ_j − 0.1, μ_j + 0.1), s ~ N(σ_j, 0.1), a ← s·a + m; 0.1 is taken as the standard
-    deviation of s. In evaluation the identity.
+    unit: m ~ U(μ_j − 0.1, μ_j + 0.1), s ~ N(σ_j, 0.1), a ← s·a + m. Here 0.1 is the standard deviation
+    of s. In evaluation mode the module is the identity.
 
-    `stream` is (seed, step, layer) and set by the caller. A forward pass is a function of it and of
-    y, so that passes of one step see the same draw however often they are repeated.
+    The caller sets `stream` to (seed, step, layer). A forward pass is a function of `stream` and y, so
+    repeated passes of one step see the same noise.
     """
 
     mean_range = 0.5
@@ -39,12 +39,12 @@ class Noise(nn.Module):
         units = [1, y.shape[1], *[1] * (y.dim() - 2)]
         mean = uniform(-self.mean_range, self.mean_range, units)
         scale = uniform(*self.scale_range, units)
-        shift = uniform(mean - self.mean_jitter, mean + self.mean_jitter, y.shape)
+        offset = uniform(mean - self.mean_jitter, mean + self.mean_jitter, y.shape)
         normal = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
-        return (scale + self.scale_jitter * normal) * y + shift
+        return (scale + self.scale_jitter * normal) * y + offset
 
 
 def build(channels):
-    """Return the noise alone, where the norm would be: the paper's control on the plain network."""
+    """Return the noise without a norm: the paper's control on the plain network."""
     del channels
     return Noise()

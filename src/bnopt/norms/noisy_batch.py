@@ -1,4 +1,4 @@
-"""Batch normalisation followed by Algorithm 1's noise: the paper's "noisy" BatchNorm."""
+"""Batch normalisation followed by the noise of Algorithm 1: the paper's "noisy" BatchNorm."""
 
 from torch import nn
 
@@ -6,5 +6,5 @@ from bnopt.norms import batch, noise
 
 
 def build(channels):
-    """Return batch normalisation whose output is disturbed by noise."""
+    """Return batch normalisation of `channels` units, followed by noise."""
     return nn.Sequential(batch.build(channels), noise.build(channels))

@@ -1,4 +1,4 @@
-"""Noisy BatchNorm with 0.1 read as the variance of Algorithm 1's scale: the paper's other reading."""
+"""Noisy BatchNorm where 0.1 is the variance of the scale in Algorithm 1: the other reading of the paper."""
 
 import math
 
@@ -8,7 +8,7 @@ from bnopt.norms import batch, noise
 
 
 def build(channels):
-    """Return batch normalisation whose output is disturbed by noise, s ~ N(σ, 0.1) of variance 0.1."""
+    """Return batch normalisation of `channels` units, followed by noise whose scale s has variance 0.1."""
     disturbed = noise.build(channels)
     disturbed.scale_jitter = math.sqrt(disturbed.scale_jitter)
     return nn.Sequential(batch.build(channels), disturbed)

@@ -1,18 +1,20 @@
-"""Steps along a line, which the probes along the gradient and along random directions share."""
+"""The loss and its gradient along a line; shared by `along_gradient` and `random_directions`."""
 
 from bnopt.run.vectors import descend, difference, length
 
 
 def along_line(point, gradient, direction, *, step_sizes):
-    """Return a row per step size η = s · lr, s in `step_sizes`, for steps from θ_t down `direction`.
+    """Return one row per step size η = s · lr, s in `step_sizes`, for steps from θ_t down `direction`.
 
-    gradient, direction: lists of tensors like the parameters, g_t and d.
-    lr, eta           the learning rate of the run, and η
+    gradient, direction: g_t and d, lists of tensors shaped like the parameters.
+
+    lr, eta           learning rate of the run; η
     loss              L(θ_t − η d)
     gradient_change   ‖g(θ_t − η d) − g_t‖₂
     gradient_length   ‖g_t‖₂, the same in every row
 
-    All on batch t in training mode, over all parameters.
+    Everything is measured on batch t in training mode, over all parameters. `quantities/_extrema.py`
+    reads every column.
     """
     gradient_length = length(gradient).item()
     rows = []

@@ -1,8 +1,9 @@
-"""The distributions of activations and how they move (Figures 1(c), 2, 6, 8 and 9 of the paper).
+"""The distributions of activations and how they change (Figures 1(c), 2, 6, 8 and 9 of the paper).
 
-Of each layer a few units, drawn once per seed. Their moments over the batch (and, in convolutions,
-over positions) at θ_t, and after the run's own update θ_{t+1} = θ_t − lr g_t both on the next batch,
-as training sees them, and on the same batch, free of the noise that successive batches bring.
+The probe measures a few units of each layer, drawn once per seed. Moments are taken over the batch and,
+in convolutions, over positions. They are recorded at θ_t and after the run's own update
+θ_{t+1} = θ_t − lr g_t. After the update there are two batches: the next one, as in training, and the
+same one, which is free of the noise between batches.
 """
 
 import numpy as np
@@ -12,13 +13,16 @@ from bnopt.run.vectors import descend
 
 
 def measure(point, *, layers, units, bins):
-    """Return a row per layer, site within the layer, and unit.
+    """Return one row per layer, site within the layer, and unit.
 
-    layers: name -> number of the layer, counted from 1; units: how many per layer; bins: how many.
-    layer, site, unit                       the name, where in the layer (the task's SITES), which
+    layers: name -> number of the layer, counted from 1; units: number of units per layer;
+    bins: number of bins of each histogram.
+
+    layer, site, unit                        name of the layer; one of the task's SITES; index of the unit
     mean, variance                           of batch t at θ_t
     mean_next, variance_next                 of batch t + 1 at θ_{t+1}
-    mean_same_batch, variance_same_batch     of batch t at θ_{t+1}
+    mean_same_batch, variance_same_batch     of batch t at θ_{t+1}; no figure, claim or report uses them:
+                                             they are for readers of the tables
     low, high, bin_0 ... bin_{bins-1}        counts of batch t at θ_t in equal bins of [low, high]
 
     Variances divide by the number of values, as batch normalisation does.
@@ -62,12 +66,12 @@ def measure(point, *, layers, units, bins):
 
 
 def _values(output, units):
-    """Return the values of some units, float64 (units, batch and positions)."""
+    """Return the values of the given units as float64, of shape (units, batch × positions)."""
     return output[:, units.to(output.device)].transpose(0, 1).flatten(1).double().cpu().numpy()
 
 
 def _histogram(values, low, high, bins):
-    """Return counts in equal bins of [low, high]; all zero where there is no such interval."""
+    """Return counts in equal bins of [low, high]; all are zero if the interval is empty or not finite."""
     if not np.isfinite([low, high]).all() or low == high:
         return [0] * bins
     return np.histogram(values, bins=bins, range=(low, high))[0].tolist()

@@ -1,6 +1,6 @@
 """Internal covariate shift as the paper defines it (Definition 2.1, Figure 3).
 
-How much the gradient of a layer changes when the layers before it take the run's own step of SGD.
+It is the change of a layer's gradient when the layers before it take the run's own SGD step.
 """
 
 import torch
@@ -9,20 +9,25 @@ from bnopt.run.vectors import cosine, descend, difference, length, value_and_gra
 
 
 def measure(point, *, layers):
-    """Return a row per layer i, with G = ∇_{W_i} L(W_1ᵗ ... W_kᵗ) and
-    G′ = ∇_{W_i} L(W_1ᵗ⁺¹ ... W_{i−1}ᵗ⁺¹, W_iᵗ ... W_kᵗ), both on batch t.
+    """Return one row per layer i, with two gradients of the loss of batch t:
+
+        G  = ∇_{W_i} L(W_1ᵗ ... W_kᵗ)
+        G′ = ∇_{W_i} L(W_1ᵗ⁺¹ ... W_{i−1}ᵗ⁺¹, W_iᵗ ... W_kᵗ)
+
+    W_i are all parameters of layer i and of its norm; W^{t+1} = W^t − lr g_t. Layer 1 has no layer
+    before it, so its G′ is G.
 
     layers: name -> number of the layer, counted from 1.
-    layer                  the name
-    difference             ‖G − G′‖₂
-    relative_difference    ‖G − G′‖₂ / ‖G‖₂
-    cosine                 ⟨G, G′⟩ / (‖G‖₂ ‖G′‖₂)
-    gradient_length          ‖G‖₂
 
-    W_i are all parameters of layer i with its norm; W^{t+1} = W^t − lr g_t. Layer 1 has no
-    predecessors, so there G′ = G. What the updated layers give is carried along from layer to layer:
-    G′ of layer i costs one forward from layer i on and a backward that stops there, and all k layers
-    together about half of k full passes.
+    layer                  name of the layer
+    difference             ‖G − G′‖₂
+    relative_difference    ‖G − G′‖₂ / ‖G‖₂; NaN if G is zero
+    cosine                 ⟨G, G′⟩ / (‖G‖₂ ‖G′‖₂); NaN if G or G′ is zero
+    gradient_length        ‖G‖₂; no quantity uses it: it is for readers of the table
+
+    The probe passes the output of each updated layer on to the next. So G′ of layer i costs a forward
+    pass from layer i on and a backward pass that stops at layer i. All k layers together cost about
+    half of k full passes.
     """
     _, gradient = point.value_and_gradient(point.parameters)
     updated = descend(point.parameters, gradient, point.lr)
@@ -51,7 +56,7 @@ def measure(point, *, layers):
 
 
 def _own_gradient(point, number, own, activations):
-    """Return the gradient with respect to the parameters `own` of a layer, given the layer's inputs."""
+    """Return the gradient of a layer's parameters; own: their indices; activations: the layer's inputs."""
 
     def loss(values):
         parameters = list(point.parameters)

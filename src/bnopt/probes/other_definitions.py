@@ -1,4 +1,4 @@
-"""What others measure under the paper's names, to show how much the definition matters."""
+"""Quantities that others measure under the paper's names; they show how much the definition matters."""
 
 import torch
 
@@ -9,10 +9,10 @@ def measure(point, *, step_sizes):
     """Return one row.
 
     predictiveness_evaluation   max over η of ‖g(θ_t − η g_t) − g_t‖₂, all gradients in evaluation mode
-    beta_evaluation             the same over η ‖g_t‖₂
+    beta_evaluation             max over η of that change divided by η ‖g_t‖₂
     consecutive_change          ‖∇L_{t+1}(θ_{t+1}) − ∇L_t(θ_t)‖₂ over consecutive, different batches
 
-    η = s · lr, s in `step_sizes`. k of them cost k + 3 forward and backward passes.
+    η = s · lr, s in `step_sizes`. k step sizes cost k + 3 forward and backward passes.
     """
 
     def in_evaluation(parameters):

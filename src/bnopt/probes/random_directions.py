@@ -1,4 +1,4 @@
-"""The landscape along random directions (Section 3.2 of the paper: the loss "behaves similarly" there)."""
+"""The landscape along random directions, where the loss behaves similarly (Section 3.2 of the paper)."""
 
 import torch
 
@@ -8,13 +8,16 @@ from bnopt.run.vectors import length
 
 
 def measure(point, *, step_sizes, directions):
-    """Return the rows of `along_gradient` for random directions d instead of g_t, both signs of each.
+    """Return the rows of `_line.along_line` for random directions d and for −d.
 
-    direction     0+, 0-, 1+, ...; the rest as in `along_gradient`
+    directions: number of random directions.
 
-    d has Gaussian entries and the length of g_t. Its entries are drawn per parameter from a stream of
-    (seed, step, parameter): parameters that two conditions share get the same draw in both.
-    With r directions and k step sizes: 2 r k + 1 forward and backward passes.
+    direction     0+, 0-, 1+, ...; the other columns are those of `_line.along_line`
+
+    d has Gaussian entries and the length of g_t. The entries of each parameter come from a random stream
+    of (seed, direction, step, parameter). So two conditions draw the same values, up to the factor that
+    sets the length, for the parameters that they share.
+    r directions and k step sizes cost 2 r k + 1 forward and backward passes.
     """
     _, gradient = point.value_and_gradient(point.parameters)
     rows = []
@@ -30,6 +33,7 @@ def measure(point, *, step_sizes, directions):
 
 
 def _draw(point, number, *, like):
+    """Return random direction `number`, a list of tensors shaped like the parameters, as long as `like`."""
     draws = []
     for name, parameter in zip(point.names, point.parameters, strict=True):
         generator = streams.generator(point.seed, "direction", number, point.step, name)

@@ -10,11 +10,11 @@ from torch.nn import functional
 from bnopt import theory
 from bnopt.run import streams
 
-# The ε of the BN that a layer without one is given, as in use elsewhere.
+# ε of the BN that a layer without BN is given; the nets with BN use the same.
 EPS = 1.0e-5
-# Lanczos steps for the extreme eigenvalues of H.
+# Number of Lanczos steps for the extreme eigenvalues of H.
 PRODUCTS = 60
-# The values recorded for each theorem, at ε = 0 and at the ε in use.
+# The values recorded for each theorem at ε = 0, and at the ε in use.
 EXACT = {
     "thm4.1": ["error", "mean_share", "correlation_share"],
     "thm4.2": [
@@ -40,32 +40,37 @@ IN_USE = {
 
 
 def measure(point, *, layers, units, every, samples):
-    """Return a row per layer and unit at every `every`-th step, else nothing.
+    """Return one row per layer and unit at every `every`-th step; at other steps return no rows.
 
-    layers: name -> number of the layer, counted from 1; units: how many per layer, the same as in the
-    probe `activations`; samples: how many of batch t, its first ones, are the batch of this probe. Costs
-    grow with them. The theorems hold for any batch, but what they subtract does not stay the same: the
-    shares of Theorem 4.1 are about 1/m each where g has nothing to do with 1 and ŷ.
+    layers: name -> number of the layer, counted from 1; units: number of units per layer, the same units
+    as in the probe `activations`; samples: this probe uses the first `samples` samples of batch t, and
+    its cost grows with them. The theorems hold for any batch, but the size of their terms depends on the
+    batch: each share of Theorem 4.1 is about 1/m if g is unrelated to 1 and ŷ.
 
-    All in float64 and in training mode. y are the outputs of one unit of a layer, m = samples × positions
-    of them; the loss is a function of what the rest of the net sees of that unit, all other units held
-    fixed. A layer with BN is taken with its own γ and β. One without is given BN with γ = √(σ² + ε) and
-    β = μ, which changes no value (Observation 4.3), so that g = ∂L/∂y is that of the net as it is;
-    whatever stands there instead (noise, an ℓp norm) belongs to the rest. Noise is a draw in float64,
-    not that of training.
+    All computations are in float64 and in training mode. y holds the m = samples × positions outputs of
+    one unit of a layer. The loss is a function of the values that the rest of the net sees of that unit;
+    all other units are held fixed. A layer with BN has its own γ and β. A layer without BN is given BN
+    with γ = √(σ² + ε) and β = μ. This changes no value (Observation 4.3), so g = ∂L/∂y is the gradient of
+    the unchanged net. Any other norm of the layer (noise, an ℓp norm) belongs to the rest of the net.
+    Noise is drawn in float64, so it differs from the noise of training.
 
-    layer, unit, values                  the name, which, and m
-    gamma, sigma, spectral_norm             γ and σ at ε = 0, and λ, the spectral norm of the layer's inputs
-    thm4.1_*, thm4.2_*, thm4.4_*,        at ε = 0; what follows the underscore is described at each
-    thmC.1_*, obs4.3_*                   theorem in `bnopt.theory`
+    layer, unit, values                  name of the layer; index of the unit; m
+    gamma, sigma, spectral_norm          γ and σ at ε = 0; λ, the spectral norm of the layer's inputs
+    thm4.1_*, thm4.2_*, thm4.4_*,        at ε = 0; each theorem's function in `bnopt.theory` describes the
+    thmC.1_*, obs4.3_*                   name after the underscore
     *_eps                                the same at the ε in use
-    thm4.2_min_eigenvalue,               of H, by PRODUCTS Lanczos steps: a negative value is proof,
-    _max_eigenvalue, _semidefinite       its absence is not
+    thm4.2_min_eigenvalue,               of H, from PRODUCTS Lanczos steps; a negative eigenvalue proves
+    _max_eigenvalue, _semidefinite       that H is indefinite, but its absence proves nothing
 
-    A unit that does not vary over the batch, or on which the loss does not depend, is dead and has no row.
+    `theorem_table` reads the columns of errors, slacks, shares and premises. The others (values, gamma,
+    sigma, spectral_norm and the two eigenvalues) are for readers of the tables.
 
-    Cost: one forward pass through the net, then for each unit 4 forward and backward passes and at most
-    PRODUCTS + 6 Hessian products, of about two backward passes each, through the layers after it.
+    A unit is dead, and has no row, if it does not vary over the batch, if its γ is 0, or if the loss does
+    not depend on it.
+
+    Cost: one forward pass through the net. Each unit adds 4 forward and backward passes and at most
+    PRODUCTS + 6 Hessian products through the layers after it; a Hessian product costs about two backward
+    passes.
     """
     if point.step % every:
         return []
@@ -82,9 +87,10 @@ def measure(point, *, layers, units, every, samples):
 
 
 class _Site(NamedTuple):
-    """Where BN stands, or is put: a net cut after the linear map of a layer.
+    """A net cut after the linear map of a layer, where BN stands or is inserted.
 
-    linear: that map, its inputs and outputs; norm: its BN, or None; after: the modules that follow.
+    linear, inputs, outputs: that map, its inputs and its outputs; norm: the BN after it, or None;
+    after: the modules that follow.
     """
 
     linear: nn.Module
@@ -95,7 +101,10 @@ class _Site(NamedTuple):
 
 
 def _twin(point, samples):
-    """Return a copy of the net in float64 with the snapshot's weights, some inputs, and their loss."""
+    """Return a float64 copy of the net at the snapshot, its inputs, and the loss as a function of outputs.
+
+    samples: number of samples, the first of batch t.
+    """
     point.run.set_noise(point.step)
     net = copy.deepcopy(point.run.model).requires_grad_(False).double()
     net.load_state_dict(dict(zip(point.names, point.parameters, strict=True)) | point.buffers)
@@ -105,12 +114,12 @@ def _twin(point, samples):
 
 
 def _site(net, number, inputs):
-    """Return the site after the linear map of a layer, counted from 1."""
+    """Return the `_Site` of a layer; number: the layer's number, counted from 1."""
     layers = [list(layer.named_children()) for layer in net.children()]
     own = dict(layers[number - 1])
     names = list(own)
     before, after = names[: names.index("linear")], names[names.index("norm") + 1 :]
-    # A norm that is a sequence begins with what normalises.
+    # If a norm is a sequence, its first module normalises.
     norms = list(own["norm"]) if isinstance(own["norm"], nn.Sequential) else [own["norm"]]
     norm = norms.pop(0) if hasattr(norms[0], "running_var") else None
 
@@ -123,7 +132,7 @@ def _site(net, number, inputs):
 
 
 def _spectral_norm(linear, inputs):
-    """Return the largest singular value of the inputs as a matrix, a row for each output value of a unit."""
+    """Return the largest singular value of the inputs as a matrix with one row per output value of a unit."""
     if isinstance(linear, nn.Conv2d):
         inputs = functional.unfold(
             inputs, linear.kernel_size, linear.dilation, linear.padding, linear.stride
@@ -136,7 +145,7 @@ def _spectral_norm(linear, inputs):
 def _unit(site, unit, loss):
     """Return a unit's outputs y (m,), the rest of the net as a function of z (m,), γ, β and ε.
 
-    γ and β are functions of ε where there is no BN.
+    γ is a function of ε: it is constant in a layer with BN and √(σ² + ε) in a layer without.
     """
     y = site.outputs[:, unit].flatten()
     with torch.no_grad():
@@ -156,7 +165,7 @@ def _unit(site, unit, loss):
 
 
 def _theorems(y, rest, gamma, beta, eps, *, spectral_norm, start):
-    """Return the recorded values of all theorems for one unit; nothing for a dead one."""
+    """Return the recorded values of all theorems for one unit; an empty dict if the unit is dead."""
     if y.min() == y.max() or gamma(0.0) == 0:
         return {}
     unit = theory.evaluate(y, rest, gamma=gamma(0.0), beta=beta)
@@ -171,16 +180,10 @@ def _theorems(y, rest, gamma, beta, eps, *, spectral_norm, start):
     }
     start = torch.randn(len(y), generator=start, dtype=torch.float64).to(y.device)
     extremes = theory.extreme_eigenvalues(unit.hessian_product, start, products=PRODUCTS)
-    values = {
-        "values": len(y),
-        "gamma": unit.gamma,
-        "sigma": unit.variance**0.5,
-        "spectral_norm": spectral_norm,
-    }
-    values |= _columns(exact, EXACT) | {
-        f"thm4.2_{name}": value for name, value in theory.definiteness(*extremes).items()
-    }
-    del unit  # and the graphs behind its Hessian products, before the next are built
+    exact["thm4.2"] |= theory.definiteness(*extremes)
+    values = {"values": len(y), "gamma": unit.gamma, "sigma": unit.variance**0.5}
+    values |= {"spectral_norm": spectral_norm} | _columns(exact, EXACT)
+    del unit  # frees the graphs behind its Hessian products before the next ones are built
 
     unit = theory.evaluate(y, rest, gamma=gamma(eps), beta=beta, eps=eps)
     in_use = {
@@ -192,4 +195,5 @@ def _theorems(y, rest, gamma, beta, eps, *, spectral_norm, start):
 
 
 def _columns(theorems, recorded):
+    """Return <theorem>_<key> -> value for the recorded keys of each theorem."""
     return {f"{name}_{key}": theorems[name][key] for name, keys in recorded.items() for key in keys}

@@ -1,19 +1,23 @@
-"""Extrema over a grid of step sizes: what a landscape along a direction comes down to at a step."""
+"""Extrema over a grid of step sizes: they summarise, at one training step, the landscape along a line."""
 
 import numpy as np
 
 
 def extrema(table, keys):
-    """Return a row per group of `keys`: extrema over the step sizes η, with g the gradient at θ.
+    """Return one row per group of `keys`: extrema over the step sizes η.
 
-    table: lr, eta, loss, gradient_change, gradient_length for steps of η along d with ‖d‖ = ‖g‖.
-    loss_min, loss_max, loss_variation     of L(θ − ηd), and the width of their band
-    predictiveness_min, predictiveness     least and largest ‖g(θ − ηd) − g‖₂
-    beta                                   largest ‖g(θ − ηd) − g‖₂ / (η ‖d‖₂)
-    beta_at_lr                             the same at η = lr alone
-    gradient_length                          ‖g‖₂
+    table: the columns of `probes/_line.along_line`, for steps of η along d with ‖d‖ = ‖g‖, where g is the
+    gradient at θ.
 
-    A value that is not finite somewhere on the grid counts as ∞.
+    loss_min, loss_max                     smallest and largest L(θ − ηd)
+    loss_variation                         loss_max − loss_min
+    predictiveness_min, predictiveness     smallest and largest ‖g(θ − ηd) − g‖₂
+    beta                                   largest ‖g(θ − ηd) − g‖₂ / (η ‖d‖₂); NaN if g is zero
+    beta_at_lr                             the same ratio at η = lr alone
+    gradient_length                        ‖g‖₂; no figure, claim or report uses it: it is for readers of
+                                           the tables
+
+    A loss or a gradient change that is not finite counts as ∞, and so does its β.
     """
     distance = table["eta"] * table["gradient_length"]
     rows = table.assign(beta=table["gradient_change"] / distance.where(distance > 0))

@@ -1,4 +1,4 @@
-"""What is said of the landscape along the gradient, per step (Figures 4 and 10 to 13 of the paper)."""
+"""The landscape along the gradient, per step (Figures 4 and 10 to 13 of the paper)."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ KEYS = ["condition", "seed", "step"]
 
 
 def per_step(table):
-    """Return a row per step: extrema over the step sizes η, and the whole curve over them.
+    """Return one row per step: the columns of `_extrema.extrema`, then the change at every step size.
 
-    The columns of `landscape.extrema`, then gradient_change_at_<s> = ‖g(θ − ηg) − g‖₂ at η = s · lr.
+    gradient_change_at_<s>     ‖g(θ − ηg) − g‖₂ at η = s · lr; a change that is not finite counts as ∞
     """
     sizes = (table["eta"] / table["lr"]).map("gradient_change_at_{:g}".format)
     curve = table.assign(size=sizes, change=table["gradient_change"].fillna(np.inf)).pivot(

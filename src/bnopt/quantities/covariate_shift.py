@@ -1,4 +1,4 @@
-"""What is said of internal covariate shift, per layer and step (Figure 3 of the paper)."""
+"""Internal covariate shift, per layer and step (Figure 3 of the paper)."""
 
 COLUMNS = ["condition", "seed", "layer", "step", "difference", "relative_difference", "cosine"]
 

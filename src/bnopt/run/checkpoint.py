@@ -1,4 +1,4 @@
-"""Checkpoints: the state of an unfinished job, in a folder of its own, from which it resumes when killed."""
+"""Checkpoints: the state of an unfinished job, in its own folder; a job that was killed resumes from it."""
 
 import json
 import os
@@ -13,15 +13,16 @@ from bnopt import runtime
 from bnopt.files import artefacts, records
 from bnopt.run import snapshots
 
-# Least seconds between two checkpoints; more if writing would take more than this share of the time.
+# Minimum seconds between two checkpoints. The interval grows if writing would take more than this share of
+# the time.
 SECONDS = 10.0
 SHARE = 0.01
 
 
 class Checkpoint:
-    """The checkpoint of one job; its folder also takes the results that the job has finished.
+    """The checkpoint of one job; its folder also holds the results that the job has finished.
 
-    about: values that are the same only for a job that would do the same.
+    about: a dict of plain values, `stage` among them; it is equal only for jobs with equal results.
     """
 
     def __init__(self, folder, about, signals):
@@ -31,10 +32,10 @@ class Checkpoint:
         self.written, self.cost = time.monotonic(), 0.0
 
     def read(self):
-        """Return the state to resume from, or None; then the folder is empty.
+        """Return the state to resume from; if there is none, empty the folder and return None.
 
         A checkpoint is ignored if it is damaged or was written with other settings, code, inputs,
-        PyTorch version or device. Call this once all plug-ins are loaded.
+        PyTorch version or device. Call this after all plug-ins are loaded.
         """
         self.identity = self._identity()
         state = None
@@ -45,7 +46,7 @@ class Checkpoint:
                     state = found["state"]
                 else:
                     print(f"{self.file}: written with other settings, code or inputs: ignored")
-            except Exception:  # whatever torch makes of bytes that no job has written
+            except Exception:  # torch raises errors of many kinds for damaged bytes
                 print(f"{self.file}: damaged: ignored")
         if state is None:
             artefacts.remove_folder(self.folder)
@@ -53,12 +54,12 @@ class Checkpoint:
         return state
 
     def due(self):
-        """Return whether to write a checkpoint now: the interval is over, or a signal asks to stop."""
+        """Return whether to write a checkpoint now: the interval is over, or a signal was received."""
         interval = max(self.seconds, self.cost / SHARE)
         return self.signals.received is not None or time.monotonic() - self.written >= interval
 
     def write(self, state):
-        """Write a state, a dict of tensors, numbers and texts; then raise Stopped if a signal asks for it."""
+        """Write a state, a dict of tensors, numbers and texts; raise Stopped if a signal was received."""
         start = time.monotonic()
         with artefacts.atomic(self.file) as partial:
             partial.write_bytes(snapshots.dump({"identity": self.identity, "state": state}))
@@ -68,11 +69,11 @@ class Checkpoint:
             raise runtime.Stopped(f"its state is in {self.folder}")
 
     def remove(self):
-        """Remove the folder: the job is done, or its state is of no use."""
+        """Remove the folder: the job is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _identity(self):
-        """Return a text that is the same only for a job that would do the same."""
+        """Return a text that is equal only for jobs with equal results."""
         about = self.about | {
             "modules": records.modules(self.about["stage"]),
             "torch": torch.__version__,
@@ -82,7 +83,7 @@ class Checkpoint:
 
 
 def _interval():
-    """Return the seconds from one checkpoint to the next."""
+    """Return the minimum seconds between two checkpoints; the environment may set them."""
     wish = os.environ.get("BNOPT_CHECKPOINT_SECONDS", SECONDS)
     try:
         return float(wish)
@@ -93,16 +94,18 @@ def _interval():
 
 
 def _listing(path):
-    """Return names, sizes and times of a file, or of the files in a folder."""
+    """Return name, size and time of change of a file, or of every file in a folder."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 @contextmanager
 def resumable(folder, job, *, run, inputs):
-    """Yield the checkpoint of a job; SIGTERM and Ctrl-C are noticed inside the block.
+    """Yield the checkpoint of a job; inside the block, SIGTERM and Ctrl-C do not end the process.
 
-    run: condition and seed; inputs: paths of the files and folders it reads, None for one it does not need.
+    Instead, the next checkpoint is due at once, and writing it raises Stopped.
+    run: condition and seed; inputs: paths of the files and folders that the job reads, None for one that
+    it does not need.
     """
     with runtime.noticing_signals() as signals:
         about = {

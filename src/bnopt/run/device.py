@@ -13,17 +13,17 @@ import torch
 
 from bnopt.runtime import StudyError
 
-# Open files whose locks say which GPU this process uses; they end with it, however it ends.
+# Open files whose locks mark the GPU that this process uses; they are released whenever the process ends.
 _held = []
-# What libraries say of a full memory; only PyTorch's own allocator has an exception for it.
+# Error messages of a full memory; only PyTorch's own allocator has an exception type for it.
 FULL = re.compile("out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def choose(*, tf32=False):
-    """Return the torch device: `BNOPT_DEVICE` (auto, cpu or cuda; auto if unset).
+    """Return the torch device that `BNOPT_DEVICE` asks for (auto, cpu or cuda; auto if unset).
 
-    Of several GPUs it is the one that fewest jobs on this machine use. Sets what `be_repeatable` does.
-    tf32: whether float32 products on a GPU may be of TF32, 10 bits of mantissa, which is faster.
+    Of several GPUs, choose the one that the fewest jobs on this machine use. Also call `be_repeatable`.
+    tf32: whether a GPU may compute float32 products in TF32, which has 10 bits of mantissa and is faster.
     """
     be_repeatable()
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -41,25 +41,25 @@ def choose(*, tf32=False):
 
 
 def be_repeatable():
-    """Fix what makes two runs on one machine agree bit for bit.
+    """Set up PyTorch so that two runs on one machine agree bit for bit.
 
-    One CPU thread a job (two threads may sum in another order), and deterministic kernels.
+    A job uses one CPU thread, because two threads may sum in another order, and deterministic kernels.
     """
     torch.set_num_threads(1)
-    # Where a kernel has no such variant it warns. `use_deterministic_algorithms` does the same and imports
-    # PyTorch's compiler, which takes a job as long as all else before its first step.
+    # PyTorch warns where a kernel has no deterministic variant. `use_deterministic_algorithms` does the same,
+    # but it imports PyTorch's compiler, which doubles the time until the first step of a job.
     torch.set_deterministic_debug_mode("warn")
-    # Else every new tensor is filled before it is written: 3 to 5 % of a step.
+    # Otherwise PyTorch fills every new tensor before it is written, which costs 3 to 5 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @cache
 def _least_used(gpus):
-    """Return the index of a GPU with a free share, the lowest share there is; hold it until the process ends.
+    """Return the index of the GPU with the lowest free share; hold this share until the process ends.
 
-    gpus: their names. Share n of a GPU is the lock of a file: the first share of any GPU is taken before the
-    second of one. Where files cannot be locked it is the first GPU.
+    gpus: their names. Share n of a GPU is the lock of a file. The first share of every GPU is used before
+    the second share of any. If files cannot be locked, return the first GPU.
     """
     folder = Path(tempfile.gettempdir(), f"bnopt-gpus-{os.getuid()}")
     shares = ((share, index) for share in itertools.count() for index in range(len(gpus)))
@@ -67,12 +67,12 @@ def _least_used(gpus):
         folder.mkdir(exist_ok=True)
         return next(index for share, index in shares if _hold(folder / f"{gpus[index]}-{share}"))
     except OSError as error:
-        print(f"{folder}: cannot be locked ({error.strerror}); taking the first GPU")
+        print(f"{folder}: cannot be locked ({error.strerror}); using the first GPU")
         return 0
 
 
 def _hold(path):
-    """Return whether the lock of a file was free; then it is this process's."""
+    """Lock a file for this process if its lock is free; return whether it was."""
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,11 +85,12 @@ def _hold(path):
 
 @contextmanager
 def memory_explained():
-    """Raise StudyError where the GPU's memory is full, with what to change."""
+    """Raise StudyError if the GPU's memory is full; its text lists the remedies."""
     try:
         yield
     except RuntimeError as error:
-        # Recording may fail a second time while it ends: the reason is then behind the last error.
+        # A recording may fail a second time while it is closed. Then the full memory is the cause or the
+        # context of the last error.
         reason = error
         while reason and not FULL.search(str(reason)):
             reason = reason.__cause__ or reason.__context__
@@ -98,6 +99,6 @@ def memory_explained():
         raise StudyError(
             f"memory of the GPU: expected room for this job, found it full ({str(reason).split('.')[0]}); "
             "let fewer jobs share it (--resources gpu=1), use a GPU with more memory, a smaller batch_size "
-            "or net, or the processor (--config device=cpu). Its checkpoint stays: call snakemake "
-            "again to go on"
+            "or net, or the processor (--config device=cpu). The job's checkpoint stays: call snakemake "
+            "again to resume"
         ) from error

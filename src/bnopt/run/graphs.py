@@ -2,16 +2,16 @@
 
 import torch
 
-# Calls before recording, in which libraries choose kernels and allocate what they keep.
+# Calls before recording, in which libraries choose kernels and allocate their buffers.
 WARM_UP = 3
 
 
 class Recorded:
-    """A function of tensors, recorded at its first call and replayed from then on, to the same bits.
+    """A function of tensors that is recorded at its first call and replayed, with the same bits.
 
-    function: returns a sequence of tensors. The Python in it runs while recording only, so its results
-    may depend on nothing but its arguments, of the same shapes at every call, and tensors that outlive
-    it. changes: those of these tensors that it changes in place; recording leaves them as they were.
+    function: returns a sequence of tensors. Its Python code runs only during the recording. Its results
+    may therefore depend only on its arguments, whose shapes are the same at every call, and on tensors
+    that outlive it. changes: the tensors that it changes in place; recording restores their values.
     """
 
     def __init__(self, function, *, changes=()):
@@ -19,11 +19,11 @@ class Recorded:
         self.replay = None
 
     def __call__(self, *arguments):
-        """Return what the function returns for these arguments, in tensors of their own."""
+        """Return the results of the function for these arguments, as new tensors."""
         if self.replay is None:
             self._record(arguments)
-        for kept, given in zip(self.arguments, arguments, strict=True):
-            kept.copy_(given)
+        for own, given in zip(self.arguments, arguments, strict=True):
+            own.copy_(given)
         self.replay()
         return [result.clone() for result in self.results]
 
@@ -39,7 +39,7 @@ class Recorded:
 
 
 def record(function):
-    """Return a function that replays the kernels of `function()` on a GPU, and the results it fills."""
+    """Record `function()` on a GPU; return a function that replays its kernels, and the results it fills."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -47,7 +47,7 @@ def record(function):
             function()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # On a stream of this GPU: the one PyTorch would take is of the first GPU a process records on.
+    # The stream is one of this GPU: PyTorch's own belongs to the first GPU that a process records on.
     with torch.cuda.graph(graph, stream=stream):
         results = function()
     return graph.replay, results

@@ -1,4 +1,4 @@
-"""A snapshot brought back to life, for probes to measure on."""
+"""A run at one step, restored from a snapshot; probes measure on it."""
 
 from functools import lru_cache, partial
 
@@ -10,12 +10,12 @@ from bnopt.run.vectors import value_and_gradient
 
 
 class Point:
-    """A run at step t as functions of its parameters: θ_t and the loss of batch t in training mode.
+    """A run at step t: its parameters θ_t, and the loss of batch t as a function of parameters.
 
-    Nothing here changes the run: parameters are arguments, every pass works on a copy of the
-    buffers (running statistics), and noise is that of the step, the same at every call.
+    No method changes the run. Parameters are arguments, every pass works on a copy of the buffers
+    (running statistics), and the noise is that of the step, the same at every call.
 
-    step: t; seed; lr: the learning rate of the run; parameters: θ_t, a list of tensors.
+    step: t; seed: that of the run; lr: the learning rate of the run; parameters: θ_t, a list of tensors.
     """
 
     def __init__(self, run, state, *, step, lr):
@@ -25,7 +25,7 @@ class Point:
         self.buffers = {name: state[name] for name, _ in run.model.named_buffers()}
 
     def loss(self, parameters, *, step=None, training=True):
-        """Return the loss of batch t, or of that of another step, a scalar tensor."""
+        """Return the loss of batch t, or of the batch of another step, as a scalar tensor."""
         step = self.step if step is None else step
         inputs, targets = self.run.batch(step)
         self.run.model.train(training)
@@ -35,7 +35,7 @@ class Point:
             self.run.model.train()
 
     def value_and_gradient(self, parameters):
-        """Return the loss of batch t in training mode and its gradient, detached: what most probes need."""
+        """Return the loss of batch t in training mode and its gradient, both detached."""
         self.run.set_noise(self.step)
         inputs, targets = self.run.batch(self.step)
         value, *gradient = _recorded_pass(self.run)(*parameters, *self.buffers.values(), inputs, targets)
@@ -46,16 +46,19 @@ class Point:
         return self.run.batch(self.step)[0]
 
     def own(self, number):
-        """Return the places, among the parameters, of those of a layer with its norm."""
+        """Return the indices in `parameters` of a layer's own parameters and those of its norm."""
         return [i for i, name in enumerate(self.names) if name.startswith(f"{number}.")]
 
     def units(self, layer, available, wanted):
-        """Return the units to measure of a layer: the same at every step, in every condition and probe."""
+        """Return which units of a layer to measure: the same at every step, in every condition and probe.
+
+        layer: its name in the paper; available: how many units it has; wanted: how many to measure.
+        """
         order = torch.randperm(available, generator=streams.generator(self.seed, "units", layer))
         return order[:wanted].sort().values
 
     def layer(self, number, parameters, activations):
-        """Return the output of one layer of the net, counted from 1, for its inputs."""
+        """Return the output of one layer of the net, counted from 1; `activations` are its inputs."""
         self.run.set_noise(self.step)
         prefix = f"{number}."
         tensors = {self.names[i].removeprefix(prefix): parameters[i] for i in self.own(number)}
@@ -67,7 +70,7 @@ class Point:
         return functional_call(self.run.model.get_submodule(str(number)), tensors, (activations,))
 
     def loss_from(self, number, parameters, activations):
-        """Return the loss of batch t where `activations` are the inputs of layer `number`."""
+        """Return the loss of batch t if `activations` are the inputs of layer `number`."""
         _, targets = self.run.batch(self.step)
         for later in range(number, len(self.run.model) + 1):
             activations = self.layer(later, parameters, activations)
@@ -77,10 +80,10 @@ class Point:
         """Return the outputs of the named modules (such as "3.norm") on the batch of `step`."""
         outputs = {}
 
-        def keep(name):
+        def store(name):
             return lambda _module, _inputs, output: outputs.__setitem__(name, output.detach())
 
-        hooks = [self.run.model.get_submodule(name).register_forward_hook(keep(name)) for name in modules]
+        hooks = [self.run.model.get_submodule(name).register_forward_hook(store(name)) for name in modules]
         inputs, _ = self.run.batch(step)
         self._forward(parameters, inputs, step)
         for hook in hooks:
@@ -93,7 +96,7 @@ class Point:
 
 
 def _outputs(run, parameters, buffers, inputs):
-    """Return the outputs of the net; the buffers stay as they are."""
+    """Return the outputs of the net; the pass changes no buffer."""
     names = [name for name, _ in run.model.named_parameters()]
     tensors = dict(zip(names, parameters, strict=True))
     tensors |= {name: buffer.clone() for name, buffer in buffers.items()}
@@ -101,7 +104,7 @@ def _outputs(run, parameters, buffers, inputs):
 
 
 def _pass(run, *tensors):
-    """Return the loss and its gradient for parameters, buffers, inputs and targets, one after the other."""
+    """Return the loss and its gradient; tensors: parameters, buffers, inputs and targets, in this order."""
     *state, inputs, targets = tensors
     names = [name for name, _ in run.model.named_buffers()]
     count = len(state) - len(names)
@@ -116,5 +119,5 @@ def _pass(run, *tensors):
 
 @lru_cache(maxsize=1)
 def _recorded_pass(run):
-    """Return the pass of a run, recorded once for all of its points."""
+    """Return the recorded pass of a run; one recording serves all points of the run."""
     return run.recorded(partial(_pass, run))

@@ -1,4 +1,4 @@
-"""A run: one condition at one seed. Training moves it, probes look at it; both see the same batches."""
+"""A run: one condition at one seed. Training changes it, probes measure it; both see the same batches."""
 
 from bnopt import plugins
 from bnopt.run import graphs
@@ -7,9 +7,11 @@ from bnopt.run import graphs
 class Run:
     """The net, the batches and the loss of a run.
 
-    data: path of the prepared data, if the task needs any; net: keyword arguments of the task's `build`.
+    data: path of the prepared data, if the task needs any; net: keyword arguments of the task's `build`;
+    device: a torch device (`device.choose`).
     """
 
+    # The settings of a job that are arguments here.
     SETTINGS = ("task", "norm", "net", "batch_size")
 
     def __init__(self, data, *, task, norm, net, batch_size, seed, device):
@@ -33,20 +35,20 @@ class Run:
         return self.task.batch(self.data, seed=self.seed, step=step, batch_size=self.batch_size)
 
     def set_noise(self, step):
-        """Have every norm that draws noise draw that of `step`."""
+        """Make every norm that draws noise draw the noise of `step`."""
         for number, module in self.noisy:
             module.stream = (self.seed, step, number)
 
     def recorded(self, function, *, changes=()):
-        """Return a function of tensors as it is or, on a GPU, recorded (`graphs.Recorded`).
+        """Return a function of tensors, recorded (`graphs.Recorded`) if the run is on a GPU without noise.
 
-        Python draws noise anew at every step, so a run with noise is not recorded.
+        Python code draws new noise at every step, so a run with noise cannot be recorded.
         """
         recordable = self.device.type == "cuda" and not self.noisy
         return graphs.Recorded(function, changes=changes) if recordable else function
 
 
 def split(settings):
-    """Return the settings of a job in two parts: those that make its `Run`, and the others."""
+    """Split the settings of a job in two: the arguments of its `Run`, and all others."""
     of_run = {key: settings[key] for key in Run.SETTINGS}
     return of_run, {key: value for key, value in settings.items() if key not in of_run}

@@ -1,7 +1,7 @@
-"""Snapshots of a run: the weights and buffers θ_t before the update of step t, a file per step.
+"""Snapshots of a run: its weights θ_t and buffers before the update of step t, one file per step.
 
-Files of tensors are in PyTorch's own format with a checksum. Reading runs no code from the file, and
-notices damage.
+A file of tensors has PyTorch's own format, followed by a checksum. Reading it runs no code from the
+file and detects damage.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def read(folder, step, device):
     content = file.read_bytes()
     try:
         return parse(content, device)
-    except Exception as error:  # whatever torch makes of bytes that no run has written
+    except Exception as error:  # torch raises errors of many kinds for damaged bytes
         raise records.damaged(
             file, "expected the weights of a run, found a damaged file", output=folder
         ) from error
@@ -49,12 +49,12 @@ def _file(folder, step):
 
 
 def dump(value):
-    """Return a (nested) value of tensors, numbers and texts as the bytes of a file.
+    """Return the bytes of a file that holds a (nested) value of tensors, numbers and texts.
 
-    These are what `torch.save` writes, which `torch.load` reads with or without what follows: the
-    SHA-256 of it, in hexadecimal digits.
+    They are the output of `torch.save`, followed by its SHA-256 in hexadecimal digits. `torch.load`
+    reads them too: it ignores the digits.
     """
-    # Through memory: written by torch itself, a full disk would be an error of another kind.
+    # In memory first: if torch wrote to a full disk itself, it would raise another error than OSError.
     buffer = io.BytesIO()
     torch.save(value, buffer)
     buffer.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
@@ -62,8 +62,8 @@ def dump(value):
 
 
 def parse(content, device):
-    """Return the value of such a file, on a device; raise ValueError if it is damaged."""
+    """Return the value in the bytes of a file, on a device; raise ValueError if they are damaged."""
     archive, expected = memoryview(content)[:-DIGITS], bytes(content[-DIGITS:])
     if hashlib.sha256(archive).hexdigest().encode() != expected:
-        raise ValueError("its check sum does not match its content")
+        raise ValueError("its checksum does not match its content")
     return torch.load(io.BytesIO(archive), map_location=device, weights_only=True)

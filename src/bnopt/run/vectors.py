@@ -1,10 +1,10 @@
-"""Lists of tensors, such as parameters and gradients, as one vector."""
+"""Vectors stored as lists of tensors, such as all parameters of a net or their gradients."""
 
 import torch
 
 
 def length(tensors):
-    """Return the Euclidean length, ‖·‖₂ over all entries of all tensors."""
+    """Return the Euclidean length ‖·‖₂, over all entries of all tensors."""
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t) for t in tensors]))
 
 
@@ -14,7 +14,7 @@ def difference(a, b):
 
 
 def descend(parameters, gradient, step_size):
-    """Return θ − η g, rounded and laid out in memory exactly as by an update of plain SGD."""
+    """Return θ − η g, with the same rounding and memory layout as an update of plain SGD."""
     return [
         torch.add(p, g, alpha=-step_size, out=torch.empty_like(p))
         for p, g in zip(parameters, gradient, strict=True)

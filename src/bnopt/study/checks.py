@@ -1,6 +1,7 @@
-"""The checks of this study: what its parts name exists, fits, and can be measured and judged.
+"""Checks of the configuration that go beyond the schema.
 
-`check` refuses a wrong configuration in a sentence, before anything runs.
+Every name refers to something that exists, sizes fit each other, and everything that is judged or
+shown is measured. `check` refuses a wrong configuration in one sentence, before any job runs.
 """
 
 import math
@@ -12,7 +13,7 @@ from bnopt.study.study import CHANCE, RANDOM_LAYERS, RATE_SPREAD, TRAINING, clai
 
 
 def check(config):
-    """Raise StudyError if the configuration breaks the schema or names what does not exist."""
+    """Raise StudyError if the configuration breaks the schema or names something that does not exist."""
     schema.check(config)
     config = schema.with_defaults(config)
     _check_conditions(config)
@@ -32,7 +33,7 @@ def check(config):
 def _check_conditions(config):
     for name, condition in config["conditions"].items():
         if name == CHANCE:
-            expected = "another name than the one that claims use for the accuracy of a guess"
+            expected = "another name, because claims use this one for the accuracy of guessing"
             refuse(f"conditions.{name}", expected, name)
         for kind, key in (("tasks", "task"), ("norms", "norm")):
             expect_known(f"conditions.{name}.{key}", condition[key], plugins.names(kind))
@@ -57,7 +58,7 @@ def _check_sizes(key, task, sizes):
     steps = sizes["steps"]
     if sizes["test_every"] > steps:
         refuse(f"{key}.test_every", f"at most the {steps} steps of the run", sizes["test_every"])
-    # Changes from one snapshot to the next are measured, so there are two or more.
+    # Probes measure changes between snapshots, so a run has at least two.
     if sizes["snapshot_every"] >= steps:
         refuse(f"{key}.snapshot_every", f"fewer than the {steps} steps", sizes["snapshot_every"])
     _check_layers(f"{key}.layers", task, sizes)
@@ -70,19 +71,19 @@ def _check_layers(key, task, sizes):
         if names.setdefault(number, layer) != layer:
             found = f"{names[number]} and {layer} for layer {number}"
             refuse(key, "one name per layer of the net", found)
-        # The last layer has no norm and no non-linearity.
+        # The last layer has neither a norm nor a non-linearity.
         if number > below_the_last:
             expected = f"a layer below the last of this net, 1 to {below_the_last}"
             refuse(f"{key}.{layer}", expected, number)
 
 
 def _widths(task, sizes):
-    """Return the units of each layer of a net but the last."""
+    """Return the number of units of every layer of a net except the last."""
     return plugins.call("tasks", task, "widths", **sizes["net"])
 
 
 def _check_images(config):
-    """Check that the images of a scale exist, and are as large and as many as its tasks need."""
+    """Check that the images of each scale exist, and are large enough and enough for its tasks."""
     for name, scale in config["scales"].items():
         runs = name == config["scale"]
         source = config.get("images", scale["images"]) if runs else scale["images"]
@@ -99,7 +100,7 @@ def _check_fit(key, task, sizes, source):
     needed = image_sources.needs({task: sizes})
     side, number = image_sources.known(source)
     if needed and side < needed["least_side"]:
-        expected = f"a net for the images of {source}, of {side} x {side} pixels"
+        expected = f"a net for images of {side} x {side} pixels, the size of {source}"
         refuse(f"{key}.net", expected, f"one that needs {needed['least_side']} x {needed['least_side']}")
     if needed and number < needed["least_number"]:
         expected = f"at most the {number} training images of {source}"
@@ -125,7 +126,7 @@ def _check_probes(config):
 
 
 def _check_measurable(key, scale, settings, task, sizes):
-    """Check that what a probe is told to measure is there at a scale."""
+    """Check that the layers, units, samples and snapshots that a probe needs exist at a scale."""
     for layer in settings.get("layers", []):
         expect_known(f"{key}.layers {scale}", layer, sizes["layers"])
         width = _widths(task, sizes)[sizes["layers"][layer] - 1]
@@ -154,7 +155,7 @@ def _check_rate_spread(config):
         for other in names:
             entry = config["conditions"][other]
             if (entry["task"], entry["norm"]) != (own["task"], own["norm"]):
-                expected = f"conditions that differ from {name} in their learning rate alone"
+                expected = f"conditions that differ from {name} only in their learning rate"
                 refuse(f"rate_spread.{name}", expected, f"{other} ({entry['task']}, {entry['norm']})")
 
 
@@ -174,7 +175,7 @@ def _check_claims(config, section):
         table = quantity["table"]
         if table not in config["probes"] and claim["layers"]:
             found = ", ".join(claim["layers"])
-            refuse(f"{key}.layers", f"none: the table {table} has no layers", found)
+            refuse(f"{key}.layers", f"none, because the table {table} has no layers", found)
         sides = (claim["condition_a"], claim["condition_b"])
         pair = [side for side in sides if side in config["conditions"]]
         for condition in pair:
@@ -187,7 +188,7 @@ def _check_pair(config, key, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
     expect_known(f"{key}.condition_a", a, config["conditions"])
     if b == CHANCE and quantity["table"] != TRAINING:
-        expected = f"a condition or a number, as the table {quantity['table']} has no chance"
+        expected = f"a condition or a number, because the table {quantity['table']} has no chance"
         refuse(f"{key}.condition_b", expected, b)
     if isinstance(b, str):
         expect_known(f"{key}.condition_b", b, [*config["conditions"], CHANCE, "a number"])
@@ -207,7 +208,7 @@ def _check_margin(key, claim, quantity):
         expected = f"a {kind} of at least {least} for the quantity {claim['quantity']}"
         refuse(f"{key}.margin", expected, margin)
     if margin == least and claim["expected"] == "equivalent":
-        refuse(f"{key}.margin", f"a {kind} of more than {least} for what is to be equivalent", margin)
+        refuse(f"{key}.margin", f"a {kind} of more than {least} for an equivalence", margin)
 
 
 def _check_figures(config):
@@ -227,7 +228,7 @@ def _check_figures(config):
 
 
 def _check_figure_layers(config, name, layers, shown):
-    """Check that a figure of layers has some for every task it shows a probe of, all of them measured."""
+    """Check that a figure lists layers for exactly the tasks whose probes it shows, all of them measured."""
     key = f"figures.{name}.layers"
     expects_layers = "layers" in plugins.arguments("figures", name, "draw")
     if expects_layers != bool(layers):
@@ -243,7 +244,7 @@ def _check_figure_layers(config, name, layers, shown):
 
 
 def _check_table(config, key, table, condition):
-    """Check that a table can be made of a condition."""
+    """Check that a table can be made for a condition."""
     if table == RATE_SPREAD and condition not in config["rate_spread"]:
         known = ", ".join(config["rate_spread"]) or "none"
         refuse(key, f"conditions that rate_spread has an entry for: {known}", condition)
@@ -259,11 +260,11 @@ def _check_measured(config, key, table, task, layers):
     """Check that a probe measures these layers."""
     measured = config["probes"][table][task].get("layers", [])
     if layers and not measured:
-        refuse(key, f"none: the table {table} has no layers", ", ".join(layers))
+        refuse(key, f"none, because the table {table} has no layers", ", ".join(layers))
     for layer in layers:
         expect_known(key, layer, measured)
 
 
 def _tasks_of(config, conditions):
-    """Return the tasks of conditions, each once."""
+    """Return the tasks of these conditions without repetition."""
     return list(dict.fromkeys(config["conditions"][name]["task"] for name in conditions))

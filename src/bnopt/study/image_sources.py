@@ -1,4 +1,4 @@
-"""Where images come from: a named data set, or a folder train/<class>/*, test/<class>/*."""
+"""Sources of images: a named data set, or a folder train/<class>/*, test/<class>/*."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ def is_named(source):
 
 
 def known(source):
-    """Return what is known of a named data set beforehand: pixels a side, number of training images."""
+    """Return the side in pixels and the number of training images of a named data set, without reading it."""
     return tuple(plugins.constant("datasets", source, name) for name in ("SIDE", "TRAINING_IMAGES"))
 
 
@@ -29,7 +29,7 @@ def has_parts(folder):
 
 
 def needs(sizes):
-    """Return what the tasks of a scale need of images: least side in pixels, least number; {} for none."""
+    """Return the least side in pixels and least number of images that these tasks need; {} for no images."""
     needed = [
         (side, of_task["batch_size"])
         for task, of_task in sizes.items()
@@ -42,7 +42,8 @@ def needs(sizes):
 def settings(source, sizes):
     """Return the settings of the job that prepares images for tasks of these sizes.
 
-    A named data set is checked against the sizes beforehand; a folder when it is prepared.
+    A named data set is checked against the sizes before any job runs; a folder is checked when it is
+    prepared.
     """
     if is_named(source):
         return {"images": source}
@@ -50,7 +51,7 @@ def settings(source, sizes):
 
 
 def content(source):
-    """Return a fingerprint of the files of a folder by name and size; the name of a named data set."""
+    """Return a fingerprint of a folder's files (names and sizes), or the name of a named data set."""
     return source if is_named(source) else _listing(Path(source).expanduser())
 
 

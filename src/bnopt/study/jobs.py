@@ -1,7 +1,7 @@
-"""What each job is given: its settings, its code, and the files it reads.
+"""The settings, the code fingerprint and the input files of each job.
 
-The rules and `python -m bnopt.provenance` ask the same object. Snakemake runs a job again when the
-answer of `*_settings` or `*_code` changes.
+The rules and `python -m bnopt.provenance` use the same object. Snakemake runs a job again when the
+value of `*_settings` or `*_code` changes.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TRAINING, as_json
 
 
 class Jobs:
-    """The jobs of a study that is written out. Every method takes a job's wildcards, no more."""
+    """The jobs of a study that is written out (`study.written_out`). Methods take the wildcards of a job."""
 
     def __init__(self, of_study):
         self.study = of_study
@@ -92,30 +92,30 @@ class Jobs:
     # -- files that a job reads -------------------------------------------------------------------
 
     def task_data(self, wildcards):
-        """Return the prepared images, if the condition's task needs any."""
+        """Return the prepared images if the task of the condition needs images."""
         task = self.study["conditions"][wildcards.condition]["task"]
         needed = image_sources.needs({task: self.study["sizes"][task]})
         return f"results/{wildcards.scale}/data/images.npz" if needed else []
 
     def table_pattern(self, wildcards, table=None):
-        """Return the path of a run's table, with {condition} and {seed}; by default the wildcard's table."""
+        """Return the path of a table, by default the wildcard's, with {condition} and {seed} in it."""
         table = table or wildcards.table
         if table == TRAINING:
             return f"results/{wildcards.scale}/runs/{{condition}}/seed{{seed}}/training.csv"
         return f"results/{wildcards.scale}/probes/{table}/{{condition}}/seed{{seed}}.csv"
 
     def tables(self, wildcards, table=None):
-        """Return the files of a table, by default the wildcard's, of every run that needs it."""
+        """Return the files of a table, by default the wildcard's, for every run for which it is needed."""
         table = table or wildcards.table
         return self._files(wildcards, table, **study.runs_settings(self.study, table))
 
     def statistics(self, wildcards):
-        """Return the numbers per seed of all tables."""
+        """Return the files with the numbers per seed of all tables."""
         folder = f"results/{wildcards.scale}/statistics"
         return [f"{folder}/{table}_per_seed.csv" for table in self.study["tables"]]
 
     def spread_curves(self, wildcards):
-        """Return the training tables, at one seed, over which a spread is taken."""
+        """Return the training tables of one seed over which a spread is computed."""
         return self._files(wildcards, TRAINING, self.study[RATE_SPREAD][wildcards.spread], [wildcards.seed])
 
     def figure_statistics(self, wildcards):
@@ -129,7 +129,7 @@ class Jobs:
         ]
 
     def figure_runs(self, wildcards):
-        """Return the tables of the first seed's runs that a figure shows, in the same order."""
+        """Return the first seed's tables that a figure shows, in the same order."""
         first = self.study["seeds"][:1]
         tables = self.study["figures"][wildcards.figure]["tables"]
         files = [self._files(wildcards, table, names, first) for table, names in tables.items()]
@@ -141,12 +141,12 @@ class Jobs:
         return self._files(wildcards, TRAINING, shown["conditions"], shown["seeds"])
 
     def figures(self, wildcards):
-        """Return all figures as PDF, the forest plot of the claims among them."""
+        """Return all figures as PDF, including the forest plot of the claims."""
         names = [*self.study["figures"], "claims"]
         return [f"results/{wildcards.scale}/figures/{name}.pdf" for name in names]
 
     def activations(self, wildcards):
-        """Return the activations per seed, if the study measures them."""
+        """Return the activations per seed if the study measures them."""
         measured = "activations" in self.study["tables"]
         return f"results/{wildcards.scale}/statistics/activations_per_seed.csv" if measured else []
 
@@ -156,13 +156,13 @@ class Jobs:
 
 
 def figure_labels(wildcards):
-    """Return the name of a figure on the HTML page; the page sorts by it, so numbers have two digits."""
+    """Return the label of a figure on the HTML page. The page sorts by it, so numbers have two digits."""
     number = wildcards.figure.removeprefix("fig")
     return {"figure": f"Figure {number:0>2}" if number.isdecimal() else wildcards.figure}
 
 
 def stored_of_others(folder, name):
-    """Return an input function: the files of this name among the stored results of other scales."""
+    """Return an input function that lists the files of this name in the stored results of other scales."""
 
     def files(wildcards):
         found = Path(folder).glob(f"*/{name}")

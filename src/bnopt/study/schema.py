@@ -1,4 +1,4 @@
-"""The files of the configuration and their schema: keys, defaults, and errors in words."""
+"""The files of the configuration and their schema: reading, defaults, and error messages."""
 
 import json
 import math
@@ -16,7 +16,7 @@ SCHEMA = Path(__file__).parents[3] / "workflow" / "config.schema.yaml"
 CLAIMS_SECTIONS = ("quantities", "claims", "alternatives")
 LONGEST = 300
 
-# JSON takes 500.0 for an integer; here a count has no decimal point. And numbers are finite.
+# Stricter than JSON Schema: 500.0 is not an integer, and numbers are finite.
 TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
         "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
@@ -28,7 +28,7 @@ TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
 
 
 def _fill_in(validator, properties, instance, schema):
-    """Set the defaults of an object's missing keys, then validate its properties as usual."""
+    """Give the missing keys of an object their defaults, then validate its properties as usual."""
     if isinstance(instance, dict):
         for key, of_key in properties.items():
             if "default" in of_key:
@@ -43,19 +43,22 @@ Filler = jsonschema.validators.extend(Validator, {"properties": _fill_in})
 
 
 def read(*files):
-    """Return the configuration in YAML files, such as config.yaml and claims.yaml, as one.
+    """Return the configuration in YAML files, such as config.yaml and claims.yaml, as one dictionary.
 
-    Raises StudyError if a file cannot be read or has a key twice.
+    Raises StudyError if a file cannot be read, holds no mapping, or has a key twice.
     """
     config = {}
     for file in files:
+        expected = f"{file}: expected part of the configuration of a study"
         try:
-            config |= yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
-            expected = "part of the configuration of a study"
-            found = " ".join(str(error).split())
-            raise StudyError(f"{file}: expected {expected}, found {found}") from error
+            part = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        # ValueError: the text is not UTF-8, or has a date such as 2001-13-01.
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise StudyError(f"{expected}, found {' '.join(str(error).split())}") from error
+        if not isinstance(part, dict):
+            raise StudyError(f"{expected}, found no keys")
         check_keys(file)
+        config |= part
     return config
 
 
@@ -67,9 +70,10 @@ def check(config):
 
 
 def with_defaults(config):
-    """Return a copy of a valid configuration in which every key with a default has a value."""
+    """Return a copy of a valid configuration in which every key that has a default has a value."""
     filled = deepcopy(config)
-    # Validating fills in. What it says is not needed: a default may be a value that no one may write.
+    # Validating fills in the defaults. Its errors are ignored: a default, such as an empty list of
+    # layers, need not be a value that the schema allows in a file.
     list(Filler(_schema()).iter_errors(filled))
     return filled
 
@@ -80,7 +84,7 @@ def _schema():
 
 
 def check_keys(file):
-    """Raise StudyError if a YAML file has a key twice in one mapping: YAML silently takes the last one."""
+    """Raise StudyError if a mapping in a YAML file has a key twice: YAML would silently take the last one."""
     text = Path(file).read_text(encoding="utf-8")
     nodes = [(yaml.compose(text, Loader=yaml.SafeLoader), "")]
     for node, parent in nodes:
@@ -98,7 +102,7 @@ def check_keys(file):
 
 
 def refuse(key, expected, found):
-    """Raise the StudyError that a user reads, in one line: file and key, what was expected and found."""
+    """Raise a StudyError of one line: file and key, what was expected, and what was found."""
     found = str(found) or '""'
     found = found if len(found) <= LONGEST else f"{found[:LONGEST]} ..."
     text = f"{key}: expected {expected}{';' if ',' in expected else ','} found {found}"
@@ -110,7 +114,7 @@ def expect_known(key, name, known):
     """Raise StudyError unless `name` is one of `known`."""
     if name not in known:
         names = ", ".join(map(str, known))
-        refuse(key, f"one of {names}" if known else "a name that is defined, there is none", name)
+        refuse(key, f"one of {names}" if known else "a defined name, but none is defined", name)
 
 
 def _in_words(error):
@@ -140,7 +144,7 @@ def _is_number(text):
 
 
 def _expectation(error):
-    """Return what a rule of the schema asks for, in words."""
+    """Return in words what the violated rule of the schema expects."""
     rule, value = error.validator, error.validator_value
     described = error.schema.get("description", f"{rule} {value}").rstrip(".")
     words = {

@@ -1,7 +1,7 @@
-"""The study of one scale, written out in full, and what each job is given of it.
+"""The study of one scale, written out in full, and the settings of each job.
 
-Everything here is plain values. The rules pass settings on as JSON, so what Snakemake tracks is
-exactly what a job is given.
+Everything here is plain values. The rules pass settings on as JSON, so Snakemake tracks exactly what
+a job receives.
 """
 
 import itertools
@@ -18,14 +18,14 @@ REPLACEABLE = ("images", "seeds")
 
 
 def written_out(config):
-    """Return the study of the chosen scale in full, from the whole, valid configuration.
+    """Return the study of the chosen scale in full, given a whole, valid configuration.
 
     scale, images, seeds, keep_snapshots    of the chosen scale
-    sizes                                   task -> its sizes; only the tasks that the scale has
-    conditions, probes, rate_spread,        as configured, with defaults filled in; without what
-    random_layers, figures, quantities      belongs to a task that the scale has no sizes for
-    claims, alternatives                    name -> claim, one for each choice of placeholders
-    tables                                  name -> the conditions of which the table is needed
+    sizes                                   task -> its sizes, for the tasks of the scale
+    conditions, probes, rate_spread,        as configured, with defaults filled in; entries that need
+    random_layers, figures, quantities      a task without sizes at this scale are left out
+    claims, alternatives                    name -> claim; placeholders are filled in
+    tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
     scale = config["scales"][config["scale"]]
@@ -68,7 +68,7 @@ def _of_tasks(of_task, tasks):
 
 
 def _of_conditions(figure, conditions, tasks):
-    """Return a figure with these conditions alone, and the layers of these tasks."""
+    """Return a figure reduced to these conditions and to the layers of these tasks."""
     shown = {
         table: [name for name in names if name in conditions] for table, names in figure["tables"].items()
     }
@@ -77,7 +77,7 @@ def _of_conditions(figure, conditions, tasks):
 
 
 def _tables(study):
-    """Return table -> conditions: of `training` all, of others those that figures and claims name."""
+    """Return table -> conditions: for `training` all, for other tables those that figures or claims name."""
     needed = {TRAINING: list(study["conditions"])}
     for figure in study["figures"].values():
         for table, conditions in figure["tables"].items():
@@ -95,10 +95,10 @@ def _tables(study):
 
 
 def claims(config, section):
-    """Return the claims of `claims` or `alternatives` by name, from a configuration with its defaults.
+    """Return name -> claim of `claims` or `alternatives`, from a configuration with its defaults.
 
-    An entry with `for` stands for one claim per combination of values. A claim has its family (all
-    alternatives are one), and a margin: 0, or the factor 1, where the entry has none.
+    An entry with `for` gives one claim per combination of values. Every claim gets its family (the
+    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio.
     """
     families = config["claims"] if section == "claims" else {section: config["alternatives"]}
     rows = {}
@@ -115,16 +115,18 @@ def claims(config, section):
 
 
 def _expanded(name, entry, key):
-    """Yield name and body of each claim that an entry stands for."""
+    """Yield name and body of each claim that an entry gives."""
     choices = entry["for"]
     body = {k: value for k, value in entry.items() if k != "for"}
     for values in itertools.product(*choices.values()):
         words = dict(zip(choices, values, strict=True))
-        yield _fill(name, words, key), _fill(body, words, key)
+        claim = _fill(body, words, key)
+        # A label is for people: names of quantities and conditions come without their underscores.
+        yield _fill(name, words, key), claim | {"label": claim["label"].replace("_", " ")}
 
 
 def _with_margin(claim, quantities):
-    """Return a claim whose margin is a number; `source` of an alternative is the claim it varies."""
+    """Return a claim with a margin and a source; the source of an alternative is the claim it varies."""
     of_claim = quantities.get(claim["quantity"], {"compare": "difference"})
     none = 1 if of_claim["compare"] == "log_ratio" else 0
     margin = {"margin": claim.get("margin", none)}
@@ -152,7 +154,7 @@ def _fill(value, words, key):
 
 
 def net_settings(study, condition):
-    """Return the settings that make a run: its task, norm, learning rate, net and batch size."""
+    """Return the settings that define a run: task, norm, learning rate, net and batch size."""
     chosen = study["conditions"][condition]
     sizes = study["sizes"][chosen["task"]]
     return {key: chosen[key] for key in ("task", "norm", "lr")} | {
@@ -175,7 +177,8 @@ def train_settings(study, condition):
 def probe_settings(study, condition, probe):
     """Return the settings of a probing job.
 
-    Layers, named as in the paper, get their number in the net; `every`, in snapshots, becomes steps.
+    The paper's names of layers are mapped to their numbers in the net. `every` is converted from
+    snapshots to steps.
     """
     task = study["conditions"][condition]["task"]
     sizes = study["sizes"][task]
@@ -188,7 +191,7 @@ def probe_settings(study, condition, probe):
 
 
 def figure_settings(study, figure):
-    """Return the settings of a drawing job: its tables and their conditions, described, and the seeds."""
+    """Return the settings of a drawing job: its tables, the entries of their conditions, and the seeds."""
     entry = study["figures"][figure]
     shown = dict.fromkeys(c for names in entry["tables"].values() for c in names)
     settings = {
@@ -205,12 +208,12 @@ def figure_settings(study, figure):
 
 
 def runs_settings(study, table):
-    """Return the runs of which a table is needed: conditions and seeds."""
+    """Return the conditions and seeds of the runs for which a table is needed."""
     return {"conditions": study["tables"].get(table, []), "seeds": study["seeds"]}
 
 
 def claims_settings(study, section):
-    """Return the settings of a judging job: tables, all claims of a section, all quantities."""
+    """Return the settings of a judging job: all tables, the claims of a section, and all quantities."""
     return {
         "tables": list(study["tables"]),
         "claims": study[section],
@@ -219,12 +222,12 @@ def claims_settings(study, section):
 
 
 def gather_settings(study):
-    """Return which tables belong to the study: table -> conditions, and the seeds."""
+    """Return the settings of the gathering job: table -> conditions, and the seeds."""
     return {"tables": study["tables"], "seeds": study["seeds"]}
 
 
 def report_settings(study):
-    """Return what the report says of the study; `images` is empty if no task needs any."""
+    """Return the facts about the study that the report prints; `images` is empty if no task needs images."""
     return {
         "scale": study["scale"],
         "images": study["images"] if image_sources.needs(study["sizes"]) else "",
@@ -236,8 +239,8 @@ def report_settings(study):
 
 
 def as_json(settings, *, ordered):
-    """Return settings as one canonical JSON text: equal settings are equal texts.
+    """Return settings as canonical JSON: equal settings give equal texts.
 
-    ordered: whether the order of the keys has a meaning, as that of the conditions in a figure has.
+    ordered: whether the order of keys matters, as it does for the conditions of a figure.
     """
     return json.dumps(settings, sort_keys=not ordered, ensure_ascii=False, allow_nan=False)

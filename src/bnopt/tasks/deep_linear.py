@@ -1,7 +1,7 @@
 """The task deep_linear: a deep linear network on Gaussian data, with a summed squared error.
 
-In float64 throughout: at the smallest steps along the gradient float32 differences are rounding, and
-losses of degree 2 x depth overflow it.
+All values are float64. In float32, differences at the smallest steps along the gradient would be
+rounding errors, and the loss, of degree 2 x depth in the weights, would overflow.
 """
 
 import math
@@ -12,14 +12,15 @@ from torch import nn
 
 from bnopt.run import streams
 
-# Where in a layer activations are recorded: its own output, before the norm, and the norm's output.
+# The sites in a layer where activations are recorded (name in tables -> module within the layer): the output
+# of the linear map, before the norm, and the output of the norm.
 SITES = {"layer_output": "linear", "norm_output": "norm"}
 WIDTH = 10
 
 
-# Planning calls the next two without importing this file (`plugins.call`).
+# Planning calls the next two functions without importing this file (`plugins.call`).
 def widths(*, depth):
-    """Return the units of every layer of the net but the last."""
+    """Return the number of units of every layer of the net except the last."""
     return [WIDTH] * (depth - 1)
 
 
@@ -29,9 +30,9 @@ def image_side(*, depth):
 
 
 def read(data, *, seed, batch_size, device):
-    """Return `batch_size` inputs x ~ N(0, I) and targets A x, with entries of A ~ N(0, 1); no file is read.
+    """Return `batch_size` inputs x ~ N(0, I) and targets A x, with entries of A ~ N(0, 1); read no file.
 
-    Drawn anew for each seed, the same for every condition.
+    Each seed has its own inputs and its own A; all conditions share them.
     """
     del data
     inputs = torch.randn(batch_size, WIDTH, generator=streams.generator(seed, "inputs")).double()
@@ -40,15 +41,15 @@ def read(data, *, seed, batch_size, device):
 
 
 def chance(data):
-    """Return NaN: there are no classes to guess."""
+    """Return NaN: the task has no classes to guess."""
     del data
     return math.nan
 
 
 def build(norm, data, *, depth, seed):
-    """Return `depth` linear layers of 10 x 10 without bias, named "1", "2", ..., as a sequence.
+    """Return the untrained net: a sequence of `depth` layers of 10 x 10 without bias, named "1", "2", ...
 
-    Each layer is linear -> norm, the last linear alone. Glorot-uniform weights, drawn per layer.
+    Each layer is linear -> norm; the last is linear only. Weights are Glorot-uniform, drawn per layer.
     """
     del data
     layers = [OrderedDict(linear=nn.Linear(WIDTH, WIDTH, bias=False)) for _ in range(depth)]
@@ -61,7 +62,7 @@ def build(norm, data, *, depth, seed):
 
 
 def batch(data, *, seed, step, batch_size):
-    """Return all inputs and targets: gradient descent is full-batch."""
+    """Return all inputs and targets: every step uses the full batch."""
     del seed, step, batch_size
     return data["inputs"], data["targets"]
 
@@ -72,12 +73,12 @@ def loss(outputs, targets):
 
 
 def accuracy(outputs, targets):
-    """Return NaN, as a tensor: this is no classification."""
+    """Return NaN, as a tensor: the task is not a classification."""
     del targets
     return outputs.new_full((), math.nan)
 
 
 def test(model, data):
-    """Return NaN: there is no test set."""
+    """Return NaN: the task has no test set."""
     del model, data
     return math.nan

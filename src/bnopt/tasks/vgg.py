@@ -10,18 +10,18 @@ from bnopt.files import images
 from bnopt.run import streams
 from bnopt.runtime import StudyError
 
-# Where in a layer activations are recorded: the name in tables -> the module within the layer.
+# The sites in a layer where activations are recorded: name in tables -> module within the layer.
 SITES = {"before_relu": "norm", "after_relu": "relu"}
 
 
-# Planning calls the next two without importing this file (`plugins.call`).
+# Planning calls the next two functions without importing this file (`plugins.call`).
 def widths(*, convolutions, hidden):
-    """Return the units of every layer of the net but the last."""
+    """Return the number of units of every layer of the net except the last."""
     return [size for size in (*convolutions, *hidden) if size != "M"]
 
 
 def image_side(*, convolutions, hidden):
-    """Return the least side of the images in pixels: every max-pooling halves it."""
+    """Return the smallest possible side of the images in pixels: every max-pooling halves it."""
     del hidden
     return 2 ** convolutions.count("M")
 
@@ -29,8 +29,8 @@ def image_side(*, convolutions, hidden):
 def read(data, *, seed, batch_size, device):
     """Read prepared images onto the device.
 
-    Pixels stay uint8 there (a quarter of the bytes) and are standardised batch by batch.
-    Raises StudyError if there are too few of them for a batch.
+    Pixels stay uint8 there, a quarter of the bytes of float32, and are standardised batch by batch.
+    Raises StudyError if there are fewer training images than one batch needs.
     """
     del seed
     prepared = images.read(data)
@@ -51,17 +51,17 @@ def read(data, *, seed, batch_size, device):
 
 
 def chance(data):
-    """Return the accuracy of a guess among the classes."""
+    """Return the accuracy of guessing a class at random."""
     return 1 / data["classes"]
 
 
 def build(norm, data, *, convolutions, hidden, seed):
-    """Return the untrained net as a sequence of its counted layers, named "1", "2", ...
+    """Return the untrained net: a sequence of numbered layers, named "1", "2", ...
 
-    Layers are counted over convolutions (3 x 3), then linear layers; "M" in `convolutions` is a 2 x 2
-    max-pooling at the end of the layer before. Each layer is linear -> norm -> relu (-> pool), the
-    last one, the logits, linear alone. Glorot-uniform weights, zero biases, drawn per layer, so that
-    one seed gives every norm the same initial weights.
+    Numbers count first the convolutions (3 x 3), then the linear layers. "M" in `convolutions` is a 2 x 2
+    max-pooling at the end of the previous layer. Each layer is linear -> norm -> relu (-> pool); the last
+    layer, the logits, is linear only. Weights are Glorot-uniform and biases zero. Weights are drawn per
+    layer, so one seed gives the same initial weights with every norm.
     """
     channels, height, width = data["train_images"].shape[1:]
     layers = []
@@ -101,7 +101,7 @@ def batch(data, *, seed, step, batch_size):
 
 
 def _standardise(pixels, data):
-    # The channels of a position side by side, in which convolutions are fastest.
+    # Convolutions are fastest if the channels of a pixel are adjacent in memory.
     return ((pixels.float() - data["mean"]) / data["std"]).contiguous(memory_format=torch.channels_last)
 
 
@@ -111,13 +111,13 @@ def loss(outputs, labels):
 
 
 def accuracy(outputs, labels):
-    """Return the fraction of samples whose largest output is that of their label."""
+    """Return the fraction of samples whose largest output belongs to their label."""
     return (outputs.argmax(1) == labels).float().mean()
 
 
 @torch.no_grad()
 def test(model, data, *, batch_size=1000):
-    """Return the accuracy on the test images in evaluation mode, as a tensor; the mode is restored."""
+    """Return the accuracy on the test images in evaluation mode, as a tensor; restore the mode of the net."""
     training = model.training
     model.eval()
     correct = sum(

@@ -1,0 +1,86 @@
+"""The note on diverged runs above a figure."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from bnopt import figure as stage
+from bnopt.figures import _drawing
+
+INF, NAN = math.inf, math.nan
+
+
+def curves_of(first_lost, steps=4):
+    """Return training tables from (condition, seed) -> the first diverged step."""
+    return pd.DataFrame(
+        [
+            {"condition": condition, "seed": seed, "step": step, "diverged": int(step >= first)}
+            for (condition, seed), first in first_lost.items()
+            for step in range(steps)
+        ]
+    )
+
+
+def test_the_note_names_the_diverged_runs_and_empty_panels_are_marked():
+    figure = Figure()
+    full, empty = figure.subplots(1, 2)
+    full.plot([0, 1], [0, 1])
+    empty.plot([0, 1], [NAN, INF])
+    empty.axhline(1)
+    lost = {("a", 0): 2, ("a", 1): 1, ("a", 2): 9, ("b", 0): 9, ("c", 0): 3}
+    stage.note_divergence(figure, curves_of(lost))
+    assert (
+        figure.get_suptitle()
+        == "Diverged: a (2 of 3 runs, seed 0, 1, from step 1), c (1 of 1 runs, from step 3)"
+    )
+    assert [[text.get_text() for text in ax.texts] for ax in (full, empty)] == [[], [stage.NOTHING]]
+
+
+def test_a_colour_bar_is_no_empty_panel():
+    figure = Figure()
+    image = figure.subplots().imshow(np.eye(2))
+    bar = figure.colorbar(image).ax
+    stage.note_divergence(figure, curves_of({("a", 0): 2}))
+    assert not bar.texts
+
+
+def test_the_note_explains_crosses_where_there_are_any():
+    figure = Figure()
+    figure.subplots().plot([0], [0], marker=stage.DIVERGED)
+    stage.note_divergence(figure, curves_of({("a", 0): 2}))
+    assert figure.get_suptitle() == "× Diverged: a (1 of 1 runs, from step 2)"
+
+
+def test_the_note_recognises_the_crosses_of_curves():
+    figure = Figure()
+    numbers = {"n": 1, "ci_low": 1.0, "ci_high": 1.0, "condition": "a", "layer": ""}
+    rows = [
+        {"step": step, "quantity": quantity, "mean": mean} | numbers
+        for step, diverged in ((0, 0.0), (1, 1.0))
+        for quantity, mean in (("loss", 1.0), ("diverged", diverged))
+    ]
+    _drawing.curve(figure.subplots(), pd.DataFrame(rows), "a", "loss", color="black")
+    stage.note_divergence(figure, curves_of({("a", 0): 1}))
+    assert figure.get_suptitle().startswith("×")
+
+
+def test_a_long_note_is_wrapped_to_the_width_of_the_figure():
+    figure = Figure(figsize=(5, 3))
+    lost = {(f"condition_{i}", 0): 1 for i in range(6)}
+    stage.note_divergence(figure, curves_of(lost))
+    lines = figure.get_suptitle().split("\n")
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 5 * stage.CHARACTERS_PER_INCH
+    assert " ".join(lines).count("1 of 1 runs, from step 1") == 6
+
+
+@pytest.mark.parametrize("first", [4, 9])
+def test_a_figure_without_a_diverged_run_has_no_note(first):
+    figure = Figure()
+    ax = figure.subplots()
+    stage.note_divergence(figure, curves_of({("a", 0): first}))
+    assert figure.get_suptitle() == ""
+    assert not ax.texts

@@ -1,0 +1,131 @@
+"""Numbers, names and tables as LaTeX."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnopt import latex, verdicts
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("50 % of A_B & C#1 $ {x}", r"50 \% of A\_B \& C\#1 \$ \{x\}"),
+        ("a\\b~c^d", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d"),
+        ("effective β", r"effective $\beta$"),
+        ('"one" and "two"', "``one'' and ``two''"),
+        (0.1, "0.1"),
+    ],
+)
+def test_plain_text_is_escaped(text, expected):
+    assert latex.escape(text) == expected
+
+
+def test_an_identifier_may_break_after_its_underscores():
+    assert latex.identifier("vgg_batch") == r"\texttt{vgg\_\allowbreak batch}"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, r"\num{0}"),
+        (1234.5, r"\num{1.23e+03}"),
+        (-0.00012345, r"\num{-0.000123}"),
+        (INF, r"$\infty$"),
+        (-INF, r"$-\infty$"),
+        (NAN, "--"),
+    ],
+)
+def test_numbers_have_three_digits(value, expected):
+    assert latex.number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "margin", "compare", "text"),
+    [
+        ("greater", 0.0, "difference", r"$>$ \num{0}"),
+        ("less", 0.0, "difference", r"$<$ \num{0}"),
+        ("not_less", 0.05, "difference", r"$>$ \num{-0.05}"),
+        ("not_greater", 0.1, "difference", r"$<$ \num{0.1}"),
+        ("equivalent", 0.05, "difference", r"\num{-0.05} to \num{0.05}"),
+        ("greater", 0.0, "log_ratio", r"$>$ \num{1}"),
+        ("not_less", math.log(2), "log_ratio", r"$>$ \num{0.5}"),
+        ("not_greater", math.log(3), "log_ratio", r"$<$ \num{3}"),
+        ("less", math.log(2), "log_ratio", r"$<$ \num{0.5}"),
+        ("equivalent", math.log(2), "log_ratio", r"\num{0.5} to \num{2}"),
+    ],
+)
+def test_the_expected_effects_are_those_that_support_the_claim(expected, margin, compare, text):
+    assert latex.expectation({"expected": expected, "margin": margin, "compare": compare}) == text
+    low, high = verdicts.boundaries(expected, margin)
+    inside = {
+        "greater": low + 10, "not_less": low + 10,
+        "less": high - 10, "not_greater": high - 10,
+        "equivalent": margin / 2,
+    }[expected]  # fmt: skip
+    assert verdicts.assess([inside] * 9, expected=expected, margin=margin)["verdict"] == "supported"
+
+
+def claim(effect, low, high, *, compare="difference", verdict="supported", flips_under="", n_diverged=0):
+    return {
+        "effect": effect, "ci_low": low, "ci_high": high, "compare": compare,
+        "verdict": verdict, "flips_under": flips_under, "n_diverged": n_diverged,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("judged", "interval", "estimate"),
+    [
+        (claim(0.1, -0.2, 0.4), r"[\num{-0.2}, \num{0.4}]", r"\num{0.1} [\num{-0.2}, \num{0.4}]"),
+        (
+            claim(math.log(2), 0.0, math.log(4), compare="log_ratio"),
+            r"[\num{1}, \num{4}]",
+            r"$\times$\,\num{2} [\num{1}, \num{4}]",
+        ),
+        (
+            claim(-INF, -INF, INF, compare="log_ratio"),
+            r"[\num{0}, $\infty$]",
+            r"$\times$\,\num{0} [\num{0}, $\infty$]",
+        ),
+        # exp(1000) exceeds every float.
+        (
+            claim(0.0, -1000.0, 1000.0, compare="log_ratio"),
+            r"[\num{0}, $\infty$]",
+            r"$\times$\,\num{1} [\num{0}, $\infty$]",
+        ),
+        (claim(NAN, NAN, NAN, compare="log_ratio"), "[--, --]", "--"),
+    ],
+)
+def test_an_effect_stands_before_its_interval_and_log_ratios_become_ratios(judged, interval, estimate):
+    with np.errstate(over="raise"):
+        assert latex.interval(judged) == interval
+        assert latex.estimate(judged) == estimate
+
+
+@pytest.mark.parametrize(
+    ("flips_under", "n_diverged", "expected"),
+    [
+        ("", 0, "supported"),
+        ("median;equal_loss", 0, "supported*"),
+        ("", 2, r"supported\textdagger"),
+        ("median", 1, r"supported*\textdagger"),
+    ],
+)
+def test_a_verdict_has_a_star_if_it_flips_and_a_dagger_if_a_run_diverged(flips_under, n_diverged, expected):
+    judged = claim(0.1, 0.0, 0.2, flips_under=flips_under, n_diverged=n_diverged)
+    assert latex.verdict(judged) == expected
+
+
+def test_a_table_keeps_its_latex_and_repeats_its_header_on_every_page():
+    table = pd.DataFrame({"Claim": [r"\texttt{a}", "b"], "$n$": [3, 4]})
+    text = latex.as_latex(table, "@{}lr@{}")
+    assert text.startswith(r"\begin{longtable}{@{}lr@{}}")
+    assert r"Claim & $n$ \\" in text.partition(r"\endfirsthead")[0]
+    assert r"Claim & $n$ \\" in text.partition(r"\endfirsthead")[2].partition(r"\endhead")[0]
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert rows[-2:] == [r"\texttt{a} & 3 \\", r"b & 4 \\"]
