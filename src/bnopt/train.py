@@ -22,8 +22,8 @@ def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None
     written to `folder`.
 
     A run diverges at the first step whose loss is not finite: it stops, and from that step on its loss is
-    ∞, `diverged` is 1, and there are no snapshots. A run resumes from its `checkpoint`, if it has one; its results are
-    the same to the bit as if it had never been stopped.
+    ∞, `diverged` is 1, and there are no snapshots. A run resumes from its `checkpoint`, if it has one; its
+    results are the same to the bit as if it had never been stopped.
     """
     # On the device: reading a value at every step would make the device wait for Python.
     dtype = next(run.model.parameters()).dtype

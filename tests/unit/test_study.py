@@ -319,6 +319,7 @@ def plainly_claimed(claim, family, quantities):
         full["margin_from"] = ""
     if "varies" in claim:
         full["source"] = claim["varies"]
+    full["label"] = " ".join(claim["label"].split("_"))
     return full
 
 
@@ -867,6 +868,7 @@ def test_a_claim_with_for_is_one_claim_per_value(config):
 def test_for_takes_all_combinations_in_order_and_fills_in_every_text():
     several = {
         "for": {"a": ["x", "y"], "b": ["1", "2"]},
+        "label": "of_{a}_and_{b}",
         "layers": ["#{b}"],
         "quantity": "q",
         "source": "s",
@@ -874,7 +876,8 @@ def test_for_takes_all_combinations_in_order_and_fills_in_every_text():
         "margin": 2,
         "margin_from": "paper",
     }
-    plain = {"for": {}, "quantity": "q", "source": "s", "statement": "as it is", "margin_from": "paper"}
+    plain = {"for": {}, "label": "l", "quantity": "q", "source": "s", "statement": "as_it_is"}
+    plain |= {"margin_from": "paper"}
     config = {
         "claims": {"one": {"{a}_{b}": several}, "two": {"plain": plain}},
         "quantities": {"q": {"compare": "difference"}},
@@ -883,8 +886,9 @@ def test_for_takes_all_combinations_in_order_and_fills_in_every_text():
     assert list(claims) == ["x_1", "x_2", "y_1", "y_2", "plain"]
     rest = {"quantity": "q", "source": "s"}
     filled = {"layers": ["#1"], "statement": "yy, 1", "margin": 2, "margin_from": "paper", "family": "one"}
-    assert claims["y_1"] == rest | filled
-    filled = {"statement": "as it is", "margin": 0, "margin_from": "", "family": "two"}
+    # Only labels lose their underscores.
+    assert claims["y_1"] == rest | filled | {"label": "of y and 1"}
+    filled = {"label": "l", "statement": "as_it_is", "margin": 0, "margin_from": "", "family": "two"}
     assert claims["plain"] == rest | filled
 
 

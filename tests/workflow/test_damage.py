@@ -56,7 +56,7 @@ def test_a_damaged_file_is_named_with_the_command_that_makes_it_anew(copy_of_pai
     said = study.refused(VERDICTS)
     place = f"error: {file.relative_to(study.folder)}: expected"
     assert place in said
-    command = re.search(r"to make it anew: snakemake (.*)", said.split(place)[1])[1]
+    command = re.search(r"to make it again: snakemake (.*)", said.split(place)[1])[1]
     assert shlex.split(command) == ["--force", str(to_make.relative_to(study.folder))]
 
     study.run(*shlex.split(command))
@@ -69,7 +69,7 @@ def test_a_report_does_not_cite_damaged_records(copy_of_finished):
     report, records = ("results/tiny/report/report.tex", "results/tiny/provenance.json")
     file = study.folder / records
     file.write_bytes(file.read_bytes()[:-100])
-    assert f"to make it anew: snakemake --force {records}" in study.refused(report)
+    assert f"to make it again: snakemake --force {records}" in study.refused(report)
     study.run("--force", records)
     assert study.planned(report) != []
 

@@ -109,7 +109,7 @@ def test_a_damaged_table_of_a_scale_that_config_chose_is_made_anew_by_the_comman
     whole = curve.read_bytes()
     curve.write_bytes(whole[:-9])
     said = two_scales.refused(table, "--force", *choice)
-    two_scales.run(*shlex.split(re.search(r"to make it anew: snakemake (.*)", said)[1]))
+    two_scales.run(*shlex.split(re.search(r"to make it again: snakemake (.*)", said)[1]))
     assert curve.read_bytes() == whole
     assert two_scales.planned(table, *choice) == [("summarise", {"scale": "other", "table": "training"})]
 
@@ -150,7 +150,7 @@ def too_few(root):
 def broken_image(root):
     file = root / "train" / "dog" / "1.png"
     file.write_bytes(file.read_bytes()[:-40])
-    return file, "expected an image of 8 bits a channel"
+    return file, "expected an image of 8 bits per channel"
 
 
 @pytest.mark.parametrize("damage", [one_class, broken_image, too_few])

@@ -139,9 +139,9 @@ def test_told_to_stop_as_a_cluster_does_a_run_goes_on_where_it_was(tmp_path, new
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"
-    assert f"stopped: what was done is kept in {run.relative_to(study.folder)}" in log.read_text()
+    assert f"stopped: its state is in {run.relative_to(study.folder)}" in log.read_text()
     assert "Traceback" not in log.read_text()
 
     study.run(target)
-    assert int(re.search(r"going on at step (\d+)", log.read_text())[1]) > 0
+    assert int(re.search(r"resuming at step (\d+)", log.read_text())[1]) > 0
     assert not run.exists()

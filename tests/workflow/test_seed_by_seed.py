@@ -62,7 +62,7 @@ def test_seeds_are_added_until_the_hours_are_over_and_kept_when_complete(reposit
     begun = [line for line in done.stdout.splitlines() if line.startswith("seeds ")]
     assert begun == ["seeds 3 of tiny", "seeds 3,1 of tiny"]
     logs = [log.read_text() for log in (repository.folder / "logs/tiny/train").rglob("*.log")]
-    assert sum("going on at step" in log for log in logs) == len(unfinished)
+    assert sum("resuming at step" in log for log in logs) == len(unfinished)
     assert done.stdout.count(f"{kept}: ") == 2
     assert set(read_table(kept / "claims.csv")["n"]) == {2}
     runs = repository.results / "runs" / "vgg_batch"

@@ -175,10 +175,10 @@ def undisturbed(tmp_path_factory, new_study, long_config):
     return study.tables()
 
 
-def going_on(study):
+def resumed(study):
     """Return the steps at which runs went on, by their logs."""
     logs = (study.folder / "logs/tiny/train").rglob("*.log")
-    return [int(step) for log in logs for step in re.findall(r"going on at step (\d+)", log.read_text())]
+    return [int(step) for log in logs for step in re.findall(r"resuming at step (\d+)", log.read_text())]
 
 
 def with_checkpoint(study, name):
@@ -203,7 +203,7 @@ def test_cancelled_requeued_and_without_a_leader_the_tables_are_the_same(
     cluster.run("scontrol", "requeue", second)
     time.sleep(2)
     cluster.run("scontrol", "update", f"JobId={second}", "StartTime=now")
-    leader.wait_for(lambda: len(going_on(study)) >= 2, "both runs to go on")
+    leader.wait_for(lambda: len(resumed(study)) >= 2, "both runs to go on")
 
     leader.kill()
     assert cluster.running("train"), "the jobs outlive the one that sent them"
@@ -247,7 +247,7 @@ def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, 
     states = [job["JobState"] for job in ended(cluster, study, completed=4)]
     print("states of the jobs:", {state: states.count(state) for state in set(states)})
     assert "TIMEOUT" in states
-    assert going_on(study)
+    assert resumed(study)
 
 
 @pytest.mark.long

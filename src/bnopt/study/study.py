@@ -98,7 +98,8 @@ def claims(config, section):
     """Return name -> claim of `claims` or `alternatives`, from a configuration with its defaults.
 
     An entry with `for` gives one claim per combination of values. Every claim gets its family (the
-    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio.
+    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio. Underscores in
+    labels become spaces.
     """
     families = config["claims"] if section == "claims" else {section: config["alternatives"]}
     rows = {}
@@ -121,7 +122,7 @@ def _expanded(name, entry, key):
     for values in itertools.product(*choices.values()):
         words = dict(zip(choices, values, strict=True))
         claim = _fill(body, words, key)
-        # A label is for people: names of quantities and conditions come without their underscores.
+        # Labels are for readers, who need no underscores in the names of quantities and conditions.
         yield _fill(name, words, key), claim | {"label": claim["label"].replace("_", " ")}
 
 
