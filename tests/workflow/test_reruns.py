@@ -103,6 +103,10 @@ def with_norm(config, *norms):
     return [name for name, entry in config["conditions"].items() if entry["norm"] in norms]
 
 
+def of_task(config, task):
+    return [name for name, entry in config["conditions"].items() if entry["task"] == task]
+
+
 def showing(config, *conditions):
     """Return the figures that show one of some conditions."""
     figures = config["figures"].items()
@@ -125,6 +129,10 @@ def test_everything_there_is_to_run(finished, account):
 CONFIGURATION = {
     "a claim's margin": (
         ("claims", "fig1", "bn_trains_faster", "margin", 0.01),
+        lambda a: {"judge", "draw_claims", "gather"} | a.reports(),
+    ),
+    "a claim's label": (
+        ("claims", "fig1", "bn_trains_faster", "label", "Another label"),
         lambda a: {"judge", "draw_claims", "gather"} | a.reports(),
     ),
     "an alternative's margin": (
@@ -195,6 +203,11 @@ FILES = {
         "src/bnopt/probes/activations.py",
         a_statement,
         lambda a: a.probing("activations"),
+    ),
+    "the code of the data set in use": (
+        "src/bnopt/datasets/digits.py",
+        a_statement,
+        lambda a: {"prepare"} | a.training(of_task(a.config, "vgg")),
     ),
     "the training loop": (
         "src/bnopt/train.py",
@@ -337,7 +350,7 @@ def test_a_lost_figure_is_drawn_again_and_no_other(copy_of_finished, account):
 
 def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tmp_path):
     study = copy_of_finished
-    vgg = [name for name, entry in study.config["conditions"].items() if entry["task"] == "vgg"]
+    vgg = of_task(study.config, "vgg")
     for part in ("train", "test"):
         (tmp_path / "images" / part).mkdir(parents=True)
     others = ["--config", f"images={tmp_path / 'images'}"]
