@@ -38,7 +38,7 @@ rule all:
 
 
 rule another_scale:
-    """Refuse what belongs to another scale than the one chosen."""
+    """Refuse targets of a scale other than the chosen one."""
     input:
         refused,
     output:

@@ -44,7 +44,7 @@ def written_out(config):
         "rate_spread": spreads,
         "random_layers": config["random_layers"],
         "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
-        "quantities": config["quantities"],
+        "quantities": {name: dict(sorted(of.items())) for name, of in config["quantities"].items()},
     }
     gone = set(config["conditions"]) - set(conditions)
     measured = {TRAINING, *study["probes"], *([RATE_SPREAD] if spreads else [])}
@@ -111,7 +111,9 @@ def claims(config, section):
                     wanted = " and ".join(f"{{{word}}}" for word in entry["for"]) or "no other claim's name"
                     expected = f"a name of its own for every claim, here with {wanted}"
                     schema.refuse(key, expected, f"{row_name} twice")
-                rows[row_name] = _with_margin(row | {"family": family}, config["quantities"])
+                row = _with_margin(row | {"family": family}, config["quantities"])
+                # Sorted: the order in which someone wrote the keys is no reason to judge again.
+                rows[row_name] = dict(sorted(row.items()))
     return rows
 
 
