@@ -58,6 +58,7 @@ def main():
             seed=0,
             device=torch.device("cpu"),
         )
+        run.fast_pass = None  # on all samples, as any net: on virtual ones, the probe makes whole passes
         point = Point(run, run.model.state_dict(), step=0, lr=1e-6)
         layers = {f"#{number}": number for number in range(1, depth + 1)}
         times = [

@@ -45,7 +45,8 @@ def quadratic(eigenvalues, start, *, lr, seed=0):
     parts = torch.from_numpy(x).split([math.prod(shape) for shape in shapes])
     parameters = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
     both = partial(value_and_gradient, loss)
-    return SimpleNamespace(value_and_gradient=both, parameters=parameters, lr=lr), matrix, x
+    run = SimpleNamespace(fast_pass=None)
+    return SimpleNamespace(value_and_gradient=both, parameters=parameters, lr=lr, run=run), matrix, x
 
 
 EIGENVALUES = [7.0, 3.0, 2.0, 1.0, 0.5, 0.1, -1.0]

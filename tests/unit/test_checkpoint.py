@@ -93,9 +93,10 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not(trained, 
     assert len(snapshots_of_whole) == 5
 
 
-def test_a_deep_linear_run_resumes_likewise(trained):
-    whole = trained("batch", task="deep_linear", lr=1e-6, name="whole")
-    stopped = trained("batch", task="deep_linear", lr=1e-6, stops=[2, 5], name="stopped")
+@pytest.mark.parametrize("norm", ["none", "batch", "l1", "l2", "linf", "noise"])
+def test_a_deep_linear_run_resumes_likewise(trained, norm):
+    whole = trained(norm, task="deep_linear", lr=1e-6, name="whole")
+    stopped = trained(norm, task="deep_linear", lr=1e-6, stops=[2, 5], name="stopped")
     np.testing.assert_array_equal(stopped[0], whole[0])
     assert stopped[1] == whole[1]
 

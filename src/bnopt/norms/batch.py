@@ -1,5 +1,6 @@
 """Batch normalisation (Ioffe and Szegedy, 2015)."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -42,3 +43,13 @@ class BatchNorm(nn.Module):
 def build(channels):
     """Return batch normalisation of `channels` units, with γ = 1 and β = 0."""
     return BatchNorm(channels)
+
+
+def virtual_scale(y, rotation, eps):
+    """Return √(σ² + ε), its gradient, and the unbiased σ²: the norm in `tasks/_virtual_samples.py`."""
+    samples = len(rotation)
+    squares = (y[..., 1:, :] ** 2).sum(-2, keepdims=True)
+    scale = np.sqrt(squares / samples + eps)
+    slope = y / (samples * scale)
+    slope[..., 0, :] = 0
+    return scale, slope, squares / np.float64(samples - 1)

@@ -9,6 +9,11 @@ class Run:
 
     data: path of the prepared data, if the task needs any; net: keyword arguments of the task's `build`;
     device: a torch device (`device.choose`).
+
+    fast_pass: if the task has a faster form for this norm and device, a function with the results of the
+    net's own passes in training mode: (parameters, buffers) -> loss, gradient. It updates the running
+    statistics in `buffers`, if they are given. Only a task whose steps all use the same batch, and whose
+    accuracy is NaN, may have one. None otherwise.
     """
 
     # The settings of a job that are arguments here.
@@ -17,8 +22,12 @@ class Run:
     def __init__(self, data, *, task, norm, net, batch_size, seed, device):
         self.task = plugins.load("tasks", task)
         self.data = self.task.read(data, seed=seed, batch_size=batch_size, device=device)
-        self.model = self.task.build(plugins.load("norms", norm), self.data, **net, seed=seed)
+        norm_file = plugins.load("norms", norm)
+        self.model = self.task.build(norm_file, self.data, **net, seed=seed)
         self.model.to(device).train()
+        # Not every task has a faster form of its passes, nor is there one for every norm and device.
+        build_fast_pass = getattr(self.task, "fast_pass", None)
+        self.fast_pass = build_fast_pass and build_fast_pass(norm_file, self.model, self.data)
         self.noisy = [
             (int(number), module)
             for number, layer in self.model.named_children()
