@@ -140,6 +140,7 @@ def trained(recorder, prepared, sizes_of, tmp_path):
         recorder.recording(recorded)
         folder = tmp_path / f"{task}-{norm}-{recorded}"
         run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=device.choose())
+        run.fast_pass = None  # as on GPUs
         curve = train(
             run,
             lr=lr or {"vgg": 0.1, "deep_linear": 1e-6}[task],
@@ -180,6 +181,7 @@ def test_a_recorded_run_diverges_at_the_same_step(trained):
 
 def points(recorder, prepared, sizes_of, run_of, task, norm, steps):
     run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=recorder.device)
+    run.fast_pass = None  # as on GPUs
     folder = run_of(norm, task=task).folder
     for step in steps:
         state = snapshots.read(folder, step, recorder.device)
