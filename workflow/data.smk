@@ -12,8 +12,6 @@ rule prepare:
         summary="results/{scale}/data/images.json",
     log:
         "logs/{scale}/prepare.log",
-    benchmark:
-        "benchmarks/{scale}/prepare.tsv"
     priority: 1
     localrule: True
     conda:

@@ -25,8 +25,6 @@ rule draw:
         ),
     log:
         "logs/{scale}/draw/{figure}.log",
-    benchmark:
-        "benchmarks/{scale}/draw/{figure}.tsv"
     localrule: True
     conda:
         "../environment.yml"
@@ -65,8 +63,6 @@ rule draw_claims:
         ),
     log:
         "logs/{scale}/draw/claims.log",
-    benchmark:
-        "benchmarks/{scale}/draw/claims.tsv"
     localrule: True
     conda:
         "../environment.yml"

@@ -16,8 +16,6 @@ rule probe:
         table="results/{scale}/probes/{probe}/{condition}/seed{seed}.csv",
     log:
         "logs/{scale}/{probe}/{condition}/seed{seed}.log",
-    benchmark:
-        "benchmarks/{scale}/{probe}/{condition}/seed{seed}.tsv"
     # Probes run before further training, so that temporary snapshots are deleted sooner.
     priority: 1
     conda:

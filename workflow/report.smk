@@ -2,7 +2,7 @@
 
 INPUTS    paper/main.tex, the hand-written text
           docs/results/{scale}/, stored results of other scales
-          results/{scale}/statistics/claims*.csv, results/{scale}/figures/, benchmarks/{scale}/
+          results/{scale}/statistics/claims*.csv, results/{scale}/figures/
 OUTPUTS   results/{scale}/provenance.json, the records of all tables
           results/{scale}/report/report.tex and generated/, ready for LaTeX
           results/{scale}/report/report.pdf, where latexmk is installed
@@ -62,7 +62,6 @@ rule bundle:
     conda:
         "../environment.yml"
     params:
-        benchmarks="benchmarks/{scale}",
         code=fingerprints.code_hash("bnopt.report"),
         settings=job.report_settings,
     shell:
@@ -81,7 +80,6 @@ rule bundle:
             --stored {input.stored:q} \
             --provenance {input.provenance:q} \
             --figures {input.figures:q} \
-            --benchmarks {params.benchmarks:q} \
             --generated {output.generated:q} \
             --report {output.report:q} \
             >{log:q} 2>&1

@@ -18,8 +18,6 @@ rule spread_rates:
         table="results/{scale}/probes/rate_spread/{spread}/seed{seed}.csv",
     log:
         "logs/{scale}/rate_spread/{spread}/seed{seed}.log",
-    benchmark:
-        "benchmarks/{scale}/rate_spread/{spread}/seed{seed}.tsv"
     localrule: True
     conda:
         "../environment.yml"
@@ -48,8 +46,6 @@ rule summarise:
         over_seeds="results/{scale}/statistics/{table}_over_seeds.csv",
     log:
         "logs/{scale}/summarise/{table}.log",
-    benchmark:
-        "benchmarks/{scale}/summarise/{table}.tsv"
     localrule: True
     conda:
         "../environment.yml"
@@ -89,8 +85,6 @@ rule judge:
         numbers="results/{scale}/statistics/claims_per_seed.csv",
     log:
         "logs/{scale}/judge.log",
-    benchmark:
-        "benchmarks/{scale}/judge.tsv"
     localrule: True
     conda:
         "../environment.yml"
@@ -117,8 +111,6 @@ use rule judge as judge_alternatives with:
         sensitivity="results/{scale}/statistics/alternatives_sensitivity.csv",
     log:
         "logs/{scale}/judge_alternatives.log",
-    benchmark:
-        "benchmarks/{scale}/judge_alternatives.tsv"
     params:
         code=fingerprints.code_hash("bnopt.claims"),
         settings=job.alternatives_settings,

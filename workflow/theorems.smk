@@ -12,8 +12,6 @@ rule random_layers:
         table="results/{scale}/theorems/random_layers.csv",
     log:
         "logs/{scale}/random_layers.log",
-    benchmark:
-        "benchmarks/{scale}/random_layers.tsv"
     localrule: True
     conda:
         "../environment.yml"
@@ -44,8 +42,6 @@ rule summarise_theorems:
         ),
     log:
         "logs/{scale}/summarise_theorems.log",
-    benchmark:
-        "benchmarks/{scale}/summarise_theorems.tsv"
     localrule: True
     conda:
         "../environment.yml"

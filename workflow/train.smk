@@ -16,8 +16,6 @@ rule train:
         snapshots=snapshots_folder("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
     log:
         "logs/{scale}/train/{condition}/seed{seed}.log",
-    benchmark:
-        "benchmarks/{scale}/train/{condition}/seed{seed}.tsv"
     conda:
         "../environment.yml"
     threads: 1

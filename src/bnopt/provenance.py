@@ -97,7 +97,7 @@ def compared(first, second):
     """Return lines that say how two results differ, apart from when they were made and how long it took."""
     pair = [flat(records.read(result)) for result in (first, second)]
     for record in pair:
-        for key in ("started", "seconds", "code"):
+        for key in ("started", "seconds", "cpu_seconds", "memory_mib", "code"):
             record.pop(key, None)
     return differences(*pair) or ["  none, except when they were made"]
 

@@ -208,27 +208,31 @@ def conditions_table(study):
     )
 
 
-def compute_table(benchmarks):
-    """Return the jobs, total seconds and largest memory of each stage, from Snakemake's benchmark files."""
-    rows = []
-    for file in sorted(Path(benchmarks).rglob("*.tsv")):
-        record = pd.read_csv(file, sep="\t").iloc[-1]
-        stage = file.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        rows.append({"Stage": stage, "seconds": record["s"], "memory": record["max_rss"]})
-    if not rows:
-        return pd.DataFrame({"Stage": ["not recorded"]})
-    stages = pd.DataFrame(rows).groupby("Stage")
+def compute_table(provenance):
+    """Return jobs, CPU seconds, wall seconds and largest memory of each stage and of each probe.
+
+    provenance: path -> record. The records of one job have the same stage and start; the last one counts.
+    """
+    columns = ["started", "seconds", "cpu_seconds", "memory_mib"]
+    rows = [{"Stage": _stage(record)} | {c: record[c] for c in columns} for record in provenance.values()]
+    jobs = pd.DataFrame(rows).groupby(["Stage", "started"]).max()
+    stages = jobs.groupby("Stage")
     table = pd.DataFrame(
         {
             "Jobs": stages.size(),
-            "Total seconds": stages["seconds"].sum().map(lambda s: f"{s:.0f}"),
-            "Largest memory (MiB)": pd.to_numeric(stages["memory"].max(), errors="coerce").map(
-                lambda m: f"{m:.0f}" if m == m else "--"
-            ),
+            "CPU seconds": stages["cpu_seconds"].sum().map("{:.0f}".format),
+            "Wall seconds": stages["seconds"].sum().map("{:.0f}".format),
+            "Largest memory (MiB)": stages["memory_mib"].max(),
         }
     ).reset_index()
     table["Stage"] = table["Stage"].map(escape)
     return table
+
+
+def _stage(record):
+    """Return the name of the stage that wrote a record; for a probe, with the name of the probe."""
+    stage, probe = record["stage"].removeprefix("bnopt."), record["settings"].get("probe", "")
+    return f"{stage} {probe}".rstrip()
 
 
 def software_table(provenance):
@@ -265,20 +269,19 @@ class Stored:
     figures: list
 
 
-def write(folder, results, stored, *, study, benchmarks, figures):
+def write(folder, results, stored, *, study, figures):
     """Write numbers.tex, the tables and the figures into a folder.
 
     results: `Results` of this scale
     stored: scale -> `Stored`
     study: the settings of the job and, as `diverged`, the diverged runs
-    benchmarks: folder of Snakemake's benchmark files
     figures: files to copy
     """
     folder = Path(folder)
     definitions = numbers(results, study) | stored_numbers(stored)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, (table, columns) in tables(results, stored, study, benchmarks).items():
+    for name, (table, columns) in tables(results, stored, study).items():
         (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
     for figure in figures:
         shutil.copy(figure, folder)
@@ -287,7 +290,7 @@ def write(folder, results, stored, *, study, benchmarks, figures):
             shutil.copy(figure, folder / f"{scale}_{figure.name}")
 
 
-def tables(results, stored, study, benchmarks):
+def tables(results, stored, study):
     """Return name -> (table of LaTeX texts, column specification) for every table of the report."""
     claims = results.claims
     found = {
@@ -300,7 +303,7 @@ def tables(results, stored, study, benchmarks):
         "theorems": (theorems_table(results.theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
         "conditions": (conditions_table(study), r"@{}L{3.8cm}llrrrr@{}"),
-        "compute": (compute_table(benchmarks), r"@{}lrrr@{}"),
+        "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
         "software": (software_table(results.provenance), r"@{}lL{9cm}@{}"),
     } | {
         f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.8cm}rrrl@{}")
@@ -345,7 +348,6 @@ def main(argv=None):
     parser.add_argument("--activations", nargs="?", help="file to read, if the study measures activations")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
-    parser.add_argument("--benchmarks", required=True, help="folder of Snakemake's benchmark files")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
@@ -366,7 +368,6 @@ def main(argv=None):
             results,
             {stored.name: _read_stored(stored) for stored in folders},
             study=options.settings | {"diverged": diverged},
-            benchmarks=options.benchmarks,
             figures=options.figures,
         )
     artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)

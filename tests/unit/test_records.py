@@ -18,6 +18,7 @@ from bnopt.runtime import Job, StudyError
 from bnopt.study import schema, study
 
 SOURCE = str(Path(records.__file__).parents[2])
+USED = ("seconds", "cpu_seconds", "memory_mib")
 JOB = Job(stage="bnopt.rate_spread", settings={"lr": 0.1, "norm": "ü"}, code="abc")
 
 
@@ -43,10 +44,48 @@ def test_a_record_says_how_a_table_was_made(tmp_path, monkeypatch):
     assert 0 <= age.total_seconds() - record["seconds"] < 3
 
 
+BUSY = """
+import time
+import numpy as np
+from bnopt.files import records
+before = records.used()
+block = np.ones((64, 1024, 1024), dtype=np.uint8)
+end = time.process_time() + 0.3
+while time.process_time() < end:
+    pass
+time.sleep(0.2)
+print(__import__("json").dumps([before, records.used(), time.process_time()]))
+"""
+
+
+def test_a_job_measures_its_time_and_memory_from_its_very_start():
+    done = subprocess.run(
+        [sys.executable, "-c", f"import bnopt\n{BUSY}"],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after, cpu_seconds = json.loads(done.stdout)
+    # numpy was imported in between.
+    assert before["seconds"] > 0.01
+    assert after["cpu_seconds"] == pytest.approx(cpu_seconds, abs=0.05)
+    assert after["cpu_seconds"] - before["cpu_seconds"] >= 0.29
+    assert after["seconds"] - before["seconds"] >= 0.49
+    # Without the memory of this process, which started it and is larger.
+    assert 63 <= after["memory_mib"] - before["memory_mib"] < 100
+
+
+def test_two_jobs_that_start_at_once_can_be_told_apart():
+    starts = {run_stage()["started"] for _ in range(2)}
+    assert len(starts) == 2
+    assert all(datetime.fromisoformat(start).microsecond for start in starts)
+
+
 def test_outside_a_stage_a_record_names_no_stage(tmp_path):
     record = write(tmp_path / "table.csv", job=None)
     assert not {"stage", "settings", "code", "modules"} & set(record)
-    assert {"sha256", "commit", "versions", "hardware", "started", "seconds"} == set(record)
+    assert {"sha256", "commit", "versions", "hardware", "started", *USED} == set(record)
 
 
 def test_the_command_that_makes_a_file_again_repeats_config(tmp_path, monkeypatch):
@@ -57,7 +96,7 @@ def test_the_command_that_makes_a_file_again_repeats_config(tmp_path, monkeypatc
     assert said.endswith(": snakemake --force 'a b.csv' --config scale=small 'images=two words'")
 
 
-def run_stage(tmp_path, *plugins):
+def run_stage(*plugins):
     """Return the record of a table that a process writes after it has loaded these plug-ins."""
     program = f"""
 from bnopt import plugins
@@ -79,8 +118,8 @@ print(__import__("json").dumps(records.describe(b"", job)))
 
 
 @pytest.mark.parametrize("norm", ["noisy_batch", "l1", "none"])
-def test_the_modules_of_a_record_make_the_fingerprint_that_snakemake_compares(tmp_path, norm):
-    record = run_stage(tmp_path, ("tasks", "vgg"), ("norms", norm))
+def test_the_modules_of_a_record_make_the_fingerprint_that_snakemake_compares(norm):
+    record = run_stage(("tasks", "vgg"), ("norms", norm))
     planned = fingerprints.code_hash("bnopt.train", "bnopt.tasks.vgg", f"bnopt.norms.{norm}")
     assert fingerprints.combined(record["modules"]) == planned
     assert "torch" in record["versions"]

@@ -77,7 +77,8 @@ def results(judged=HERE, activations=None):
         activations=activations,
         images={"source": "a_b", "train": 10, "test": 5},
         provenance={
-            name: {"versions": {"torch": "2"}, "hardware": {"cpu": cpu, "gpu": None}, "commit": "c0"}
+            name: record("train", name, 1.0, 1.0, 100)
+            | {"versions": {"torch": "2"}, "hardware": {"cpu": cpu, "gpu": None}, "commit": "c0"}
             for name, cpu in (("x", "one"), ("y", "another"), ("z", "one"))
         },
     )
@@ -223,20 +224,30 @@ def test_the_table_of_conditions_counts_diverged_runs():
     }  # fmt: skip
 
 
-def test_the_table_of_compute_sums_the_last_attempt_of_each_job(tmp_path):
-    """A benchmark file has a row per attempt; its memory may be missing."""
-    assert report.compute_table(tmp_path)["Stage"].tolist() == ["not recorded"]
-    for name, rows in {
-        "train_it/a/seed0.tsv": [("9", "900"), ("1.4", "100")],
-        "train_it/b/seed0.tsv": [("2.4", "300.2")],
-        "prepare.tsv": [("3", "-")],
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        lines = ["s\tmax_rss", *("\t".join(row) for row in rows)]
-        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert report.compute_table(tmp_path).to_numpy().tolist() == [
-        ["prepare", 1, "3", "--"],
-        [r"train\_it", 2, "4", "300"],
+def record(stage, started, seconds, cpu_seconds, memory, **settings):
+    return {"stage": f"bnopt.{stage}", "settings": settings, "started": started} | {
+        "seconds": seconds, "cpu_seconds": cpu_seconds, "memory_mib": memory
+    }  # fmt: skip
+
+
+def test_the_table_of_compute_counts_a_job_once_and_sums_the_jobs_of_a_stage():
+    table = report.compute_table(
+        {
+            "a.csv": record("train_it", "09:00", 9.0, 8.0, 100),
+            "b.csv": record("train_it", "09:01", 2.4, 1.3, 300),
+            # Two tables of one job.
+            "c.csv": record("claims", "09:00", 1.0, 0.5, 60),
+            "d.csv": record("claims", "09:00", 2.0, 1.6, 70),
+            "e.csv": record("probe", "09:00", 4.0, 3.0, 50, probe="p", settings={"every": 2}),
+            "f.csv": record("probe", "09:00", 5.0, 4.0, 40, probe="q_r"),
+        }
+    )
+    assert list(table) == ["Stage", "Jobs", "CPU seconds", "Wall seconds", "Largest memory (MiB)"]
+    assert table.to_numpy().tolist() == [
+        ["claims", 1, "2", "2", 70],
+        ["probe p", 1, "3", "4", 50],
+        [r"probe q\_r", 1, "4", "5", 40],
+        [r"train\_it", 2, "9", "11", 300],
     ]
 
 
@@ -266,7 +277,6 @@ def written(tmp_path):
         results(),
         {"there": stored(THERE, figures=[tmp_path / "there" / "fig4.png"])},
         study=STUDY,
-        benchmarks=tmp_path / "benchmarks",
         figures=[tmp_path / "fig1.pdf"],
     )
     return folder
@@ -284,9 +294,9 @@ def test_the_bundle_has_numbers_tables_and_figures(written):
     assert keys == expected
 
 
-def test_there_is_no_table_of_scales_without_stored_results(tmp_path):
-    assert "scales" in report.tables(results(), {"there": stored(THERE)}, STUDY, tmp_path)
-    assert "scales" not in report.tables(results(), {}, STUDY, tmp_path)
+def test_there_is_no_table_of_scales_without_stored_results():
+    assert "scales" in report.tables(results(), {"there": stored(THERE)}, STUDY)
+    assert "scales" not in report.tables(results(), {}, STUDY)
 
 
 def matches(name, pattern):
@@ -294,7 +304,7 @@ def matches(name, pattern):
     return re.fullmatch(re.sub(r"\\?#\d", ".+", re.escape(pattern)), name)
 
 
-def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config, tmp_path):
+def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     """The study has every task. For a smaller one, the text leaves out the passages that lack a key."""
     text = re.sub(r"^%.*$", "", TEXT.read_text(encoding="utf-8"), flags=re.MULTILINE)
     whole = study.written_out(config | {"scale": "paper"})
@@ -320,7 +330,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config, tmp_p
     rest = {key for key in keys - chosen if not key.startswith("stored.")}
     assert {key for key in rest if not any(matches(key, pattern) for pattern in used)} == set()
 
-    files = {*report.tables(judged, others, settings, tmp_path), "numbers"}
+    files = {*report.tables(judged, others, settings), "numbers"}
     inputs = set(re.findall(r"\\input\{generated/([^}]+)\}", text))
     assert {pattern for pattern in inputs if "#" not in pattern} <= files
     families = {f"family_{name}" for name in re.findall(r"\\family\{(\w+)\}", text)}
@@ -358,7 +368,7 @@ def test_the_command_reads_tables_and_stored_results_and_copies_the_text(tmp_pat
     settings = {key: value for key, value in STUDY.items() if key != "diverged"}
     files = {
         "text": "text.tex", "images": "images.json", "provenance": "provenance.json",
-        "figures": "fig1.pdf", "benchmarks": "benchmarks", "generated": "out/generated",
+        "figures": "fig1.pdf", "generated": "out/generated",
         "report": "out/report.tex", "stored": "stored/deep-linear/claims.csv",
         **{name: f"{name}.csv" for name in (*tables, "training")},
     }  # fmt: skip

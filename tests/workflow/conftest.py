@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 CORES = max(2, os.cpu_count() or 1)
 # What a checkout has besides what people wrote.
 GENERATED = (
-    *(".git", ".snakemake", "results", "logs", "benchmarks", "resources"),
+    *(".git", ".snakemake", "results", "logs", "resources"),
     *(".venv", "*.egg-info", ".*_cache"),
 )
 # No call takes so many seconds: whatever may hang fails.

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from bnopt.files import records
+
 # All 20 in CI; each costs some seconds.
 KILLS = int(os.environ.get("BNOPT_TEST_KILLS", "4"))
 SNAPSHOTS = 15
@@ -87,8 +89,9 @@ def went_on(study):
 
 def seconds_of(study, stage):
     """Return how long a job of a stage took on average."""
-    records = [record.read_text() for record in (study.folder / "benchmarks/tiny" / stage).rglob("*.tsv")]
-    return sum(float(record.splitlines()[1].split("\t")[0]) for record in records) / len(records)
+    sign = "runs/*/*/training.csv" if stage == "train" else f"probes/{stage}/*/seed*.csv"
+    seconds = [records.read(table)["seconds"] for table in study.results.glob(sign)]
+    return sum(seconds) / len(seconds)
 
 
 def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(

@@ -7,10 +7,10 @@ import re
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
+from bnopt.files import records
 from bnopt.files.artefacts import read_table
 from bnopt.study import study
 
@@ -165,10 +165,18 @@ def test_every_job_has_a_log(finished):
     assert expected <= {str(file.relative_to(logs)) for file in logs.rglob("*.log")}
 
 
-def test_how_long_training_took_is_recorded(finished):
+def test_what_training_used_is_recorded_and_every_job_counts_once_in_the_report(finished):
     for condition in finished.config["conditions"]:
-        file = finished.folder / "benchmarks" / "tiny" / "train" / condition / "seed0.tsv"
-        assert pd.read_csv(file, sep="\t")["s"].item() > 0
+        used = records.read(finished.results / "runs" / condition / "seed0" / "training.csv")
+        # Importing torch alone takes more.
+        assert used["cpu_seconds"] > 0.5
+        assert used["seconds"] > 0.5
+        assert used["memory_mib"] > 50
+    table = (finished.results / "report" / "generated" / "compute.tex").read_text(encoding="utf-8")
+    jobs = dict(re.findall(r"^([\w\\ ]+) & (\d+) &", table, re.MULTILINE))
+    assert int(jobs["train"]) == len(list(finished.results.glob("runs/*/*/training.csv")))
+    assert int(jobs["claims"]) == 2
+    assert {r"probe along\_gradient", "statistics", "data"} <= set(jobs)
 
 
 def test_nothing_half_written_is_left(finished):

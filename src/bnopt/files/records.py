@@ -8,18 +8,19 @@ import hashlib
 import json
 import os
 import platform
+import re
+import resource
 import shlex
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from bnopt import plugins
+from bnopt import STARTED, plugins
 from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 
 SUFFIX = ".provenance.json"
-STARTED = time.time()
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "torch", "torchvision")
 
 
@@ -37,7 +38,8 @@ def describe(content, job):
     code, modules        the fingerprint that Snakemake compares, and one for each module it covers
     commit               of the working copy; "+ changes" is added if there are any; "unknown" without git
     versions, hardware   of the imported packages; processor, cores and GPU of the machine
-    started, seconds     when this module was imported (UTC), and the seconds from then to the record
+    started              when the process began (UTC); no two jobs of a stage have the same microsecond
+    seconds, cpu_seconds, memory_mib     see `used`
     """
     record = {"sha256": hashlib.sha256(content).hexdigest()}
     if job is not None:
@@ -47,9 +49,36 @@ def describe(content, job):
         "versions": {"python": platform.python_version()}
         | {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules},
         "hardware": hardware(),
-        "started": datetime.datetime.fromtimestamp(STARTED, datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - STARTED, 3),
+        "started": datetime.datetime.fromtimestamp(STARTED, datetime.UTC).isoformat(timespec="microseconds"),
+        **used(),
     }
+
+
+def used():
+    """Return the time and memory that this process has used so far, its imports included.
+
+    seconds        wall time
+    cpu_seconds    processor time of all its threads, in user and system mode
+    memory_mib     the largest resident memory in MiB
+    """
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": round(time.time() - STARTED, 3),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+        "memory_mib": round(_largest_memory(usage)),
+    }
+
+
+def _largest_memory(usage):
+    # On Linux, `ru_maxrss` is at least the memory of the process that started this one: snakemake's.
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        status = ""
+    if peak := re.search(r"^VmHWM:\s+(\d+) kB", status, flags=re.MULTILINE):
+        return int(peak[1]) / 2**10
+    # macOS counts in bytes, other systems in KiB.
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def modules(stage):
