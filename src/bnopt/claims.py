@@ -51,10 +51,11 @@ def judge(tables, *, claims, quantities):
     own summary without infinite effects. Its columns n and reason are for readers of the table, and so
     is the whole third table: claim, seed, effect.
     """
+    runs = _Runs(tables)
     rows, sensitivity, numbers = [], [], []
     for name, claim in claims.items():
         quantity = quantities[claim["quantity"]]
-        pairs = _pairs(tables, claim, quantity)
+        pairs = _pairs(runs, claim, quantity)
         primary = _assess(pairs, claim, quantity, quantity["summary"])
         others = [
             _assess(pairs, claim, quantity, summary) | {"summary": summary}
@@ -95,34 +96,68 @@ def judge(tables, *, claims, quantities):
     )
 
 
-def _pairs(tables, claim, quantity):
-    """Return the values and the training curves by step for each seed that both conditions have.
+class _Runs:
+    """The tables by run: each is split once, and a mean is taken once, for all claims that use it.
+
+    rows        table -> run -> its rows; a run is (condition, seed)
+    smoothed    run -> its loss and accuracy by step, smoothed (`summaries.smooth`)
+    diverged    the runs that have diverged
+    """
+
+    def __init__(self, tables):
+        self.rows = {name: dict(list(of.groupby(["condition", "seed"]))) for name, of in tables.items()}
+        curves = self.rows[TRAINING]
+        self.smoothed = {
+            run: summaries.smooth(curve.set_index("step")[["loss", "accuracy"]])
+            for run, curve in curves.items()
+        }
+        self.diverged = {run for run, curve in curves.items() if curve["diverged"].any()}
+        self._empty = {name: of.iloc[:0] for name, of in tables.items()}
+        self._means = {}
+
+    def rows_of(self, run, table, layers):
+        """Return the rows of a run in these layers, or in all if `layers` is empty."""
+        rows = self.rows[table].get(run, self._empty[table])
+        return rows[rows["layer"].isin(layers)] if layers else rows
+
+    def values(self, run, quantity, layers):
+        """Return the columns of a quantity by step (`_by_step`) of a run in these layers."""
+        key = (run, quantity["table"], quantity["column"], *layers)
+        if key not in self._means:
+            self._means[key] = _by_step(self.rows_of(run, quantity["table"], layers), quantity["column"])
+        return self._means[key]
+
+
+def _pairs(runs, claim, quantity):
+    """Return what effects are computed from, for each seed that both conditions have.
 
     A seed counts if each of its two runs has values or has diverged.
+
+    values      of both sides, by step
+    counted     those before either run reaches the quantity's `until_accuracy`
+    losses      smoothed, of both sides; those of the one run, twice, if the other side is no condition
+    diverged    whether each run has diverged
     """
-    table = tables[quantity["table"]]
-    if claim["layers"]:
-        table = table[table["layer"].isin(claim["layers"])]
-    by_run = dict(list(table.groupby(["condition", "seed"])))
-    curves = dict(list(tables[TRAINING].groupby(["condition", "seed"])))
     a, b = claim["condition_a"], claim["condition_b"]
     alone = b == CHANCE or not isinstance(b, str)
     pairs = []
-    for seed in sorted({seed for condition, seed in curves if condition == a}):
-        runs = [(a, seed)] if alone else [(a, seed), (b, seed)]
-        diverged = [run in curves and bool(curves[run]["diverged"].any()) for run in runs]
+    for seed in sorted({seed for condition, seed in runs.smoothed if condition == a}):
+        both = [(a, seed)] if alone else [(a, seed), (b, seed)]
+        rows = [runs.rows_of(run, quantity["table"], claim["layers"]) for run in both]
+        diverged = [run in runs.diverged for run in both]
         # A run that diverged at step 0 may have no values.
-        if not all(run in by_run or lost for run, lost in zip(runs, diverged, strict=True)):
+        if not all(len(found) or lost for found, lost in zip(rows, diverged, strict=True)):
             continue
-        rows = [by_run.get(run, table.iloc[:0]) for run in runs]
-        values = [_by_step(found, quantity["column"]) for found in rows]
+        values = [runs.values(run, quantity, claim["layers"]) for run in both]
         if alone:
             values.append(_reference(rows[0], b, values[0]))
+        curves = [runs.smoothed[run] for run in both]
         pairs.append(
             {
                 "seed": seed,
                 "values": values,
-                "curves": [curves[run].set_index("step") for run in runs],
+                "counted": _until_accuracy(values, curves, quantity["until_accuracy"]),
+                "losses": [curve["loss"] for curve in (curves[0], curves[-1])],
                 "diverged": diverged,
             }
         )
@@ -141,6 +176,15 @@ def _by_step(rows, column):
         raise StudyError(f"claims.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
     # A table of several tasks has columns that are empty in the runs of one task.
     return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
+
+
+def _until_accuracy(values, curves, accuracy):
+    """Return values by step before the first step at which one of the curves reaches an accuracy, if any."""
+    if not accuracy:
+        return values
+    passed = [curve.index[curve["accuracy"] >= accuracy].min() for curve in curves]
+    first = np.nanmin([*passed, np.inf])
+    return [of_run[of_run.index < first] for of_run in values]
 
 
 def _reference(rows, reference, like):
@@ -164,13 +208,12 @@ def _assess(pairs, claim, quantity, summary, *, finite_only=False):
 
 def _effect(pair, quantity, summary):
     """Return the effect at one seed; if the quantity has several columns, the largest of their effects."""
-    a, b = pair["values"]
-    if quantity["until_accuracy"] and summary != WHOLE_RUN:
-        a, b = (values[values.index < _converged(pair, quantity)] for values in (a, b))
+    a, b = pair["values" if summary == WHOLE_RUN else "counted"]
     summary = "mean" if summary == WHOLE_RUN else summary
     # Only a run that diverged at step 0 lacks columns that the other run has.
     columns = a.columns.union(b.columns)
-    a, b = (values.reindex(columns=columns) for values in (a, b))
+    if len(columns) > min(len(a.columns), len(b.columns)):
+        a, b = (values.reindex(columns=columns) for values in (a, b))
     effects = [_effect_of_column(pair, a[c], b[c], quantity, summary) for c in columns]
     return np.max(effects) if effects else np.nan
 
@@ -178,7 +221,7 @@ def _effect(pair, quantity, summary):
 def _effect_of_column(pair, a, b, quantity, summary):
     """Return the effect at one seed from the values of one column by step, a and b."""
     if summary == "equal_loss":
-        means = summaries.equal_loss(a, b, *(pair["curves"][i]["loss"] for i in (0, -1)))
+        means = summaries.equal_loss(a, b, *pair["losses"])
         return _compare(*means, quantity).mean() if len(means[0]) else np.nan
     numbers = [summaries.OF_ONE_RUN[summary](values) if len(values) else np.nan for values in (a, b)]
     if quantity["table"] != TRAINING or quantity["compare"] == "log_ratio":
@@ -186,13 +229,6 @@ def _effect_of_column(pair, a, b, quantity, summary):
         for i, diverged in enumerate(pair["diverged"]):
             numbers[i] = worst if diverged else numbers[i]
     return _compare(*numbers, quantity)
-
-
-def _converged(pair, quantity):
-    """Return the first step at which either run reaches the quantity's `until_accuracy`; ∞ if none does."""
-    smoothed = [summaries.smooth(curve["accuracy"]) for curve in pair["curves"]]
-    passed = [accuracy[accuracy >= quantity["until_accuracy"]].index.min() for accuracy in smoothed]
-    return np.nanmin([*passed, np.inf])
 
 
 def _compare(a, b, quantity):

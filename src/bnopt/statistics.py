@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from bnopt import plugins, runtime
 from bnopt.files import artefacts
@@ -85,7 +85,7 @@ def _mean_and_interval(long, confidence, keys):
     groups = long.groupby(keys)["value"]
     mean, n = groups.mean(), groups.count()
     with np.errstate(invalid="ignore"):
-        half_width = groups.std() / np.sqrt(n) * stats.t.ppf((1 + confidence) / 2, n - 1)
+        half_width = groups.std() / np.sqrt(n) * special.stdtrit(n - 1, (1 + confidence) / 2)
     half_width = half_width.where(np.isfinite(half_width))
     return pd.DataFrame({"mean": mean, "ci_low": mean - half_width, "ci_high": mean + half_width})
 

@@ -43,14 +43,14 @@ OF_ONE_RUN = {f.__name__: f for f in (mean, geometric_mean, median, last, final)
 def equal_loss(values_a, values_b, loss_a, loss_b):
     """Return two arrays, one per run: mean values over steps at which the training losses agree.
 
-    values_*: values at the probed steps; loss_*: training loss at every step, smoothed here (`smooth`).
+    values_*: values at the probed steps; loss_*: training loss at every step, smoothed (`smooth`).
 
     The range of losses that both runs visit is divided into ten bins of equal width in log loss. The
     arrays hold the mean values of each run in every bin that both runs visit. They are empty if the
     losses share no such range.
     """
     runs = [
-        pd.DataFrame({"value": values, "loss": smooth(loss).reindex(values.index)}).dropna()
+        pd.DataFrame({"value": values, "loss": loss.reindex(values.index)}).dropna()
         for values, loss in ((values_a, loss_a), (values_b, loss_b))
     ]
     low = max(run["loss"].min() for run in runs)
@@ -59,15 +59,13 @@ def equal_loss(values_a, values_b, loss_a, loss_b):
         return np.array([]), np.array([])
     edges = np.geomspace(low, high, LOSS_BINS + 1)
     edges[[0, -1]] = low, high
-    means = [
-        run.groupby(pd.cut(run["loss"], edges, include_lowest=True), observed=False)["value"].mean()
-        for run in runs
-    ]
-    common = means[0].notna() & means[1].notna()
+    bins = [pd.cut(run["loss"], edges, include_lowest=True, labels=False) for run in runs]
+    means = [run["value"].groupby(of_run).mean().dropna() for run, of_run in zip(runs, bins, strict=True)]
+    common = means[0].index.intersection(means[1].index)
     return means[0][common].to_numpy(), means[1][common].to_numpy()
 
 
 def smooth(curve):
-    """Return the running mean of a curve over a centred window of 5 % of the run."""
+    """Return the running mean of one or more curves over a centred window of 5 % of the run."""
     window = max(1, round(SMOOTHING_FRACTION * len(curve)))
     return curve.rolling(window, center=True, min_periods=1).mean()

@@ -1,13 +1,22 @@
-"""The statistics of a claim: interval, exact p value and verdict, from one effect per seed."""
+"""The statistics of a claim: interval, exact p value and verdict, from one effect per seed.
+
+They are those of `scipy.stats`, with which the tests compare them. It is not imported: that takes longer
+than all else that a job with verdicts imports.
+"""
+
+import itertools
+import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 EQUIVALENT = "equivalent"
 # "not run": too few seeds for an interval.
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 # Largest relative error of an identity in float64.
 TOLERANCE = 1e-9
+# Sign flips whose means differ relatively by less than this are ties.
+TIE = 100 * np.finfo(float).eps
 
 
 def interval(effects, confidence):
@@ -21,15 +30,26 @@ def interval(effects, confidence):
     """
     effects = np.asarray(effects, dtype=float)
     if np.isfinite(effects).all():
-        mean, error = effects.mean(), stats.sem(effects)
+        mean, error = effects.mean(), effects.std(ddof=1) / len(effects) ** 0.5
         if error == 0:
             return mean, mean, mean
-        return mean, *stats.t.interval(confidence, len(effects) - 1, loc=mean, scale=error)
+        tails = np.array([1 - confidence, 1 + confidence]) / 2
+        return mean, *(special.stdtrit(len(effects) - 1, tails) * error + mean)
     if (effects == effects[0]).all():
         return effects[0], effects[0], effects[0]
-    bounds = stats.quantile_test(effects).confidence_interval(confidence)
-    low, high = np.nan_to_num(bounds, nan=[-np.inf, np.inf], posinf=np.inf, neginf=-np.inf)
-    return np.quantile(effects, 0.5, method="inverted_cdf"), low, high
+    return np.quantile(effects, 0.5, method="inverted_cdf"), *_median_interval(effects, confidence)
+
+
+def _median_interval(effects, confidence):
+    """Return the k-th smallest and k-th largest effect, the exact interval of the median; ±∞ if k = 0.
+
+    k is the least number with P(at most k of n effects lie below the median) ≥ (1 − confidence) / 2.
+    """
+    n = len(effects)
+    at_most = np.cumsum([math.comb(n, k) for k in range(n + 1)]) / 2**n
+    k = np.searchsorted(at_most, (1 - confidence) / 2)
+    ordered = [-np.inf, *np.sort(effects), np.inf]
+    return ordered[k], ordered[-1 - k]
 
 
 def sign_flip_p(differences):
@@ -39,17 +59,20 @@ def sign_flip_p(differences):
     If a difference is infinite, the signed ranks of all differences replace the differences.
     """
     differences = np.asarray(differences, dtype=float)
-    if not np.isfinite(differences).all():
-        differences = np.sign(differences) * stats.rankdata(np.abs(differences))
-    test = stats.permutation_test(
-        (differences,),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        alternative="greater",
-        vectorized=True,
-        n_resamples=np.inf,
-    )
-    return test.pvalue
+    sizes = np.abs(differences)
+    if not np.isfinite(sizes).all():
+        differences = np.sign(differences) * _ranks(sizes)
+    signs = np.array(list(itertools.product((1, -1), repeat=len(differences))))
+    means = (signs * differences).mean(axis=1)
+    observed = differences.mean()
+    return np.mean(means >= observed - abs(observed) * TIE)
+
+
+def _ranks(values):
+    """Return the rank of each value, the smallest first; equal values share the mean of their ranks."""
+    smaller = values[:, None] > values
+    equal = values[:, None] == values
+    return smaller.sum(axis=1) + (equal.sum(axis=1) + 1) / 2
 
 
 def boundaries(expected, margin):

@@ -175,6 +175,27 @@ def test_matplotlib_is_for_figures():
     assert users & reach_of(set(FILES) - drawing - users) == set()
 
 
+@pytest.mark.parametrize("stage", ["statistics", "claims", "theorem_table", "figure", "report"])
+def test_no_job_waits_for_scipys_statistics(stage):
+    """Importing them takes longer than all else that such a job imports."""
+    program = f"""
+import sys
+import bnopt.{stage}
+from bnopt import plugins
+for name in plugins.names("figures") if {stage!r} == "figure" else []:
+    plugins.load("figures", name)
+print("scipy.stats" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+
+
 def test_torch_is_for_training_and_probing():
     users = {module for module, packages in PACKAGES.items() if "torch" in packages}
     assert {"bnopt.train", "bnopt.run.device", "bnopt.run.snapshots", "bnopt.run.streams"} <= users

@@ -119,7 +119,8 @@ def test_equal_loss_compares_means_where_smoothed_losses_agree(every):
     random = np.random.default_rng(3)
     values = [{s: float(random.uniform(1, 2)) for s in range(0, steps, every)} for _ in range(2)]
     a, b = summaries.equal_loss(
-        *(series(v.values(), v.keys()) for v in values), *(series([*loss, NAN]) for loss in losses)
+        *(series(v.values(), v.keys()) for v in values),
+        *(summaries.smooth(series([*loss, NAN])) for loss in losses),
     )
     expected = equal_loss_by_loop(values, [[*loss, NAN] for loss in losses])
     assert len(a) == len(b) == len(expected[0]) > 5
@@ -132,7 +133,7 @@ def test_equal_loss_compares_a_plateau_with_the_start_of_the_other_run_not_its_e
     steps = 400
     plateau = series([2.0 if s < 300 else 2.0 * math.exp(-0.03 * (s - 300)) for s in range(steps)])
     quick = series([2.0 * math.exp(-0.03 * min(s, 100)) for s in range(steps)])
-    a, b = summaries.equal_loss(plateau**2, quick**2, plateau, quick)
+    a, b = summaries.equal_loss(plateau**2, quick**2, *map(summaries.smooth, (plateau, quick)))
     assert abs(math.log((plateau**2).mean() / (quick**2).mean())) > 1
     assert np.abs(np.log(a[1:-1] / b[1:-1])).max() < 0.25
 
@@ -152,8 +153,8 @@ def test_equal_loss_leaves_out_infinite_losses_after_divergence():
     a, b = summaries.equal_loss(
         series(until.values(), until.keys()),
         series(values.values(), values.keys()),
-        series(gone),
-        series(loss),
+        summaries.smooth(series(gone)),
+        summaries.smooth(series(loss)),
     )
     expected = equal_loss_by_loop([until, values], [gone, loss])
     assert len(a) == len(expected[0]) > 3

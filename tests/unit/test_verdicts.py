@@ -143,6 +143,43 @@ def test_infinite_differences_enter_by_rank(differences):
     assert verdicts.sign_flip_p(differences) == pytest.approx(p_by_enumeration(differences), abs=1e-12)
 
 
+# -- scipy ----------------------------------------------------------------------------------------
+
+
+def seeds(*, infinite=False):
+    """Yield effects of 2 to 9 seeds, with and without ties."""
+    random = np.random.default_rng(0)
+    for n, width in itertools.product(range(2, 10), (1e-9, 1.0, 1e6)):
+        effects = random.normal(size=n) * width
+        for found in (effects, np.round(effects / width, 1), random.integers(-3, 4, size=n) * 1.0):
+            if infinite:
+                found[random.integers(n)] = random.choice([INF, -INF])
+            yield found
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_interval_is_that_of_scipy_to_the_last_digit(confidence):
+    for effects in seeds():
+        error = stats.sem(effects)
+        if error:
+            interval = stats.t.interval(confidence, len(effects) - 1, loc=effects.mean(), scale=error)
+            assert verdicts.interval(effects, confidence) == (effects.mean(), *interval)
+    for effects in seeds(infinite=True):
+        interval = stats.quantile_test(effects).confidence_interval(confidence)
+        bounds = np.nan_to_num(interval, nan=[-INF, INF], posinf=INF, neginf=-INF)
+        assert verdicts.interval(effects, confidence)[1:] == tuple(bounds)
+
+
+def test_the_sign_flip_p_is_that_of_scipy_to_the_last_digit():
+    for effects in itertools.chain(seeds(), seeds(infinite=True)):
+        finite = np.isfinite(effects).all()
+        values = effects if finite else np.sign(effects) * stats.rankdata(np.abs(effects))
+        test = stats.permutation_test(
+            (values,), np.mean, permutation_type="samples", alternative="greater", n_resamples=INF
+        )
+        assert verdicts.sign_flip_p(effects) == test.pvalue
+
+
 # -- verdicts -------------------------------------------------------------------------------------
 
 NARROW = np.array([-0.01, 0.0, 0.01])  # its interval at 95 %: the centre ± 0.0248
