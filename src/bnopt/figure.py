@@ -51,6 +51,15 @@ def _shows_something(ax):
     return any(np.isfinite(points).all(axis=1).any() for points in lines)
 
 
+def save(figure, pdf, png):
+    """Write a figure in both formats, which have the same layout: it is solved once."""
+    # Without a date, equal numbers give equal bytes.
+    for file, metadata in ((pdf, {"CreationDate": None}), (png, {})):
+        with artefacts.atomic(file) as partial:
+            figure.savefig(partial, metadata=metadata)
+        figure.set_layout_engine("none")
+
+
 def main(argv=None):
     """Draw a figure from the command line.
 
@@ -85,10 +94,7 @@ def main(argv=None):
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
         note_divergence(figure, pd.concat(curves))
-    # Without a date, equal numbers give equal bytes.
-    for file, metadata in ((options.pdf, {"CreationDate": None}), (options.png, {})):
-        with artefacts.atomic(file) as partial:
-            figure.savefig(partial, metadata=metadata)
+    save(figure, options.pdf, options.png)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bnopt import figure as stage
 from bnopt.figures import _drawing
@@ -37,6 +38,25 @@ def test_the_note_names_the_diverged_runs_and_empty_panels_are_marked():
         == "Diverged: a (2 of 3 runs, seed 0, 1, from step 1), c (1 of 1 runs, from step 3)"
     )
     assert [[text.get_text() for text in ax.texts] for ax in (full, empty)] == [[], [stage.NOTHING]]
+
+
+def test_a_figure_is_laid_out_once_and_has_the_same_layout_in_both_formats(tmp_path, monkeypatch):
+    figure = Figure(layout="constrained")
+    for ax in figure.subplots(1, 2):
+        ax.set(title="A title", ylabel="A label", xlabel="Steps")
+    solved, pages = [], []
+    execute, draw = ConstrainedLayoutEngine.execute, Figure.draw
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *of: (solved.append(1), execute(*of))[1])
+    monkeypatch.setattr(Figure, "draw", lambda *of: (draw(*of), pages.append(bounds(figure)))[0])
+    plain = bounds(figure)
+    stage.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert len(solved) == 1
+    assert pages == [pages[0]] * len(pages) != [plain] * len(pages)
+    assert [(tmp_path / name).read_bytes()[1:4] for name in ("a.pdf", "a.png")] == [b"PDF", b"PNG"]
+
+
+def bounds(figure):
+    return [ax.get_position().bounds for ax in figure.axes]
 
 
 def test_a_colour_bar_is_no_empty_panel():
