@@ -12,7 +12,7 @@ rule prepare:
         summary="results/{scale}/data/images.json",
     log:
         "logs/{scale}/prepare.log",
-    priority: 1
+    priority: IMAGES
     localrule: True
     conda:
         "../environment.yml"

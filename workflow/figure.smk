@@ -25,6 +25,7 @@ rule draw:
         ),
     log:
         "logs/{scale}/draw/{figure}.log",
+    priority: FIGURES
     localrule: True
     conda:
         "../environment.yml"
@@ -63,6 +64,7 @@ rule draw_claims:
         ),
     log:
         "logs/{scale}/draw/claims.log",
+    priority: FIGURES
     localrule: True
     conda:
         "../environment.yml"

@@ -16,8 +16,7 @@ rule probe:
         table="results/{scale}/probes/{probe}/{condition}/seed{seed}.csv",
     log:
         "logs/{scale}/{probe}/{condition}/seed{seed}.log",
-    # Probes run before further training, so that temporary snapshots are deleted sooner.
-    priority: 1
+    priority: PROBES
     conda:
         "../environment.yml"
     threads: 1

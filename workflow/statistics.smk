@@ -18,6 +18,7 @@ rule spread_rates:
         table="results/{scale}/probes/rate_spread/{spread}/seed{seed}.csv",
     log:
         "logs/{scale}/rate_spread/{spread}/seed{seed}.log",
+    priority: STATISTICS
     localrule: True
     conda:
         "../environment.yml"
@@ -46,6 +47,7 @@ rule summarise:
         over_seeds="results/{scale}/statistics/{table}_over_seeds.csv",
     log:
         "logs/{scale}/summarise/{table}.log",
+    priority: STATISTICS
     localrule: True
     conda:
         "../environment.yml"
@@ -85,6 +87,7 @@ rule judge:
         numbers="results/{scale}/statistics/claims_per_seed.csv",
     log:
         "logs/{scale}/judge.log",
+    priority: STATISTICS
     localrule: True
     conda:
         "../environment.yml"

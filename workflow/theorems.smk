@@ -12,6 +12,7 @@ rule random_layers:
         table="results/{scale}/theorems/random_layers.csv",
     log:
         "logs/{scale}/random_layers.log",
+    priority: STATISTICS
     localrule: True
     conda:
         "../environment.yml"
@@ -42,6 +43,7 @@ rule summarise_theorems:
         ),
     log:
         "logs/{scale}/summarise_theorems.log",
+    priority: STATISTICS
     localrule: True
     conda:
         "../environment.yml"

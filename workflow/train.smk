@@ -16,6 +16,7 @@ rule train:
         snapshots=snapshots_folder("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
     log:
         "logs/{scale}/train/{condition}/seed{seed}.log",
+    priority: TRAINING
     conda:
         "../environment.yml"
     threads: 1
