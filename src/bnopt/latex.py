@@ -1,5 +1,7 @@
 """Turns numbers, names and tables into LaTeX."""
 
+import unicodedata
+
 import numpy as np
 
 from bnopt.verdicts import boundaries
@@ -10,11 +12,18 @@ RATIO = "log_ratio"
 def escape(text):
     """Return a plain text as LaTeX; straight double quotes become opening and closing ones."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: "\\" + character for character in "&%$#_{}"} | {"β": r"$\beta$"}
-    text = "".join(special.get(character, character) for character in str(text))
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+    text = "".join(special.get(character) or _symbol(character) for character in str(text))
     while '"' in text:
         text = text.replace('"', "``", 1).replace('"', "''", 1)
     return text
+
+
+def _symbol(character):
+    """Return a small Greek letter as a formula, any other character as it is."""
+    name = unicodedata.name(character, "")
+    greek = name.startswith("GREEK SMALL LETTER ") and name.count(" ") == 3
+    return rf"$\{name.split()[-1].lower()}$" if greek else character
 
 
 def identifier(name):

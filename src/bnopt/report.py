@@ -212,21 +212,28 @@ def compute_table(provenance):
     """Return jobs, CPU seconds, wall seconds and largest memory of each stage and of each probe.
 
     provenance: path -> record. The records of one job have the same stage and start; the last one counts.
+    A dash stands for numbers that older records lack.
     """
     columns = ["started", "seconds", "cpu_seconds", "memory_mib"]
-    rows = [{"Stage": _stage(record)} | {c: record[c] for c in columns} for record in provenance.values()]
-    jobs = pd.DataFrame(rows).groupby(["Stage", "started"]).max()
-    stages = jobs.groupby("Stage")
+    rows = [
+        {"Stage": _stage(record)} | {c: record.get(c, np.nan) for c in columns}
+        for record in provenance.values()
+    ]
+    stages = pd.DataFrame(rows).groupby(["Stage", "started"]).max().groupby("Stage")
     table = pd.DataFrame(
         {
             "Jobs": stages.size(),
-            "CPU seconds": stages["cpu_seconds"].sum().map("{:.0f}".format),
-            "Wall seconds": stages["seconds"].sum().map("{:.0f}".format),
-            "Largest memory (MiB)": stages["memory_mib"].max(),
+            "CPU seconds": stages["cpu_seconds"].sum(min_count=1).map(_whole),
+            "Wall seconds": stages["seconds"].sum(min_count=1).map(_whole),
+            "Largest memory (MiB)": stages["memory_mib"].max().map(_whole),
         }
     ).reset_index()
     table["Stage"] = table["Stage"].map(escape)
     return table
+
+
+def _whole(value):
+    return "--" if np.isnan(value) else f"{value:.0f}"
 
 
 def _stage(record):

@@ -18,12 +18,24 @@ INF, NAN = math.inf, math.nan
         ("50 % of A_B & C#1 $ {x}", r"50 \% of A\_B \& C\#1 \$ \{x\}"),
         ("a\\b~c^d", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d"),
         ("effective β", r"effective $\beta$"),
+        ("σ or σ²", r"$\sigma$ or $\sigma$²"),
         ('"one" and "two"', "``one'' and ``two''"),
         (0.1, "0.1"),
     ],
 )
 def test_plain_text_is_escaped(text, expected):
     assert latex.escape(text) == expected
+
+
+def test_every_text_of_the_study_has_only_letters_that_latex_knows(config):
+    """Latin letters and signs are known to the fonts of the report; others would stop its compilation."""
+    whole = study.written_out(config)
+    claims = [claim for section in ("claims", "alternatives") for claim in whole[section].values()]
+    texts = [claim[key] for claim in claims for key in ("label", "source", "statement", "paper_value")]
+    texts += [figure["caption"] for figure in whole["figures"].values()]
+    assert len(texts) > 300
+    for text in texts:
+        latex.escape(text).encode("latin-1")
 
 
 def test_an_identifier_may_break_after_its_underscores():
