@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bnopt import latex, verdicts
+from bnopt.study import study
 
 INF, NAN = math.inf, math.nan
 
