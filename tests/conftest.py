@@ -1,4 +1,4 @@
-"""What several tests share: a small real data set, a small study, short runs, and points of these runs."""
+"""Shared fixtures: a small real data set, a small study, short runs, and points of these runs."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import yaml
 
-# Bitwise promises hold on one device and one thread: here the CPU, whatever the machine has.
+# Results are bitwise reproducible on one device with one thread. The default here is the CPU.
 os.environ["BNOPT_DEVICE"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 SCALE = "digits"
 TRAIN_SAMPLES, TEST_SAMPLES = 200, 60
 RATES = {"vgg": 0.1, "deep_linear": 1e-6}
-# Through JSON: what YAML knows by two names is one object, and a test's change in it would be two.
+# A YAML alias loads as one shared object, so a test's change would appear twice. JSON makes separate copies.
 FILES = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "claims.yaml")]
 CONFIG = json.loads(json.dumps(FILES[0] | FILES[1]))
 MEASURED = [(probe, task) for probe, tasks in CONFIG["probes"].items() for task in tasks]
@@ -28,7 +28,7 @@ MEASURED = [(probe, task) for probe, tasks in CONFIG["probes"].items() for task 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """Path of a prepared file of a few real images: part of the embedded digits."""
+    """Path of a prepared file with a few real images, a subset of the embedded digits."""
     from bnopt import data
     from bnopt.files import images
 
@@ -47,7 +47,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(params=["cpu", "cuda"])
 def device_name(request):
-    """Both devices, for what has to hold on each; the second where there is one."""
+    """Name of a device: the CPU, then the GPU. The GPU is skipped where there is none."""
     import torch
 
     if request.param == "cuda" and not torch.cuda.is_available():
@@ -57,15 +57,15 @@ def device_name(request):
 
 @pytest.fixture(scope="session")
 def config():
-    """The study itself, as config.yaml and claims.yaml have it."""
+    """The real study, as config.yaml and claims.yaml define it."""
     return copy.deepcopy(CONFIG)
 
 
 @pytest.fixture
 def changed(config):
-    """Function: (path, value)s -> a copy of the configuration with these changes.
+    """Function: (path, value) pairs -> a copy of the configuration with these changes.
 
-    Keys of a path are joined by " > "; the value ... removes what is there.
+    The keys of a path are joined by " > ". The value ... removes the entry.
     """
 
     def changed(*changes):
@@ -87,20 +87,20 @@ def changed(config):
 
 @pytest.fixture(params=MEASURED, ids="-".join)
 def measured(request):
-    """Every probe with every task it is configured for: (probe, task)."""
+    """A pair (probe, task): each probe with each task it is configured for."""
     return request.param
 
 
 @pytest.fixture(scope="session")
 def small_config(config):
-    """The study with the sizes of its digits scale shrunk to what a test can afford."""
+    """The study with a digits scale small enough for a test."""
     small = copy.deepcopy(config)
     scale = small["scales"][SCALE]
     few_steps = {"steps": 8, "test_every": 3, "snapshot_every": 4}
     scale["seeds"] = [0, 1]
     scale["vgg"] |= few_steps | {
         "net": {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]},
-        # Five layers below the logits: names that a probe measures together differ in their layer.
+        # The net has five layers below the logits. Names measured together have different layers.
         "layers": {"#1": 1, "#2": 1, "#3": 2, "#5": 3, "#9": 3, "#10": 5, "#11": 4, "#13": 5},
         "batch_size": 32,
     }
@@ -120,7 +120,7 @@ def small_config(config):
 
 @pytest.fixture(scope="session")
 def sizes_of(small_config):
-    """Function: task -> what a small run of it is given: task, net, batch_size."""
+    """Function: task -> the arguments of a small run: task, net, batch_size."""
 
     def sizes_of(task="vgg"):
         of_task = small_config["scales"][SCALE][task]
@@ -131,13 +131,13 @@ def sizes_of(small_config):
 
 @pytest.fixture(scope="session")
 def sizes(sizes_of):
-    """The same for the task vgg."""
+    """The arguments of a small run of the task vgg."""
     return sizes_of("vgg")
 
 
 @pytest.fixture(scope="session")
 def probe_settings(small_config):
-    """Function: probe, task -> the keyword arguments that the small study gives its `measure`."""
+    """Function: probe, task -> the keyword arguments of its `measure` in the small study."""
     from bnopt.study import study
 
     small = study.written_out(small_config)
@@ -150,7 +150,7 @@ def probe_settings(small_config):
 
 @pytest.fixture(scope="session")
 def run_of(prepared, sizes_of, tmp_path_factory):
-    """Function: norm, seed, lr, task -> curve and snapshots, one a step, of a short run."""
+    """Function: norm, seed, lr, task -> the curve of a short run and its snapshots, one per step."""
     from bnopt.run import device
     from bnopt.run.run import Run
     from bnopt.train import train
@@ -158,7 +158,7 @@ def run_of(prepared, sizes_of, tmp_path_factory):
     @functools.cache
     def trained(norm, seed, lr, task):
         folder = tmp_path_factory.mktemp("snapshots")
-        # On the CPU also if the first test to ask for it is one for GPUs: later ones are given the same.
+        # Train on the CPU even if a GPU test asks first: later tests share this run.
         with mock.patch.dict(os.environ, BNOPT_DEVICE="cpu"):
             run = Run(prepared, **sizes_of(task), norm=norm, seed=seed, device=device.choose())
             curve = train(run, lr=lr, steps=12, test_every=5, snapshot_every=1, folder=folder)
@@ -172,7 +172,7 @@ def run_of(prepared, sizes_of, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def point_of(prepared, sizes_of, run_of):
-    """Function: norm, step, seed, task -> a fresh Point of such a run at that step."""
+    """Function: norm, step, seed, task -> a new Point of a short run at that step."""
     import torch
 
     from bnopt.run import snapshots

@@ -1,4 +1,4 @@
-"""The shape of the code: dependencies run one way, and heavy packages stay where they are needed."""
+"""The structure of the code: imports run in one direction, and few modules import heavy packages."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "bnopt"
 OPEN_FOLDERS = {"datasets", "tasks", "norms", "probes", "quantities", "figures"}
 WINGS = {"files", "study", "run"}
-# From the lowest up: a module imports from lower layers, and from its own folder.
+# From the lowest to the highest. A module imports from lower layers and from its own folder.
 LAYERS = (
     {"runtime"},
     {"plugins"},
@@ -39,7 +39,7 @@ FILES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported(module):
-    """Return the absolute names a module imports, anywhere in it; `from a import b` gives a and a.b."""
+    """Return the absolute names that a module imports at any level; `from a import b` gives a and a.b."""
     names = set()
     for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -58,7 +58,7 @@ PACKAGES = {
 
 
 def kind(module):
-    """Return an open folder's or a wing's name, stage (run by `python -m`), or shared."""
+    """Return the name of an open folder or a wing, "stage" (run by `python -m`), or "shared"."""
     parts = module.split(".")
     if len(parts) > 2:
         return parts[1]
@@ -66,12 +66,12 @@ def kind(module):
 
 
 def room(module):
-    """Return the folder of a module, or its own name if it lies beside the stages."""
+    """Return the folder of a module, or the module's own name if it is in the top folder."""
     return module.split(".")[1]
 
 
 def reach(module):
-    """Return a module and all first-party modules imported from it, at any remove."""
+    """Return a module and all first-party modules that it imports, directly or indirectly."""
     found, todo = set(), [module]
     while todo:
         name = todo.pop()
@@ -85,7 +85,7 @@ def of_kind(*kinds):
     return {module for module in FILES if kind(module) in kinds and module != "bnopt"}
 
 
-# The stages that compute with nets and layers, and what these load; then all others.
+# The stages that compute with nets and layers, and the modules they load by name; then all other stages.
 TRAINING_SIDE = {"bnopt.train", "bnopt.probe", "bnopt.random_layers"} | of_kind("tasks", "norms", "probes")
 OTHER_SIDE = (of_kind("stage") | of_kind("quantities", "figures")) - TRAINING_SIDE
 
@@ -131,7 +131,7 @@ def test_no_function_has_many_parameters():
 def test_every_stage_is_called_by_a_rule_and_every_rule_calls_a_stage():
     rules = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "workflow").glob("*.smk"))
     called = set(re.findall(r"python -m (bnopt\.\w+)", rules))
-    # One is a command for people alone.
+    # Only people call `provenance`, no rule does.
     assert called == of_kind("stage") - {"bnopt.provenance"}
 
 
@@ -141,7 +141,7 @@ def test_no_stage_is_imported():
 
 
 def test_who_loads_by_name_imports_nothing_of_the_open_folders():
-    """Such an import would make a change of one norm, probe or figure rerun what uses any other."""
+    """Otherwise a change of one norm, probe or figure would rerun the jobs of all others."""
     loaded = of_kind(*OPEN_FOLDERS)
     loaders = {module for module in of_kind("stage") if "bnopt.plugins" in reach(module)}
     assert {"bnopt.train", "bnopt.probe", "bnopt.statistics", "bnopt.figure"} <= loaders
@@ -177,7 +177,7 @@ def test_matplotlib_is_for_figures():
 
 @pytest.mark.parametrize("stage", ["statistics", "claims", "theorem_table", "figure", "report"])
 def test_no_job_waits_for_scipys_statistics(stage):
-    """Importing them takes longer than all else that such a job imports."""
+    """Importing scipy.stats takes longer than all other imports of such a job together."""
     program = f"""
 import sys
 import bnopt.{stage}
@@ -221,7 +221,7 @@ print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modu
 
 @pytest.mark.parametrize("task", ["vgg", "deep_linear"])
 def test_no_job_waits_for_pytorchs_compiler(task, small_config, prepared, sizes_of, probe_settings, tmp_path):
-    """It would be imported for no use, and takes as long as all else that comes before the first step."""
+    """No job uses the compiler. Its import takes as long as everything else before the first step."""
     measured = {n: probe_settings(n, task) for n, of in small_config["probes"].items() if task in of}
     told = [str(prepared), str(tmp_path), sizes_of(task), measured, {"draws": 2, "seed": 0}]
     done = subprocess.run(
@@ -240,7 +240,7 @@ def test_preparing_images_alone_needs_torchvision_scikit_learn_and_pillow():
     for package, user in users.items():
         found = {module for module, packages in PACKAGES.items() if package in packages}
         assert found == {f"bnopt.{user}"}
-        # Imported only where it is used: torchvision takes seconds, and most images need none of it.
+        # Each import is inside a function: torchvision takes seconds, and most data sets do not need it.
         top = ast.parse(FILES[f"bnopt.{user}"].read_text(encoding="utf-8")).body
         names = {ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)}
         assert not any(package in name for name in names)
@@ -248,7 +248,7 @@ def test_preparing_images_alone_needs_torchvision_scikit_learn_and_pillow():
 
 @pytest.mark.parametrize("module", sorted(of_kind("study") | {"bnopt.plugins", "bnopt.provenance"}))
 def test_planning_is_light(module):
-    """Neither numpy nor torch: a dry run starts in a second or two."""
+    """Planning imports neither numpy nor torch, so a dry run starts in a second or two."""
     for name in reach(module):
         assert PACKAGES[name] <= {"jsonschema", "yaml"}, name
 
@@ -293,19 +293,19 @@ def test_fingerprints_reach_what_imports_reach(module):
     assert set(fingerprints.reached(module)) & set(FILES) - {"bnopt"} == reach(module)
 
 
-# -- what people wrote ----------------------------------------------------------------------------
+# -- files written by people ----------------------------------------------------------------------
 
 WRITTEN = ("src", "workflow", "tests", "profiles", "paper", "docs", "bench", ".ci", ".github")
 SUFFIXES = (
     *(".py", ".smk", ".yaml", ".yml", ".toml", ".txt", ".md", ".rst", ".tex", ".bib", ".sh", ".cff"),
     *(".json", ".mplstyle", ".cfg", ".ini", ""),
 )
-# What git and a file manager leave: in a worktree .git is a file.
+# Files of Python, git and file managers. In a worktree .git is a file.
 LEFT = ("__pycache__", ".git", ".DS_Store")
 
 
 def written_files():
-    """Yield the files of the repository that a person wrote, results and caches left out."""
+    """Yield the files of the repository that people wrote, without results and caches."""
     folders = [ROOT / name for name in WRITTEN if (ROOT / name).is_dir()]
     for file in [*ROOT.iterdir(), *(f for folder in folders for f in folder.rglob("*"))]:
         if file.is_file() and file.suffix in SUFFIXES and not set(LEFT) & {*file.relative_to(ROOT).parts}:
@@ -338,7 +338,7 @@ def test_no_file_names_a_folder_of_one_machine():
 
 
 def test_no_file_names_a_package_registry_or_a_mirror():
-    """A lock file that names one ties everybody to where it was written."""
+    """A lock file that names one ties every user to the network of its author."""
     hosts = [
         *(f"{name}." for name in ("pypi", "pythonhosted", "anaconda", "npmjs", "ghcr")),
         *("artifactory", "nexus.", "devpi", "index-url", "find-links", "trusted-host", "localhost:"),

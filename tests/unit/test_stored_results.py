@@ -1,4 +1,4 @@
-"""The results that the repository stores: a verdict for every claim, undamaged, and texts that agree."""
+"""The stored results: every claim has a verdict, no file is damaged, and the texts state the same counts."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from bnopt.study import study
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "docs" / "results"
-# The pages that count the verdicts of a scale, and how they introduce the counts.
+# For each scale: the pages that count its verdicts, and the words that introduce the counts.
 PAGES = {
     "digits": ["README.md"],
     "cifar10-small": ["README.md", "docs/cifar10-small.md"],
@@ -33,7 +33,7 @@ def stored(scale):
 
 @pytest.fixture
 def asked(config, scale):
-    """The study of the scale."""
+    """The study of the scale, written out."""
     return study.written_out(config | {"scale": scale})
 
 

@@ -1,8 +1,8 @@
-"""The study, shrunk to what a test can afford, run once by the real snakemake, then copied and changed.
+"""A study small enough for a test: the real snakemake runs it once; tests copy and change it.
 
-Its configuration is the real one with small sizes and one seed, so that it cannot go out of date.
-It lives in its own folder with its own config.yaml and claims.yaml, which replace the real ones and are
-never merged with them.
+Its configuration is the real one with small sizes and one seed, so it cannot become outdated.
+The study has its own folder with its own config.yaml and claims.yaml. These replace the real files and
+are never merged with them.
 """
 
 import copy
@@ -22,19 +22,19 @@ from bnopt.study import schema, study
 
 ROOT = Path(__file__).parents[2]
 CORES = max(2, os.cpu_count() or 1)
-# What a checkout has besides what people wrote.
+# Generated files and folders of a checkout.
 GENERATED = (
     *(".git", ".snakemake", "results", "logs", "resources"),
     *(".venv", "*.egg-info", ".*_cache"),
 )
-# No call takes so many seconds: whatever may hang fails.
+# Longest time of a call in seconds. A call that hangs fails after it.
 LONGEST_CALL = 900
 SCALE = "tiny"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    """With several workers (`--dist loadgroup`), keep tests that share a study on one of them."""
+    """With several workers (`--dist loadgroup`), run all tests that share a study on one worker."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             if Path(__file__).parent in item.path.parents:
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def shrink(config):
-    """Return the study at one tiny scale with one seed: all conditions, probes, figures and claims."""
+    """Return the study at one tiny scale with one seed and all conditions, probes, figures and claims."""
     small = copy.deepcopy(config)
     sizes = small["scales"]["digits"]
     layers = {name: number for number, name in enumerate(sizes["vgg"]["layers"], start=1)}
@@ -66,7 +66,7 @@ def shrink(config):
 
 
 def prune(config, *, conditions, tables):
-    """Return the study with these conditions and tables alone, and the figures and claims they allow."""
+    """Return the study with only these conditions and tables, and the figures and claims they allow."""
     small = copy.deepcopy(config)
     small["conditions"] = {name: config["conditions"][name] for name in conditions}
     small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
@@ -95,7 +95,7 @@ def prune(config, *, conditions, tables):
 
 @dataclass
 class Study:
-    """A folder with config.yaml and claims.yaml, and the checkout whose Snakefile runs there."""
+    """A folder with config.yaml and claims.yaml, and the checkout whose Snakefile runs in it."""
 
     folder: Path
     checkout: Path
@@ -117,7 +117,7 @@ class Study:
 
     @property
     def written_out(self):
-        """The study of its scale in full."""
+        """The study of its scale, written out."""
         return study.written_out(self.config)
 
     @property
@@ -125,25 +125,25 @@ class Study:
         return self.folder / "results" / SCALE
 
     def snakemake(self, *arguments, profile="profiles/default"):
-        """Run snakemake as a user does; return the finished process, its output as one text."""
+        """Run snakemake as a user does; return the finished process with its output as one text."""
         return subprocess.run(self._command(*arguments, profile=profile), **self.surroundings())
 
     def run(self, *arguments):
-        """Run snakemake, which must succeed; return what it said."""
+        """Run snakemake, which must succeed; return its output."""
         done = self.snakemake(*arguments)
         assert done.returncode == 0, done.stdout
         assert "Traceback" not in done.stdout, done.stdout
         return done.stdout
 
     def refused(self, *arguments):
-        """Run snakemake, which must fail without a traceback; return what it said."""
+        """Run snakemake, which must fail without a traceback; return its output."""
         done = self.snakemake(*arguments)
         assert done.returncode != 0, done.stdout
         assert "Traceback" not in done.stdout, done.stdout
         return done.stdout
 
     def start(self, *arguments):
-        """Start snakemake in a process group of its own, its output in said.txt; return the process."""
+        """Start snakemake in its own process group, with its output in said.txt; return the process."""
         surroundings = self.surroundings()
         for of_a_whole_call in ("check", "timeout"):
             del surroundings[of_a_whole_call]
@@ -162,12 +162,12 @@ class Study:
         return [sys.executable, "-m", "snakemake", *words, *map(str, arguments)]
 
     def surroundings(self):
-        """Return how snakemake is called: where, in which environment, with its output as one text."""
+        """Return the keyword arguments of a snakemake process: folder, environment, output as one text."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
             "BNOPT_DEVICE": "cpu",
-            # Lines are not to be broken within what a test looks for.
+            # Wide enough that no line break splits a text that a test searches.
             "COLUMNS": "500",
         }
         return {
@@ -181,7 +181,7 @@ class Study:
         }
 
     def planned(self, *arguments):
-        """Return the jobs a call would run, as (rule, wildcards); [] only if there is nothing to be done."""
+        """Return the jobs a call would run, as (rule, wildcards); [] only for "Nothing to be done"."""
         done = self.snakemake("--dry-run", *arguments, profile=None)
         assert done.returncode == 0, done.stdout
         jobs = []
@@ -194,18 +194,18 @@ class Study:
         return jobs
 
     def tables(self):
-        """Return relative path -> bytes of every table among the results."""
+        """Return relative path -> bytes for every table of the results."""
         return {str(f.relative_to(self.results)): f.read_bytes() for f in sorted(self.results.rglob("*.csv"))}
 
     def copy_to(self, folder):
-        """Return a copy of this study with all its results, their times and Snakemake's memory of them."""
+        """Return a copy of this study with all results, their file times and Snakemake's metadata."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Study(Path(folder), self.checkout)
 
 
 @contextmanager
 def _edited(file, change):
-    """Apply `change` to the text of a file; put back the text and its time afterwards."""
+    """Apply `change` to the text of a file; restore the text and the file times afterwards."""
     before, times = file.read_bytes(), file.stat()
     after = change(before.decode("utf-8"))
     assert after != before.decode("utf-8")
@@ -219,27 +219,27 @@ def _edited(file, change):
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """A copy of the repository, which tests may change: only what is in it can be used."""
+    """A copy of the repository without generated files. Tests use it alone and may change it."""
     folder = tmp_path_factory.mktemp("checkout") / "bnopt"
     shutil.copytree(ROOT, folder, ignore=_generated)
     return folder
 
 
 def _generated(folder, names):
-    """Return what of a folder was generated there; results that docs keeps are of the repository."""
+    """Return the generated names in a folder; docs/results belongs to the repository."""
     found = shutil.ignore_patterns(*GENERATED, "__pycache__")(folder, names)
     return found - {"results"} if Path(folder) == ROOT / "docs" else found
 
 
 @pytest.fixture(scope="session")
 def edited():
-    """Function: a file, a function of its text -> a context in which the file is so changed."""
+    """Function: a file, a function of its text -> a context in which the file has the changed text."""
     return _edited
 
 
 @pytest.fixture(scope="session")
 def new_study(checkout):
-    """Function: a folder, a configuration -> a study that has not been run."""
+    """Function: a folder, a configuration -> a study that has not run."""
 
     def new_study(folder, config, checkout=checkout):
         folder.mkdir(parents=True, exist_ok=True)
@@ -258,13 +258,13 @@ def tiny_config(config):
 
 @pytest.fixture(scope="session")
 def pruned():
-    """Function: a configuration, conditions, tables -> the study of these alone, and what they allow."""
+    """Function: a configuration, conditions, tables -> the study with only these (see `prune`)."""
     return prune
 
 
 @pytest.fixture(scope="session")
 def pair_config(tiny_config):
-    """Two conditions of the study, with two seeds and one probe: the least that a verdict needs."""
+    """Two conditions of the study, with two seeds and one probe: the minimum for a verdict."""
     small = prune(tiny_config, conditions=["vgg_none", "vgg_batch"], tables=["training", "along_gradient"])
     small["scales"][SCALE]["seeds"] = [0, 1]
     return small
@@ -272,24 +272,24 @@ def pair_config(tiny_config):
 
 @pytest.fixture(scope="session")
 def two_tasks_config(tiny_config):
-    """A condition of either task, to be trained alone: one needs the images, the other does not."""
+    """One condition per task, with training tables only. One task needs the images, the other does not."""
     return prune(tiny_config, conditions=["vgg_none", "deep_linear_none"], tables=["training"])
 
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory, new_study, tiny_config):
-    """The whole tiny study, run from nothing: the study and what snakemake said."""
+    """The whole tiny study, run from the beginning: the study and the output of snakemake."""
     new = new_study(tmp_path_factory.mktemp("study"), tiny_config)
     return new, new.run()
 
 
 @pytest.fixture(scope="session")
 def finished(first_run):
-    """The finished tiny study; not to be changed."""
+    """The finished tiny study; tests must not change it."""
     return first_run[0]
 
 
 @pytest.fixture
 def copy_of_finished(finished, tmp_path):
-    """A copy of the finished tiny study, to be changed."""
+    """A copy of the finished tiny study; tests may change it."""
     return finished.copy_to(tmp_path / "copy")

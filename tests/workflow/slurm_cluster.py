@@ -1,6 +1,6 @@
 """A real SLURM on this machine: one controller, virtual nodes with placeholder GPUs, no systemd, no cgroups.
 
-Needs munge, slurmctld, slurmd and slurm-client; runs as whoever calls it, in a folder of its own.
+It needs munge, slurmctld, slurmd and slurm-client. It runs as the current user, in its own folder.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo")
 SYSTEM_PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
-# Seconds that a daemon may take to start, and a command to answer.
+# Longest time in seconds for a daemon to start and for a command to answer.
 STARTING = 120
 
 CONF = """\
@@ -108,9 +108,9 @@ class Cluster:
     gpus = 2
 
     def __init__(self, *, accounting=False):
-        # Not below pytest's folders: the path of a socket may have hundred letters.
+        # Not in pytest's folders: the path of a socket may have about a hundred characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm"))
-        # The database gives up its rights as root.
+        # The database gives up its root rights, but must still enter this folder.
         self.folder.chmod(0o711)
         self.accounting = accounting
         self.user = self._answer_alone("id", "-un").strip()
@@ -121,7 +121,7 @@ class Cluster:
         }
 
     def start(self):
-        """Start munge, the controller and the nodes; return when both nodes are idle."""
+        """Start munge, the controller and the nodes; return once both nodes are idle."""
         (self.folder / "state").mkdir()
         self._configure()
         key = self.folder / "munge.key"
@@ -141,7 +141,7 @@ class Cluster:
             time.sleep(0.25)
 
     def stop(self):
-        """Cancel all jobs and stop the daemons, by the numbers they have recorded."""
+        """Cancel all jobs; stop the daemons by the process ids in their pid files."""
         try:
             if jobs := self.running(states="PD,R,CG,S"):
                 self.run("scancel", *jobs)
@@ -155,22 +155,22 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *command):
-        """Run a command of SLURM; return what it printed."""
+        """Run a SLURM command, which must succeed; return its output."""
         done = self._call(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def running(self, comment="", *, states="R"):
-        """Return the numbers of the jobs in some states whose comment, rule and wildcards, has a text."""
+        """Return the ids of jobs in these states; their comment (rule and wildcards) contains `comment`."""
         lines = self._answer("squeue", "-h", "-t", states, "-o", "%A %k").splitlines()
         return [line.split()[0] for line in lines if comment in line]
 
     def describe(self, number):
-        """Return what the controller knows of a job."""
+        """Return the controller's record of a job, as a dictionary."""
         return dict(re.findall(r"(\w+)=(\S*)", self.run("scontrol", "show", "job", number)))
 
     def jobs(self):
-        """Return SLURM's own records of the jobs that have ended, each a dictionary."""
+        """Return SLURM's own records of the jobs that have ended, as dictionaries."""
         file = self.folder / "jobs.txt"
         lines = file.read_text().splitlines() if file.exists() else []
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
@@ -212,7 +212,7 @@ class Cluster:
             assert time.monotonic() < deadline, (self.folder / "mariadbd.log").read_text()
             time.sleep(0.25)
         self.run(*client, f"--execute={SQL}")
-        # Told "localhost" the database's client would look for a socket in its own place.
+        # Given "localhost", the database's client would look for a socket at its default path.
         address = socket.gethostbyname("localhost")
         names = {"folder": self.folder, "host": self.host, "user": self.user, "address": address}
         conf = self.folder / "slurmdbd.conf"
@@ -237,10 +237,10 @@ class Cluster:
             accounting=NO_ACCOUNTING,
         )
         (self.folder / "slurm.conf").write_text(conf)
-        # The daemon wants a character device; what it is does not matter where nothing confines devices.
+        # The daemon needs a character device. Any one works, because no cgroup restricts devices.
         (self.folder / "gres.conf").write_text("AutoDetect=off\nNodeName=n[1-2] Name=gpu File=/dev/null\n")
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
-        # The executor removes every SLURM variable before its inner srun, so the clients are told here.
+        # The executor removes every SLURM variable before its inner srun. The wrappers set SLURM_CONF again.
         (self.folder / "bin").mkdir()
         for program in ("sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr"):
             if real := shutil.which(program, path=SYSTEM_PATH):
@@ -250,13 +250,13 @@ class Cluster:
 
 
 def answers(port):
-    """Return whether something listens at a port of this machine."""
+    """Return whether a process listens on a port of this machine."""
     with closing(socket.socket()) as connection:
         return connection.connect_ex(("localhost", port)) == 0
 
 
 def free_ports():
-    """Return three free ports that follow each other, below those that the system gives to connections."""
+    """Return three consecutive free ports below the range that the system assigns to connections."""
     while True:
         ports = range(first := 20_000 + secrets.randbelow(10_000), first + 3)
         with ExitStack() as stack, suppress(OSError):
@@ -266,7 +266,7 @@ def free_ports():
 
 
 def peak(jobs):
-    """Return how many jobs ran at once at most, by SLURM's own times, which are whole seconds."""
+    """Return the largest number of jobs that ran at once. SLURM records times in whole seconds."""
     moments = []
     for job in jobs:
         start, end = (datetime.fromisoformat(job[key]) for key in ("StartTime", "EndTime"))

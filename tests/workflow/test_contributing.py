@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md typed in: its examples of a norm, a probe, a figure, a claim, a task and a scale work."""
+"""The examples in CONTRIBUTING.md work: a norm, a probe, a figure, a claim, a task and a scale."""
 
 import copy
 import re
@@ -18,7 +18,7 @@ ENTRIES = [
 
 
 def type_in(config, entry):
-    """Add an entry to a configuration as a person would, below the keys that are there already."""
+    """Add an entry to a configuration as a person would, below existing keys."""
     for key, value in entry.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
             type_in(config[key], value)
@@ -29,7 +29,7 @@ def type_in(config, entry):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, checkout, pair_config, new_study, config):
-    """A study with every example in it, in a repository with every file."""
+    """A study with every example entry, in a repository with every example file."""
     assert [Path(file).parent.name for file in FILES] == ["norms", "probes", "figures", "tasks"]
     assert len(ENTRIES) == 5
     folder = tmp_path_factory.mktemp("contributing") / "repository"
@@ -37,7 +37,7 @@ def study(tmp_path_factory, checkout, pair_config, new_study, config):
     for file, code in FILES.items():
         (folder / file).write_text(code, encoding="utf-8")
     typed = copy.deepcopy(pair_config)
-    # The condition that one of the claims compares.
+    # One of the claims compares this condition.
     typed["conditions"]["vgg_noisy_batch"] = config["conditions"]["vgg_noisy_batch"]
     for entry in ENTRIES:
         type_in(typed, entry)

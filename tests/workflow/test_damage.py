@@ -1,4 +1,4 @@
-"""What is damaged is recognised and named; where there is no room nothing half-written stays."""
+"""A damaged file is detected and named in the error. On a full disk no half-written file is left behind."""
 
 import re
 import resource
@@ -15,7 +15,7 @@ VERDICTS = "results/tiny/statistics/claims.csv"
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, new_study, pair_config):
-    """Two conditions at two seeds, with their verdicts."""
+    """A study of two conditions and two seeds, with its verdicts."""
     study = new_study(tmp_path_factory.mktemp("damage") / "study", pair_config)
     study.run(VERDICTS)
     return study
@@ -23,7 +23,7 @@ def pair(tmp_path_factory, new_study, pair_config):
 
 @pytest.fixture
 def copy_of_pair(pair, tmp_path):
-    """A copy of it, to be damaged."""
+    """A copy of the study `pair`; tests may damage it."""
     return pair.copy_to(tmp_path / "copy")
 
 
@@ -51,7 +51,7 @@ def test_a_damaged_file_is_named_with_the_command_that_makes_it_anew(copy_of_pai
     study = copy_of_pair
     file, to_make = (study.results / name for name in DAMAGE[what])
     file.write_bytes(change(file.read_bytes()))
-    # Its time is that of now, so what reads it runs again; of a snapshot the folder's time counts.
+    # The file is new now, so the jobs that read it rerun. For a snapshot the time of its folder counts.
     (file.parent / ".snakemake_timestamp").touch() if what == "a snapshot" else None
     said = study.refused(VERDICTS)
     place = f"error: {file.relative_to(study.folder)}: expected"
@@ -74,11 +74,11 @@ def test_a_report_does_not_cite_damaged_records(copy_of_finished):
     assert study.planned(report) != []
 
 
-# -- no room --------------------------------------------------------------------------------------
+# -- full disk ------------------------------------------------------------------------------------
 
 
 def without_room(study, size, target):
-    """Call snakemake where no file may grow beyond a size: the kernel itself refuses to write more."""
+    """Call snakemake with a limit on the size of a file. The kernel refuses to write more."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -111,7 +111,7 @@ def test_without_room_nothing_half_written_is_left_and_later_the_work_is_finishe
     largest = file.parent / largest
     if not file.exists():
         study.run(target)
-    # Room for what Snakemake itself writes, and for all that the job does but its largest file.
+    # Enough for Snakemake's own files and for all files of the job except its largest.
     room = largest.stat().st_size * 9 // 10
     file.unlink()
     without_room(study, room, target)

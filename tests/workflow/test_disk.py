@@ -1,4 +1,4 @@
-"""Where snapshots do not stay, they are deleted once every probe has read them, and only then."""
+"""With `keep_snapshots: false`, snapshots are deleted as soon as every probe has read them, not before."""
 
 import copy
 import re
@@ -12,7 +12,7 @@ VERDICTS = "results/tiny/statistics/claims.csv"
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory, new_study, pair_config):
-    """A finished study of two conditions whose snapshots do not stay."""
+    """A finished study of two conditions with `keep_snapshots: false`."""
     config = copy.deepcopy(pair_config)
     config["scales"]["tiny"]["keep_snapshots"] = False
     study = new_study(tmp_path_factory.mktemp("disk") / "study", config)

@@ -1,4 +1,4 @@
-"""Divergence is data: a study whose nets diverge is finished, and every part of it says so."""
+"""Divergence is data: a study whose nets diverge finishes, and all its results report the divergence."""
 
 import copy
 import re
@@ -16,7 +16,7 @@ VERDICTS = {"supported", "contradicted", "inconclusive"}
 
 
 def words_of(pdf):
-    """Return the texts in a drawing, one after the other."""
+    """Return the texts of a PDF figure, joined in order."""
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf.read_bytes(), flags=re.DOTALL)
     found = []
     for stream in streams:
@@ -34,7 +34,7 @@ FEW = ["vgg_none", "vgg_batch", "vgg_noisy_batch", "deep_linear_none", "deep_lin
 
 @pytest.fixture(scope="module", params=["few", pytest.param("whole", marks=pytest.mark.long)])
 def all_diverged(request, tmp_path_factory, new_study, tiny_config, pruned):
-    """The tiny study, finished, at a learning rate at which nothing trains: all of it, or some conditions."""
+    """The finished tiny study with a learning rate at which all runs diverge: some conditions, or all."""
     config = copy.deepcopy(tiny_config)
     if request.param == "few":
         config = pruned(config, conditions=FEW, tables=set(study.tables(config)) - {study.SPREAD})
@@ -47,7 +47,7 @@ def all_diverged(request, tmp_path_factory, new_study, tiny_config, pruned):
 
 @pytest.fixture(scope="module")
 def plain_diverged(tmp_path_factory, new_study, pair_config):
-    """A finished study of two seeds in which the plain net diverges and that with BatchNorm does not."""
+    """A finished study of two seeds. The plain net diverges; the net with BatchNorm does not."""
     config = copy.deepcopy(pair_config)
     config["conditions"]["vgg_none"]["lr"] = TOO_LARGE
     new = new_study(tmp_path_factory.mktemp("plain_diverged") / "study", config)
@@ -56,7 +56,7 @@ def plain_diverged(tmp_path_factory, new_study, pair_config):
 
 
 def curves(finished):
-    """Return condition -> training table of seed 0."""
+    """Return condition -> the training table of seed 0."""
     return {
         condition: read_table(finished.results / "runs" / condition / "seed0" / "training.csv")
         for condition in finished.config["conditions"]
@@ -84,7 +84,7 @@ def test_every_claim_has_a_verdict_or_a_reason_and_counts_its_diverged_runs(all_
     for row, claim in zip(rows.itertuples(), entries.values(), strict=True):
         assert row.verdict in VERDICTS or (row.verdict == "not run" and "at least 2 seeds" in row.reason)
         runs = {claim["condition_a"], claim["condition_b"]} & set(config["conditions"])
-        if runs:  # a spread is over several runs and no run itself
+        if runs:  # a spread summarises several runs and is not a run
             assert row.n_diverged == len(runs)
 
 
@@ -93,8 +93,8 @@ def test_every_figure_says_which_runs_diverged_and_when(all_diverged):
     for name, entry in config["figures"].items():
         words = words_of(all_diverged.results / "figures" / f"{name}.pdf")
         assert "Diverged: " in words
-        if name in ("fig4", "fig12"):  # of the vgg nets alone: of their landscape nothing is finite
-            assert "nothing " in words  # the next word has a ligature
+        if name in ("fig4", "fig12"):  # only vgg nets, whose landscape has no finite value
+            assert "nothing " in words  # the next word contains a ligature
         for condition in {condition for shown in entry["tables"].values() for condition in shown}:
             assert condition in words
         assert (all_diverged.results / "figures" / f"{name}.png").stat().st_size > 0

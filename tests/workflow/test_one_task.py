@@ -1,4 +1,4 @@
-"""A scale that has sizes for one task alone is a study of its own, to the end."""
+"""A scale with sizes for only one task is a complete study, from the runs to the report."""
 
 from bnopt.files.artefacts import read_table
 

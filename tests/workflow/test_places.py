@@ -1,4 +1,4 @@
-"""Where a study lies, and what its folders are called, changes neither that it runs nor its numbers."""
+"""A study runs in any folder, whatever its location and name, with the same results."""
 
 import shutil
 
@@ -9,14 +9,14 @@ from PIL import Image
 from bnopt.files.artefacts import read_table
 
 HOSTILE = 'it\'s a "new" study; $(touch pwned) `touch pwned` & ü, 日本 {x} %s #1'
-# A path that make, TeX or a shell would misread is one thing, a brace in the workflow's own folder another.
+# A checkout's path may have characters that make, TeX or a shell misreads, but it has no braces.
 HOSTILE_CHECKOUT = 'it\'s a "new" checkout; $(touch pwned) `touch pwned` & ü'
 VERDICTS = "results/tiny/statistics/claims.csv"
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, new_study, pair_config):
-    """Two conditions at two seeds, run from nothing in a folder with a hostile name."""
+    """A study of two conditions and two seeds, run from the beginning in a folder with a hostile name."""
     study = new_study(tmp_path_factory.mktemp("places") / HOSTILE, pair_config)
     figures = [f"results/tiny/figures/{name}.png" for name in (*pair_config["figures"], "claims")]
     study.run(VERDICTS, *figures)
@@ -47,17 +47,17 @@ def test_a_study_without_alternatives_has_an_empty_table_of_them(pair, tmp_path)
     study = pair.copy_to(tmp_path / "copy")
     said = study.run("results/tiny/statistics/alternatives.csv")
     assert len(read_table(study.results / "statistics" / "alternatives.csv")) == 0
-    # What it says of results at the end is what there is: so far no report.
+    # The closing message lists existing results only. The report does not exist yet.
     assert "Results of the scale tiny: " in said
     assert "statistics/claims.csv   every claim" in said
     assert "report.html" not in said
 
 
 def test_a_run_is_the_same_to_the_byte_wherever_and_beside_whatever_it_runs(pair, finished):
-    """The same condition, seed and sizes, in another folder, in a study of other conditions and seeds."""
+    """Compare runs of equal condition, seed and sizes from two folders and two studies."""
     here, there = pair.tables(), finished.tables()
     shared = sorted(here.keys() & {name for name in there if name.startswith(("runs/", "probes/"))})
-    assert len(shared) == 4  # the curves and the tables along the gradient of two runs
+    assert len(shared) == 4  # the training.csv and along_gradient tables of two runs
     assert [name for name in shared if here[name] != there[name]] == []
     snapshots = sorted(f.relative_to(pair.results) for f in pair.results.rglob("seed0/snapshots/*.pt"))
     assert len(snapshots) == 6
@@ -96,7 +96,7 @@ def test_another_checkout_of_the_same_code_trains_and_probes_nothing(finished, t
     moved = finished.copy_to(tmp_path / "study")
     moved.checkout = tmp_path / HOSTILE_CHECKOUT
     shutil.copytree(finished.checkout, moved.checkout)
-    # The style of the figures and the text of the report lie elsewhere now: these alone are made again.
+    # The figure style and the report text have a new path, so only figures and reports are made again.
     assert {rule for rule, _ in moved.planned()} <= {"draw", "draw_claims", "bundle", "compile", "web", "all"}
 
 
@@ -117,13 +117,13 @@ def test_images_and_the_checkout_may_lie_in_folders_of_any_name(tmp_path, new_st
     assert np.isfinite(curve["loss"][:-1]).all()
     assert list(tmp_path.rglob("pwned")) == []
 
-    # Another image is noticed.
+    # A new image is detected.
     assert study.planned("results/tiny/data/images.npz") == []
     Image.new("L", (8, 8), 9).save(images / "train" / "it's" / "more.png")
     assert [rule for rule, _ in study.planned("results/tiny/data/images.npz")] == ["prepare"]
 
 
 def test_the_configuration_of_a_folder_replaces_that_of_the_checkout(pair, checkout):
-    """It is never merged with it: no condition of the checkout's own config.yaml appears."""
+    """The two files are never merged: no condition comes from the checkout's own config.yaml."""
     assert (checkout / "config.yaml").exists()
     assert {file.name for file in (pair.results / "runs").iterdir()} == set(pair.config["conditions"])

@@ -1,4 +1,4 @@
-"""A user's mistake ends in a sentence that names it, before anything is trained."""
+"""A user's mistake stops the study before any training, with a sentence that names the mistake."""
 
 import copy
 import re
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# No service listens there.
+# No service listens at this address.
 NOWHERE = f"http://{'.'.join(['127', '0', '0', '1'])}:9"
 
 
@@ -85,7 +85,7 @@ def test_a_mistake_on_the_command_line_is_a_sentence(tmp_path, new_study, tiny_c
 
 @pytest.fixture(scope="module")
 def two_scales(tmp_path_factory, new_study, two_tasks_config):
-    """A study of two scales, the second with sizes for one task alone; the first is the one chosen."""
+    """A study of two scales. The first is the chosen one; the second has sizes for one task only."""
     config = copy.deepcopy(two_tasks_config)
     config["scales"]["other"] = {k: v for k, v in config["scales"]["tiny"].items() if k != "vgg"}
     return new_study(tmp_path_factory.mktemp("two") / "study", config)
@@ -93,7 +93,7 @@ def two_scales(tmp_path_factory, new_study, two_tasks_config):
 
 @pytest.mark.parametrize(("chosen", "asked"), [("tiny", "other"), ("other", "tiny")])
 def test_a_file_of_another_scale_than_the_chosen_one_is_refused(two_scales, chosen, asked):
-    """It would be planned with the conditions and claims of the chosen one."""
+    """Otherwise it would be planned with the conditions and claims of the chosen scale."""
     file = f"results/{asked}/statistics/claims.csv"
     said = two_scales.refused(file, "--config", f"scale={chosen}")
     expected = f"error: {file}: expected a file of the scale {chosen}, found one of {asked}"
@@ -157,7 +157,7 @@ def broken_image(root):
 def test_images_that_cannot_be_used_are_named_in_a_sentence_before_anything_is_trained(
     tmp_path, new_study, two_tasks_config, damage
 ):
-    """Nor is what needs no images. What else can be wrong with a folder is told likewise."""
+    """Runs that need no images do not start either. Other faults of a folder give the same kind of error."""
     root = tmp_path / "images"
     write_tree(root)
     place, expected = damage(root)
@@ -173,7 +173,7 @@ def test_images_that_cannot_be_used_are_named_in_a_sentence_before_anything_is_t
 
 
 def refused_cifar10(study, monkeypatch):
-    """Ask for everything without a network; return what was said of CIFAR-10."""
+    """Run the study with CIFAR-10 and no network; return the error message about CIFAR-10."""
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, NOWHERE)
     for name in ("no_proxy", "NO_PROXY"):
@@ -197,7 +197,7 @@ def test_a_flipped_byte_in_the_cifar10_archive_is_a_sentence(
     study = new_study(tmp_path / "study", two_tasks_config)
     archive = study.folder / "resources" / "cifar10" / "cifar-10-python.tar.gz"
     archive.parent.mkdir(parents=True)
-    # The true archive is not at hand; whatever is not the true one, to the byte, has another MD5 sum.
+    # The real archive is not available here. Any other content has another MD5 sum, as a flipped byte has.
     archive.write_bytes(b"\x1f\x8b but not the images of CIFAR-10")
     refused_cifar10(study, monkeypatch)
     assert not (archive.parent / "cifar-10-batches-py").exists()

@@ -1,6 +1,6 @@
-"""What a change reruns: exactly what it can have changed. The table in docs/reruns.md, row by row.
+"""A change reruns exactly the jobs that it can affect. Tests follow the table in docs/reruns.md, row by row.
 
-Most are dry runs on a finished study. What must run is told by a second, plain account of the study.
+Most tests are dry runs of a finished study. `Account` derives the expected jobs independently.
 """
 
 import copy
@@ -23,7 +23,7 @@ REPORTED = {"gather", "bundle", "compile", "web", "all"}
 
 
 def names(jobs):
-    """Return jobs as texts such as "train condition=vgg_none seed=0"."""
+    """Return the jobs as texts such as "train condition=vgg_none seed=0"."""
     found = set()
     for rule, wildcards in jobs:
         shown = [f"{key}={wildcards[key]}" for key in sorted(wildcards) if key != "scale"]
@@ -32,7 +32,7 @@ def names(jobs):
 
 
 class Account:
-    """Which jobs a study has, and which follow from which, read off its configuration."""
+    """The jobs of a study and their dependencies, derived from its configuration."""
 
     def __init__(self, config, *, latex):
         self.config, self.latex = config, latex
@@ -40,7 +40,7 @@ class Account:
         self.seeds = config["scales"]["tiny"]["seeds"]
 
     def training(self, conditions, seeds=None):
-        """Return the runs of some conditions and all that follows from them."""
+        """Return the runs of some conditions and all jobs that depend on them."""
         runs = [(c, s) for c in conditions for s in seeds or self.seeds]
         jobs = {f"train condition={c} seed={s}" for c, s in runs}
         jobs |= {
@@ -56,7 +56,7 @@ class Account:
         return jobs | self.summaries(changed)
 
     def probing(self, probe, conditions=None):
-        """Return the measurements of one probe and all that follows from them."""
+        """Return the measurements of one probe and all jobs that depend on them."""
         return self._probes(probe, conditions or self.tables[probe]) | self.summaries({probe})
 
     def _probes(self, probe, conditions, seeds=None):
@@ -64,7 +64,7 @@ class Account:
         return {f"probe condition={c} probe={probe} seed={s}" for c in measured for s in seeds or self.seeds}
 
     def summaries(self, tables):
-        """Return the summaries of some tables and all that follows from them."""
+        """Return the summaries of some tables and all jobs that depend on them."""
         jobs = {f"summarise table={table}" for table in tables}
         if "theorems" in tables:
             jobs.add("summarise_theorems")
@@ -84,7 +84,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(finished):
-    """The jobs of the finished study."""
+    """The expected jobs of the finished study."""
     return Account(finished.config, latex=(finished.results / "report" / "report.pdf").exists())
 
 
@@ -108,13 +108,13 @@ def of_task(config, task):
 
 
 def showing(config, *conditions):
-    """Return the figures that show one of some conditions."""
+    """Return the figures that show at least one of these conditions."""
     figures = config["figures"].items()
     return [f for f, e in figures if {c for cs in e["tables"].values() for c in cs} & set(conditions)]
 
 
 def test_everything_there_is_to_run(finished, account):
-    """The account is that of Snakemake, all in all."""
+    """`Account` and Snakemake list the same jobs for the whole study."""
     every = account.training(account.config["conditions"]) | {
         "prepare",
         "random_layers",
@@ -124,7 +124,7 @@ def test_everything_there_is_to_run(finished, account):
     assert finished.planned() == []
 
 
-# -- the configuration: row of the table -> key, value, what runs ---------------------------------
+# -- the configuration: row of the table -> key, value, expected jobs -----------------------------
 
 CONFIGURATION = {
     "a claim's margin": (
@@ -170,7 +170,7 @@ def test_a_change_of_the_configuration_reruns_exactly(copy_of_finished, account,
     assert jobs == expected(account)
 
 
-# -- the code and other files: row of the table -> file, change, what runs ------------------------
+# -- the code and other files: row of the table -> file, change, expected jobs --------------------
 
 
 def a_statement(text):
@@ -260,7 +260,7 @@ FILES = {
 @pytest.mark.parametrize("row", FILES)
 def test_a_change_of_a_file_reruns_exactly(finished, checkout, edited, account, row):
     file, change, expected = FILES[row]
-    # The others are planned without a profile, which would leave nothing of this one to be seen.
+    # All other rows are planned without a profile, so a change of the profile would have no effect there.
     profile = ["--workflow-profile", checkout / "profiles/default"] if row == "a profile" else []
     with edited(checkout / file, change):
         assert names(finished.planned(*profile)) == expected(account)
@@ -288,7 +288,7 @@ def test_a_stored_scale_is_not_shown_beside_itself(finished, checkout):
 
 
 def test_comments_docstrings_and_layout_anywhere_rerun_nothing(finished, checkout, edited):
-    """In every file of the code and of the workflow."""
+    """The test changes every file of the code and of the workflow."""
     code = sorted((checkout / "src").rglob("*.py"))
     workflow = [checkout / "Snakefile", *sorted((checkout / "workflow").glob("*.smk"))]
     assert len(code) > 40
@@ -301,14 +301,14 @@ def test_comments_docstrings_and_layout_anywhere_rerun_nothing(finished, checkou
 
 
 def reworded(text):
-    """Return code with its first docstring reworded, comments added and its blank lines doubled."""
+    """Return code with its first docstring reworded, and with more comments and blank lines."""
     text = re.sub(r'^(\s*)"""', r'\1"""So: ', text, count=1, flags=re.MULTILINE)
     text = re.sub(r"^def ", "# A comment.\n\n\ndef ", text, flags=re.MULTILINE)
     return f"{text}\n# The end.\n"
 
 
 def test_a_commit_reruns_nothing(finished, monkeypatch, checkout):
-    """The commit is noted with each result, and no job depends on it."""
+    """Each result records the commit, but no job depends on it."""
     git = ["git", "-C", str(checkout), "-c", "user.name=x", "-c", "user.email=x"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True)
@@ -357,7 +357,7 @@ def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tm
     expected = {"prepare"} | account.training(vgg)
     for changes in [others, ["--forcerun", "prepare"]]:
         assert names(study.planned(*changes)) == expected
-    # Nor do they hide what changes beside them.
+    # Other images do not hide a second change either.
     study = changed(study, "conditions", "deep_linear_l1", "lr", 2.0e-6)
     expected |= account.training(["deep_linear_l1"])
     assert names(study.planned(*others)) == expected
@@ -368,7 +368,7 @@ def test_an_edit_can_be_accepted_as_harmless(copy_of_finished, checkout, edited,
         assert names(copy_of_finished.planned()) == account.training(account.config["conditions"])
         copy_of_finished.run("--touch")
         assert copy_of_finished.planned() == []
-    # It is the edited code that is accepted now.
+    # The accepted code is the edited one, so the original code counts as a change.
     assert copy_of_finished.planned() != []
 
 

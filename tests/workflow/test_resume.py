@@ -1,4 +1,4 @@
-"""A study that is killed again and again ends with the bytes of one that ran undisturbed."""
+"""A study killed many times ends with the same bytes as an uninterrupted one."""
 
 import copy
 import os
@@ -13,10 +13,10 @@ import pytest
 
 from bnopt.files import records
 
-# All 20 in CI; each costs some seconds.
+# CI uses 20 kills. Each kill takes a few seconds.
 KILLS = int(os.environ.get("BNOPT_TEST_KILLS", "4"))
 SNAPSHOTS = 15
-# What is waited for may take so many times as long as the whole study took undisturbed, and some seconds.
+# Longest wait: START seconds plus PATIENCE times the duration of the uninterrupted study.
 PATIENCE = 5
 START = 60
 VERDICTS = "results/tiny/statistics/claims.csv"
@@ -24,7 +24,7 @@ VERDICTS = "results/tiny/statistics/claims.csv"
 
 @pytest.fixture
 def long_config(pair_config):
-    """The two conditions with enough steps and snapshots to be killed in both."""
+    """Two conditions with enough steps and snapshots for kills during training and during probing."""
     config = copy.deepcopy(pair_config)
     every = 15 + 3 * KILLS
     config["scales"]["tiny"]["vgg"] |= {"steps": SNAPSHOTS * every, "snapshot_every": every}
@@ -34,7 +34,7 @@ def long_config(pair_config):
 
 @contextmanager
 def called(study, *arguments):
-    """Call snakemake; neither it nor a job of it is left running, whatever becomes of the test."""
+    """Call snakemake; at the end of the block, kill it and its jobs, even if the test fails."""
     process = study.start(*arguments)
     try:
         yield process
@@ -45,7 +45,7 @@ def called(study, *arguments):
 
 
 def came(condition, study, process, seconds):
-    """Wait until a condition holds; return whether it did before the work was done."""
+    """Wait until a condition holds; return False if the process finished first."""
     deadline = time.monotonic() + seconds
     said = study.folder / "said.txt"
     while not condition():
@@ -58,20 +58,20 @@ def came(condition, study, process, seconds):
 
 
 def written(folder, sign):
-    """Return the files like `sign`, each with the time at which it was written."""
+    """Return the files that match the pattern `sign`, each with its modification time."""
     found = set()
     for file in folder.glob(sign):
-        with suppress(FileNotFoundError):  # removed meanwhile
+        with suppress(FileNotFoundError):  # removed in the meantime
             found.add((file, file.stat().st_mtime_ns))
     return found
 
 
 def killed(study, sign, delay, seconds, *arguments):
-    """Call snakemake; kill it with all its jobs some time after one of them has written a file like `sign`.
+    """Call snakemake; kill it and its jobs `delay` seconds after a job wrote a file that matches `sign`.
 
-    Returns whether it was killed; the work may be done before.
+    Returns whether it was killed: the work may finish first.
     """
-    shutil.rmtree(study.folder / "logs", ignore_errors=True)  # what is there later is of this call
+    shutil.rmtree(study.folder / "logs", ignore_errors=True)  # later logs come from this call
     before = written(study.folder, sign)
     with called(study, VERDICTS, *arguments) as process:
         if not came(lambda: written(study.folder, sign) - before, study, process, seconds):
@@ -81,14 +81,14 @@ def killed(study, sign, delay, seconds, *arguments):
 
 
 def went_on(study):
-    """Return whether a job of the last call began in the midst, by the progress it showed first."""
+    """Return whether a job of the last call resumed: the first progress in its log is above zero."""
     logs = [log.read_text(errors="replace") for log in (study.folder / "logs").rglob("seed*.log")]
     shown = [re.search(r"\| +(\d+)/\d+ \[", log) for log in logs]
     return any(first and int(first[1]) for first in shown)
 
 
 def seconds_of(study, stage):
-    """Return how long a job of a stage took on average."""
+    """Return the mean duration of a stage's jobs."""
     sign = "runs/*/*/training.csv" if stage == "train" else f"probes/{stage}/*/seed*.csv"
     seconds = [records.read(table)["seconds"] for table in study.results.glob(sign)]
     return sum(seconds) / len(seconds)
@@ -106,13 +106,14 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(
     study = new_study(tmp_path / "killed", long_config)
     rng = random.Random(0)
     in_the_midst = 0
-    # Two thirds while a run trains, the rest while a probe measures, at any moment of either: mostly once
-    # a job is at work, now and then while it starts. Together they let a job do half of its work.
+    # Two thirds of the kills hit training, the rest hit a probe, each at a random moment. Four in five wait
+    # for a checkpoint, the fifth only for a log file, so it can hit the start of a job. The delays of a
+    # stage add up to half the duration of a job on average.
     stages = ["train"] * (2 * KILLS // 3) + ["along_gradient"] * (KILLS - 2 * KILLS // 3)
     for number, stage in enumerate(stages):
         signs = [f"results/tiny/unfinished/{stage}-*/checkpoint.pt", f"logs/tiny/{stage}/*/*.log"]
         delay = rng.random() * seconds_of(undisturbed, stage) / stages.count(stage)
-        # All but the first pass by the lock that the first leaves: to remove it takes as long as to start.
+        # The first kill leaves a lock. Later calls ignore it, because --unlock takes as long as a start.
         passing = ["--nolock"] if number else []
         assert killed(study, signs[number % 5 == 4], delay, longest, *passing), f"done before kill {number}"
         in_the_midst += went_on(study)
@@ -129,7 +130,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(
 
 
 def test_told_to_stop_as_a_cluster_does_a_run_goes_on_where_it_was(tmp_path, new_study, long_config):
-    """SIGTERM reaches the job, not only snakemake; no checkpoint was due yet, so one is written then."""
+    """SIGTERM reaches snakemake and the job. No checkpoint was due, so the job writes one on the signal."""
     study = new_study(tmp_path / "study", long_config)
     target = "results/tiny/runs/vgg_batch/seed0/training.csv"
     run = study.results / "unfinished" / "train-vgg_batch-seed0"
@@ -138,7 +139,7 @@ def test_told_to_stop_as_a_cluster_does_a_run_goes_on_where_it_was(tmp_path, new
         assert begun, "done before it was told to stop"
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(timeout=5 * START) != 0
-        # It has waited for its jobs.
+        # Snakemake has waited for its jobs.
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"

@@ -1,4 +1,4 @@
-"""The workflow's own form: what the linters say, what every rule has, and how the profile runs it."""
+"""The form of the workflow: linters find nothing, rules are complete, the profile runs jobs as intended."""
 
 import importlib.util
 import itertools
@@ -52,7 +52,7 @@ def test_ruff_would_change_nothing():
 
 
 def _rule_blocks():
-    """Yield file and text of every rule."""
+    """Yield the file and the text of every rule."""
     for file in [ROOT / "Snakefile", *RULES]:
         text = file.read_text(encoding="utf-8")
         for block in re.split(r"^(?=(?:rule|checkpoint|use rule) )", text, flags=re.MULTILINE)[1:]:
@@ -83,7 +83,7 @@ def test_every_rule_is_plain(file, block):
 def test_every_interpolation_in_a_command_is_quoted(file, block):
     for command in re.findall(r'shell:\s+r?"""(.*?)"""', block, flags=re.DOTALL):
         for word in re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", command):
-            # A seed is digits and nothing else.
+            # A seed consists of digits only.
             assert word.endswith(":q") or word == "wildcards.seed", word
 
 
@@ -102,7 +102,7 @@ def test_every_command_writes_a_log_and_its_code_and_settings_are_tracked(file, 
 
 
 def profile_with(devices, tmp_path):
-    """Return the default profile as a machine with these files in /dev reads it."""
+    """Return the default profile as read on a machine with these files in /dev."""
     import yte
 
     folder = tmp_path / "dev"
@@ -138,7 +138,7 @@ def test_a_job_that_is_to_use_the_processor_waits_for_no_gpu(finished, wish, gpu
     target = "results/tiny/probes/along_gradient/vgg_batch/seed0.csv"
     said = finished.snakemake("--dry-run", "--forceall", target, *wish, profile=None).stdout
     found = re.findall(r"^ +resources: .*gpu=(\d+)", said, re.MULTILINE)
-    assert found == [str(gpus)] * 2, said  # of training and of the probe
+    assert found == [str(gpus)] * 2, said  # one for training, one for the probe
 
 
 def test_the_profile_uses_all_cores_goes_on_after_an_interruption_and_shows_what_failed(tmp_path):
@@ -157,7 +157,7 @@ def test_the_profile_says_how_to_run_and_never_what_to_compute(tmp_path):
     reason="with a GPU its number limits the training jobs, not the cores",
 )
 def test_without_a_gpu_training_jobs_run_side_by_side(finished):
-    """By Snakemake's own log of the first call, two of them were under way at once."""
+    """Snakemake's log of the first call shows at least two training jobs at once."""
     log = min((finished.folder / ".snakemake" / "log").iterdir()).read_text(encoding="utf-8")
     events = re.findall(r"^(?:local)?rule (train):$|^Finished jobid: \d+ \(Rule: train\)$", log, re.MULTILINE)
     under_way = list(itertools.accumulate(1 if start else -1 for start in events))
@@ -168,7 +168,7 @@ def test_without_a_gpu_training_jobs_run_side_by_side(finished):
 def test_the_workflow_reads_its_profile_by_itself_beside_the_snakefile(
     tmp_path, checkout, new_study, pair_config
 ):
-    """`snakemake` alone, in the folder of the checkout, uses profiles/default."""
+    """`snakemake` without options, called in the checkout, uses profiles/default."""
     folder = tmp_path / "bnopt"
     shutil.copytree(checkout, folder)
     study = new_study(folder, pair_config)
@@ -181,7 +181,7 @@ def test_the_workflow_reads_its_profile_by_itself_beside_the_snakefile(
 
 
 def test_environments_pin_their_packages_once():
-    """The conda environment has Python and pip, and takes the rest from requirements.txt."""
+    """The conda environment lists Python and pip only; pip installs the rest from requirements.txt."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     packages = environment["dependencies"]
     assert {"pip": ["-r requirements.txt"]} in packages

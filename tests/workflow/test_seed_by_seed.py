@@ -1,4 +1,4 @@
-"""A scale seed by seed: what is complete is kept, and the hours there are end it without losing anything."""
+"""Run a scale seed by seed: complete seeds are stored, and the time limit stops the tool without any loss."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from bnopt.files.artefacts import read_table
 
-# However fast the machine, the hours are over once a run has kept something: that is its clock.
+# The hours are over once a run has written a checkpoint, so the test does not depend on the machine's speed.
 OVER_WHEN_KEPT = """
 import runpy, subprocess, sys, time
 from pathlib import Path
@@ -30,17 +30,17 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture
 def repository(tmp_path, checkout, tiny_config, pruned, new_study):
-    """A checkout whose own config.yaml is a small study: two conditions, curves alone, seeds 3 and 1."""
+    """A checkout whose config.yaml is a small study: two conditions, training tables only, seeds 3 and 1."""
     folder = tmp_path / "repository"
     shutil.copytree(checkout, folder)
     config = pruned(tiny_config, conditions=["vgg_none", "vgg_batch"], tables=["training"])
     config["scales"]["tiny"]["seeds"] = [3, 1]
-    config["scales"]["tiny"]["vgg"]["steps"] = 200  # enough to be interrupted
+    config["scales"]["tiny"]["vgg"]["steps"] = 200  # enough for an interruption
     return new_study(folder, config, checkout=folder)
 
 
 def call(repository, *arguments, by=()):
-    """Call the tool; return the finished process. Interrupted jobs may end in tracebacks, it may not."""
+    """Call the tool; return the finished process. Only interrupted jobs may print tracebacks."""
     command = [sys.executable, *by, "tools/seed_by_seed.py", "tiny", *map(str, arguments)]
     done = subprocess.run(command, **repository.surroundings())
     assert 'seed_by_seed.py", line' not in done.stdout, done.stdout

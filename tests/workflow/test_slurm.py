@@ -1,6 +1,6 @@
-"""The shipped profile on a real SLURM: the jobs run there, and whatever befalls them the tables are the same.
+"""The shipped profile on a real SLURM: jobs run there, and interruptions do not change the tables.
 
-The long form, which cancels, requeues and outlives a dead snakemake, is `pytest -m long -k slurm`.
+`pytest -m long -k slurm` runs the long tests. They cancel and requeue jobs, and they kill snakemake.
 """
 
 import copy
@@ -43,7 +43,7 @@ def cluster():
 
 
 class Leader:
-    """Snakemake with the shipped profile, but for the account, on a cluster; it asks more often."""
+    """Snakemake on a cluster. The shipped profile is used with another account and more status checks."""
 
     def __init__(self, study, cluster, *, minutes=None, checkpoint_seconds="1"):
         self.study, self.cluster = study, cluster
@@ -68,7 +68,7 @@ class Leader:
         self.said = study.folder / "said.txt"
 
     def start(self, *command):
-        """Start it, in a process group of its own; return itself."""
+        """Start snakemake or `command` in its own process group; return the leader."""
         command = command or [sys.executable, "-m", "snakemake"]
         with self.said.open("a") as said:
             self.process = subprocess.Popen(
@@ -82,7 +82,7 @@ class Leader:
         return self
 
     def finish(self):
-        """Wait for its end, which must be a good one; return all it said."""
+        """Wait for the process, which must succeed; return its whole output."""
         try:
             code = self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -92,7 +92,7 @@ class Leader:
         return said
 
     def wait_for(self, condition, what):
-        """Wait until a condition holds while it runs."""
+        """Wait until a condition holds while the process runs; return the condition's value."""
         deadline = time.monotonic() + PATIENCE
         while not (found := condition()):
             assert self.process.poll() is None, self.said.read_text()
@@ -101,7 +101,7 @@ class Leader:
         return found
 
     def kill(self):
-        """Kill it with all it has called here, if it still runs; its jobs on the cluster go on."""
+        """Kill the process group if it still runs; the jobs on the cluster continue."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -109,7 +109,7 @@ class Leader:
 
 @pytest.fixture
 def lead():
-    """Function: what `Leader` takes -> a leader that has been started; none outlives the test."""
+    """Function: arguments of `Leader` -> a started leader. All leaders are killed after the test."""
     leaders = []
 
     def lead(*arguments, **how):
@@ -122,7 +122,7 @@ def lead():
 
 
 def ended(cluster, study, *, completed=8):
-    """Return SLURM's records of a study's jobs; it may write the last some time after they have ended."""
+    """Return SLURM's records of a study's jobs; wait for the last, which SLURM may write late."""
     deadline = time.monotonic() + PATIENCE
     while True:
         jobs = [job for job in cluster.jobs() if job["WorkDir"] == str(study.folder)]
@@ -142,13 +142,13 @@ def test_every_training_and_probing_job_runs_on_slurm_within_the_gpus(
     assert study.tables() == local.tables()
 
     jobs = ended(cluster, study)
-    assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 8  # 4 runs and a probe on each
+    assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 8  # 4 runs and one probe per run
     assert all("gpu:1" in cluster.describe(job["JobId"])["TresPerJob"] for job in jobs)
     assert {job["NodeList"] for job in jobs} <= {"n1", "n2"}
     assert 1 <= slurm.peak(jobs) <= cluster.gpus
     logs = sorted(path.parent.name for path in (study.folder / "logs/slurm").rglob("*.log"))
     assert len(logs) == 8
-    # Everything else ran beside snakemake.
+    # All other jobs ran locally, next to snakemake.
     assert {path.parts[-3] for path in (study.folder / "logs/slurm").rglob("*.log")} <= {
         "rule_train",
         "rule_probe",
@@ -156,12 +156,12 @@ def test_every_training_and_probing_job_runs_on_slurm_within_the_gpus(
     }
 
 
-# -- the long form --------------------------------------------------------------------------------
+# -- the long tests -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def long_config(pair_config):
-    """Runs that take long enough to be stopped: about a minute each."""
+    """Runs of about a minute each: long enough to stop them."""
     config = copy.deepcopy(pair_config)
     config["scales"]["tiny"]["vgg"] |= {"steps": 6000, "snapshot_every": 500}
     return config
@@ -169,14 +169,14 @@ def long_config(pair_config):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, new_study, long_config):
-    """The tables of the study, run locally."""
+    """The tables of the study, run locally without interruption."""
     study = new_study(tmp_path_factory.mktemp("local") / "study", long_config)
     study.run(VERDICTS)
     return study.tables()
 
 
 def resumed(study):
-    """Return the steps at which runs went on, by their logs."""
+    """Return the steps from which runs resumed, as their logs show."""
     logs = (study.folder / "logs/tiny/train").rglob("*.log")
     return [int(step) for log in logs for step in re.findall(r"resuming at step (\d+)", log.read_text())]
 
@@ -266,7 +266,7 @@ def test_with_accounting_a_cancelled_job_is_sent_again_and_the_tables_are_the_sa
         cluster.run("scancel", first)
         leader.finish()
         assert study.tables() == undisturbed
-        time.sleep(5)  # the database hears of the last job a little later
+        time.sleep(5)  # the database records the last job with a delay
         lines = cluster.run("sacct", "-X", "-n", "-P", "-o", "State,Account").splitlines()
         assert lines.count(f"COMPLETED|{slurm.ACCOUNT}") == 8
         assert sum(line.startswith("CANCELLED") for line in lines) == 1

@@ -1,4 +1,4 @@
-"""The HTML page in a real browser, without a network."""
+"""A real browser shows the HTML page without a network."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ def test_the_page_shows_its_categories_in_a_browser(finished, tmp_path):
         timeout=300,
         check=True,
     )
-    # Scripts draw these: the source has neither the menu's entries nor the graph of rules as elements.
+    # Scripts draw the menu entries and the graph of rules: the source has no elements for them.
     for word in ("Workflow", "Statistics", "Theorems"):
         assert f">{word}<" in done.stdout
         assert f">{word}<" not in page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The whole study from nothing: everything is made, every claim has a verdict, a second call does nothing."""
+"""The whole study from the beginning: every result exists, every claim has a row, a second call is idle."""
 
 import io
 import json
@@ -168,7 +168,7 @@ def test_every_job_has_a_log(finished):
 def test_what_training_used_is_recorded_and_every_job_counts_once_in_the_report(finished):
     for condition in finished.config["conditions"]:
         used = records.read(finished.results / "runs" / condition / "seed0" / "training.csv")
-        # Importing torch alone takes more.
+        # The import of torch alone exceeds these limits.
         assert used["cpu_seconds"] > 0.5
         assert used["seconds"] > 0.5
         assert used["memory_mib"] > 50
@@ -203,7 +203,7 @@ def test_the_report_is_compiled_without_a_missing_reference(finished):
     pdf = (folder / "report.pdf").read_bytes()
     assert pdf.startswith(b"%PDF-")
     assert len(pdf) > 50_000
-    # Only the report is left of LaTeX's work.
+    # LaTeX leaves only the report, no auxiliary files.
     assert {file.suffix for file in folder.iterdir() if file.is_file()} == {".tex", ".pdf"}
     log = (finished.folder / "logs" / "tiny" / "compile.log").read_text(errors="replace")
     assert "undefined" not in log.rsplit("Latexmk: applying rule", 1)[-1].lower()
