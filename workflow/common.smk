@@ -21,11 +21,12 @@ STORED = Path(workflow.basedir, "docs/results")
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 # A job that runs on the CPU need not wait for a GPU.
 GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
-# Priorities: the job with the highest starts first. Images come first, so that a bad one is found before any
-# run is trained. Statistics are short, and others wait for them. Probes come before further training, so that
-# temporary snapshots are deleted sooner. Only the reports wait for figures: they come last, and occupy the
-# cores that would idle while the verdicts are made.
-FIGURES, TRAINING, PROBES, STATISTICS, IMAGES = range(5)
+# Priorities: Snakemake starts the jobs with the largest sum. Images come first and outweigh any number of
+# other jobs, so that a bad one is found before any run is trained. Statistics are short, and others wait for
+# them. Probes come before further training, so that temporary snapshots are deleted sooner. Only the reports
+# wait for figures: they come last, and occupy the cores that would idle while the verdicts are made.
+FIGURES, TRAINING, PROBES, STATISTICS = range(4)
+IMAGES = 1_000_000
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 

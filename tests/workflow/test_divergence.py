@@ -37,7 +37,8 @@ def all_diverged(request, tmp_path_factory, new_study, tiny_config, pruned):
     """The finished tiny study with a learning rate at which all runs diverge: some conditions, or all."""
     config = copy.deepcopy(tiny_config)
     if request.param == "few":
-        config = pruned(config, conditions=FEW, tables=set(study.tables(config)) - {study.SPREAD})
+        tables = set(study.written_out(config)["tables"]) - {study.RATE_SPREAD}
+        config = pruned(config, conditions=FEW, tables=tables)
     for condition in config["conditions"].values():
         condition["lr"] = TOO_LARGE
     new = new_study(tmp_path_factory.mktemp("diverged") / "study", config)
@@ -79,7 +80,7 @@ def test_every_table_says_from_which_step_on_its_run_is_lost(all_diverged):
 def test_every_claim_has_a_verdict_or_a_reason_and_counts_its_diverged_runs(all_diverged, section):
     rows = read_table(all_diverged.results / "statistics" / f"{section}.csv")
     config = all_diverged.config
-    entries = study.claims(config, section)
+    entries = study.written_out(config)[section]
     assert rows["claim"].tolist() == list(entries)
     for row, claim in zip(rows.itertuples(), entries.values(), strict=True):
         assert row.verdict in VERDICTS or (row.verdict == "not run" and "at least 2 seeds" in row.reason)

@@ -48,7 +48,7 @@ MISTAKES = {
     ),
     "missing images": (
         ("scales > tiny > images", "no such folder"),
-        ["images", "digits, cifar10 or an existing folder", "found no such folder"],
+        ["images", "cifar10, digits or an existing folder", "found no such folder"],
     ),
 }
 
