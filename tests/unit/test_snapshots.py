@@ -117,7 +117,30 @@ def test_parse_returns_the_nested_value_of_dump_on_the_device(state, device):
 def test_pytorch_alone_can_read_a_snapshot(tmp_path, state):
     snapshots.write(state, tmp_path, 0)
     found = torch.load(next(tmp_path.iterdir()), weights_only=True)
-    assert list(found) == list(state)
+    assert [name for name, *_ in found["layout"]] == list(state)
+    floats = torch.cat([tensor.flatten() for tensor in state.values() if tensor.dtype == torch.float32])
+    assert found["values"]["torch.float32"].numpy().tobytes() == floats.numpy().tobytes()
+
+
+def test_memory_layouts_are_kept_and_no_tensors_share_memory(tmp_path):
+    """Layouts decide which kernels PyTorch runs, so results would differ in the last digits without them."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(2, 3, 4, 4, generator=generator)
+    state = {
+        "channels_last": images.to(memory_format=torch.channels_last),
+        "contiguous": images,
+        "one channel": torch.randn(5, 1, 3, 3, generator=generator).to(memory_format=torch.channels_last),
+        "transposed": torch.randn(3, 7, generator=generator).T,
+        "empty": torch.zeros(0, 3),
+    }
+    gaps = {"every second column": torch.randn(3, 8, generator=generator)[:, ::2]}
+    snapshots.write(state | gaps, tmp_path, 0)
+    found = snapshots.read(tmp_path, 0, "cpu")
+    for name, tensor in (state | gaps).items():
+        assert torch.equal(found[name], tensor)
+    assert {n: found[n].stride() for n in state} == {n: tensor.stride() for n, tensor in state.items()}
+    assert all(tensor.storage_offset() == 0 for tensor in found.values())
+    assert len({tensor.untyped_storage()._cdata for tensor in found.values()}) == len(found)
 
 
 class Bomb:
@@ -136,8 +159,9 @@ class Bomb:
         torch.save,
         lambda bomb, path: path.write_bytes(pickle.dumps(bomb, 2)),
         lambda bomb, path: path.write_bytes(snapshots.dump(bomb)),
+        lambda bomb, path: path.write_bytes(snapshots.dump({"layout": [], "values": bomb})),
     ],
-    ids=["torch", "pickle", "with its checksum"],
+    ids=["torch", "pickle", "with its checksum", "among the values"],
 )
 def test_code_in_a_snapshot_is_not_executed(tmp_path, save):
     trace = tmp_path / "executed"
