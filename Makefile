@@ -7,13 +7,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Passed through the environment, because a path may contain quotes.
 export IMAGES
 
-.PHONY: help install reproduce store test lint
+.PHONY: help install reproduce store test lint bench
 
 help:
 	@echo "make install     install exact versions into .venv"
 	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE), IMAGES=folder)"
 	@echo "make store       the same, then store verdicts and figures in docs/results/$(SCALE)/"
 	@echo "make test        install, then run the tests"
+	@echo "make bench       install, then measure speed and write bench/results.md (half an hour)"
 	@echo "make lint        install, then check style: ruff, snakefmt, snakemake --lint"
 
 install: .venv/installed
@@ -27,6 +28,9 @@ store: reproduce
 
 test: .venv/installed
 	@.venv/bin/pytest -n 2 --dist loadgroup
+
+bench: .venv/installed
+	@.venv/bin/python bench/bench.py
 
 lint: .venv/installed
 	.venv/bin/ruff check .
