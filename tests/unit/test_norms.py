@@ -9,6 +9,7 @@ from scipy import stats
 from torch import nn
 
 from bnopt.norms import batch, noise, noisy_batch, none
+from bnopt.run import streams
 
 SHAPES = [(16, 5), (6, 5, 4, 3)]
 DTYPES = [torch.float32, torch.float64]
@@ -231,6 +232,25 @@ def test_noise_draws_new_means_for_every_step_and_layer():
         centres.append(offset.mean(0).numpy())
     correlations = np.corrcoef(centres)[np.triu_indices(4, 1)]
     assert np.abs(correlations).max() < 0.5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_noise_has_the_same_bits_in_every_memory_layout_and_keeps_it(layout, dtype):
+    module = noise.build(5)
+    module.stream = (4, 7, 2)
+    y = values((6, 5, 4, 3), seed=1, dtype=dtype).contiguous(memory_format=layout).requires_grad_()
+    generator = streams.generator(4, "noise", 7, 2)
+    mean, scale = (torch.rand(1, 5, 1, 1, generator=generator, dtype=dtype) for _ in range(2))
+    mean, scale = -0.5 + (0.5 - -0.5) * mean, 1 + (1.25 - 1) * scale
+    low, high = mean - 0.1, mean + 0.1
+    offset = low + (high - low) * torch.rand(y.shape, generator=generator, dtype=dtype)
+    factor = scale + 0.1 * torch.randn(y.shape, generator=generator, dtype=dtype)
+    output = module(y)
+    output.backward(torch.ones_like(y))
+    assert torch.equal(output, factor * y + offset)
+    assert torch.equal(y.grad, factor)
+    assert output.stride() == y.stride()
 
 
 def test_noise_does_not_change_the_global_random_state():

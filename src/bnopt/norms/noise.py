@@ -32,16 +32,25 @@ class Noise(nn.Module):
         seed, step, layer = self.stream
         generator = streams.generator(seed, "noise", step, layer, device=y.device)
 
-        def uniform(low, high, size):
-            draw = torch.rand(size, generator=generator, device=y.device, dtype=y.dtype)
-            return low + (high - low) * draw
+        def draw(function, size):
+            return function(size, generator=generator, device=y.device, dtype=y.dtype)
+
+        def draw_per_value(function):
+            # The draws are in the order of the indices. Arithmetic is fastest in the memory order of y.
+            return torch.empty_like(y).copy_(draw(function, y.shape))
 
         units = [1, y.shape[1], *[1] * (y.dim() - 2)]
-        mean = uniform(-self.mean_range, self.mean_range, units)
-        scale = uniform(*self.scale_range, units)
-        offset = uniform(mean - self.mean_jitter, mean + self.mean_jitter, y.shape)
-        normal = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
-        return (scale + self.scale_jitter * normal) * y + offset
+        mean = _uniform(-self.mean_range, self.mean_range, draw(torch.rand, units))
+        scale = _uniform(*self.scale_range, draw(torch.rand, units))
+        jitter = draw_per_value(torch.rand)
+        offset = _uniform(mean - self.mean_jitter, mean + self.mean_jitter, jitter)
+        factor = draw_per_value(torch.randn).mul_(self.scale_jitter).add_(scale)
+        return factor * y + offset
+
+
+def _uniform(low, high, draw):
+    """Turn draws from U(0, 1) into draws from U(low, high), in place."""
+    return draw.mul_(high - low).add_(low)
 
 
 def build(channels):
