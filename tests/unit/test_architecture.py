@@ -282,7 +282,7 @@ def test_what_training_reaches_changes_only_on_purpose():
 
 def test_a_runs_fingerprint_covers_its_task_its_norm_and_what_they_import():
     reached = fingerprints.reached("bnopt.train", "bnopt.tasks.vgg", "bnopt.norms.noisy_batch")
-    more = {"bnopt.files.images", "bnopt.run.streams", "bnopt.tasks.vgg"}
+    more = {"bnopt.files.images", "bnopt.run.streams", "bnopt.tasks._convolution", "bnopt.tasks.vgg"}
     more |= {f"bnopt.norms.{name}" for name in ("batch", "noise", "noisy_batch")}
     packages = {"bnopt.tasks", "bnopt.norms"} & set(reached)
     assert set(reached) == {*TRAINING_REACHES, *more, *packages}

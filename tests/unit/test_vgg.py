@@ -57,17 +57,17 @@ def trace(model, inputs):
 def test_layers_are_counted_over_convolutions_then_linear_layers_with_a_norm_after_all_but_the_logits():
     model = net(side=8, channels=1)
     assert trace(model, torch.zeros(2, 1, 8, 8)) == [
-        ("1", "Conv2d", (4, 8, 8)),
+        ("1", "Convolution", (4, 8, 8)),
         ("1", "BatchNorm", (4, 8, 8)),
         ("1", "ReLU", (4, 8, 8)),
-        ("2", "Conv2d", (4, 8, 8)),
+        ("2", "Convolution", (4, 8, 8)),
         ("2", "BatchNorm", (4, 8, 8)),
         ("2", "ReLU", (4, 8, 8)),
         ("2", "MaxPool2d", (4, 4, 4)),
-        ("3", "Conv2d", (6, 4, 4)),
+        ("3", "Convolution", (6, 4, 4)),
         ("3", "BatchNorm", (6, 4, 4)),
         ("3", "ReLU", (6, 4, 4)),
-        ("4", "Conv2d", (6, 4, 4)),
+        ("4", "Convolution", (6, 4, 4)),
         ("4", "BatchNorm", (6, 4, 4)),
         ("4", "ReLU", (6, 4, 4)),
         ("5", "Flatten", (96,)),
@@ -105,7 +105,7 @@ def test_the_paper_scale_is_vgg_16s_convolutions_a_hidden_layer_and_the_logits(c
         plugins.load("norms", "batch"), blank(), **config["scales"]["paper"]["vgg"]["net"], seed=0
     )
     calls = trace(model, torch.zeros(2, 3, 32, 32))
-    convolutions = [(int(layer), shape) for layer, kind, shape in calls if kind == "Conv2d"]
+    convolutions = [(int(layer), shape) for layer, kind, shape in calls if kind == "Convolution"]
     sides = [32, 32, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2]
     widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     assert convolutions == [(n, (w, s, s)) for n, (w, s) in enumerate(zip(widths, sides, strict=True), 1)]

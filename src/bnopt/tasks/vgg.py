@@ -9,6 +9,7 @@ from torch.nn import functional
 from bnopt.files import images
 from bnopt.run import streams
 from bnopt.runtime import StudyError
+from bnopt.tasks._convolution import Convolution
 
 # The sites in a layer where activations are recorded: name in tables -> module within the layer.
 SITES = {"before_relu": "norm", "after_relu": "relu"}
@@ -70,7 +71,7 @@ def build(norm, data, *, convolutions, hidden, seed):
             layers[-1]["pool"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2
         else:
-            layers.append(_layer(nn.Conv2d(channels, size, 3, padding=1), norm.build(size)))
+            layers.append(_layer(Convolution(channels, size), norm.build(size)))
             channels = size
     features = channels * height * width
     for size in hidden:
