@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from bnopt import theory
+from bnopt.probes._matrix import as_matrices
 from bnopt.run import streams
 
 # ε of the BN that a layer without BN is given; the nets with BN use the same.
@@ -70,7 +71,7 @@ def measure(point, *, layers, units, every, samples):
 
     Cost: one forward pass through the net. Each unit adds 4 forward and backward passes and at most
     PRODUCTS + 6 Hessian products through the layers after it; a Hessian product costs about two backward
-    passes.
+    passes. On CPUs, convolutions of small images are matrices there (`_matrix.py`), equal up to rounding.
     """
     if point.step % every:
         return []
@@ -90,13 +91,14 @@ class _Site(NamedTuple):
     """A net cut after the linear map of a layer, where BN stands or is inserted.
 
     linear, inputs, outputs: that map, its inputs and its outputs; norm: the BN after it, or None;
-    after: the modules that follow.
+    seen: the outputs of the BN, or those of the map if there is none; after: the modules that follow.
     """
 
     linear: nn.Module
     inputs: torch.Tensor
     outputs: torch.Tensor
     norm: nn.Module | None
+    seen: torch.Tensor
     after: list
 
 
@@ -128,7 +130,9 @@ def _site(net, number, inputs):
     with torch.no_grad():
         inputs = nn.Sequential(*earlier, *(own[name] for name in before))(inputs)
         outputs = own["linear"](inputs)
-    return _Site(own["linear"], inputs, outputs, norm, [*norms, *(own[name] for name in after), *later])
+        seen = outputs if norm is None else norm(outputs)
+    after = as_matrices([*norms, *(own[name] for name in after), *later], seen)
+    return _Site(own["linear"], inputs, outputs, norm, seen, after)
 
 
 def _spectral_norm(linear, inputs):
@@ -147,9 +151,7 @@ def _unit(site, unit, loss):
 
     γ is a function of ε: it is constant in a layer with BN and √(σ² + ε) in a layer without.
     """
-    y = site.outputs[:, unit].flatten()
-    with torch.no_grad():
-        seen = site.outputs if site.norm is None else site.norm(site.outputs)
+    y, seen = site.outputs[:, unit].flatten(), site.seen
     below, above = seen[:, :unit], seen[:, unit + 1 :]
 
     def rest(z):
