@@ -2,15 +2,19 @@
 
 import copy
 from functools import partial
+from unittest import mock
 
 import torch
 from _timing import Row, side_by_side, times
 from steps import NORMS, ours, run_of
+from torch import nn
 
 from bnopt import plugins
+from bnopt.probes import _matrix
 from bnopt.run.point import Point
 from bnopt.run.vectors import descend, value_and_gradient
 from bnopt.study import study
+from bnopt.tasks._convolution import Convolution
 
 ON_VIRTUAL_SAMPLES = ("along_gradient", "random_directions", "covariate_shift")
 
@@ -68,6 +72,7 @@ def rows(of_scale, images):
         for condition in ("vgg_none", "vgg_batch"):
             yield _along_the_gradient(of_scale, condition, images)
             yield _covariate_shift(of_scale, condition, images)
+            yield from _small_images(of_scale, condition, images)
     if "deep_linear" in of_scale["sizes"]:
         for norm in NORMS:
             if f"deep_linear_{norm}" in of_scale["conditions"]:
@@ -90,6 +95,27 @@ def _covariate_shift(of_scale, condition, images):
     own, other = side_by_side(probe, partial(shift_taken_literally, point, layers.values()))
     against = f"the definition, {len(layers)} + 1 whole passes"
     return Row(f"covariate shift, {condition}", against, times(own / other))
+
+
+def plainly(call):
+    """Make a call while all convolutions of the VGG take the plain path."""
+    with (
+        mock.patch.object(Convolution, "forward", nn.Conv2d.forward),
+        mock.patch.object(_matrix, "MOST_PIXELS", 0),
+    ):
+        call()
+
+
+def _small_images(of_scale, condition, images):
+    """Yield a step and the theorems, with convolutions of small images as products, against plain ones."""
+    steps = [ours(*run_of(of_scale, condition, images)) for _ in range(2)]
+    own, other = side_by_side(steps[0], partial(plainly, steps[1]), repeats=5)
+    yield Row(f"step, small images as products, {condition}", "plain convolutions", times(own / other))
+    probe = probe_of(of_scale, condition, "theorems", point_of(of_scale, condition, images))
+    own, other = side_by_side(probe, partial(plainly, probe))
+    yield Row(
+        f"theorems with small images as products, {condition}", "plain convolutions", times(own / other)
+    )
 
 
 def _virtual_samples(of_scale, condition):
