@@ -45,5 +45,9 @@ rule another_scale:
         "results/{another}/{file}",
 
 
+onstart:
+    fork_server.start(workflow, exports, config.get("device") or os.environ.get("BNOPT_DEVICE"))
+
+
 onsuccess:
     print(where_results_are())

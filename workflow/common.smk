@@ -4,6 +4,7 @@
 again when its param `settings` or `code` changes.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -30,11 +31,13 @@ IMAGES = 1_000_000
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
+import fork_server
 from bnopt import provenance
 from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 from bnopt.study import checks, image_sources, jobs, schema, study
 
+FORK_SERVER = fork_server.__file__
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
 # commit, for the records; the overrides (--config), for the commands in messages; the device. A change
 # of environment variables, unlike one of params, reruns nothing.
