@@ -2,131 +2,134 @@
 
     python -SE fork_server.py bnopt.train ...    the same as `python -m bnopt.train ...`
 
-Importing PyTorch and pandas takes 2 s, longer than many jobs of small nets. A call of snakemake has its own
-server (`start`). It imports them at the first job, and never anything of this project: a child reads the
-project's code from the disk. The command above asks for a child, hands over its files, passes on signals,
-and ends as the child ends. Whenever anything is unusual, it becomes `python -m`.
+Importing PyTorch and pandas takes 2 s, longer than many jobs of small nets. Each call of snakemake has a
+server of its own (`start`). It imports them at the first job, and never anything of this project: a child
+reads the project's code from the disk. The command above asks the server for a child, hands over its files,
+passes on signals, and ends as the child ends. Whenever anything is unusual, it becomes `python -m` itself.
 """
 
+import atexit
+import ctypes
+import importlib
 import json
 import os
+import runpy
+import select
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 ADDRESS = "BNOPT_FORK_SERVER"
-# Snakemake sets these for a job of one thread.
-ONE_THREAD = [f"{name}_NUM_THREADS" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")]
-ONE_THREAD += ["VECLIB_MAXIMUM_THREADS"]
-# Server and job may differ in these: no import reads them.
+# Snakemake sets these for the jobs, which have one thread.
+THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")]
+THREADS += ["VECLIB_MAXIMUM_THREADS"]
+# It sets these too. No import reads them, so here server and job may differ.
 FREE = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
-# If snakemake is killed alone, its jobs have this many seconds to write their checkpoints.
+# If snakemake alone is killed, its jobs have this many seconds to write a checkpoint.
 GRACE = 60
 
 
 def start(workflow, exports, device):
-    """Start the server of a call of snakemake, if its jobs run on this machine and on the CPU.
+    """Start the server of this call of snakemake if its jobs run here, on the CPU, in this environment.
 
     exports: shell commands that set the environment of jobs.
     """
-    import atexit
-    import subprocess
-    import tempfile
-
     os.environ.pop(ADDRESS, None)
-    local = workflow.is_main_process and workflow.local_exec and not workflow.touch
+    here = workflow.is_main_process and workflow.local_exec and not workflow.touch
     plain = sys.platform == "linux" and not workflow.deployment_settings.deployment_method
     gpu = device != "cpu" and any(Path("/dev", name).exists() for name in ("nvidiactl", "kfd", "dxg"))
-    if gpu or not (local and plain) or os.environ.get("BNOPT_FORK") == "0":
+    if gpu or not (here and plain) or os.environ.get("BNOPT_FORK") == "0":
         return
-    # Only this user may enter the folder. The server removes it.
-    os.environ[ADDRESS] = f"{tempfile.mkdtemp(prefix='bnopt-')}/socket"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(os.environ[ADDRESS])
-        listener.listen(128)
-        server = subprocess.Popen(
-            ["bash", "-c", f'{exports} exec python "$0" --serve {listener.fileno()}', __file__],
-            env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.PIPE,  # closes when snakemake ends, in whatever way
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # or Ctrl-C would reach children twice
-        )
-    atexit.register(server.communicate)
+    with suppress(OSError):  # no room, no bash
+        # Nobody else may enter the folder. The server removes it.
+        os.environ[ADDRESS] = f"{tempfile.mkdtemp(prefix='bnopt-')}/socket"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(os.environ[ADDRESS])
+            listener.listen(128)
+            server = subprocess.Popen(
+                ["bash", "-c", f'{exports} exec python "$0" --serve {listener.fileno()}', __file__],
+                env=os.environ | dict.fromkeys(THREADS, "1"),
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,  # closes when snakemake ends, however it ends
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # otherwise Ctrl-C would reach children twice
+            )
+        atexit.register(server.communicate)
 
 
 def surroundings():
-    """Return what a process inherits: a job whose command has other surroundings is not forked."""
+    """Return what a process inherits: a job gets a child only if it would inherit the same as the server."""
     umask = os.umask(0o077)
     os.umask(umask)
     environment = {name: value for name, value in os.environ.items() if name not in FREE}
-    python = [sys.executable, sys.version]
-    machine = [os.nice(0), sorted(os.sched_getaffinity(0)), Path("/proc/self/limits").read_text()]
-    return [*python, os.getcwd(), umask, *machine, environment]
+    limits = [umask, os.nice(0), sorted(os.sched_getaffinity(0)), Path("/proc/self/limits").read_text()]
+    return [sys.executable, sys.version, os.getcwd(), *limits, environment]
 
 
-def run(words):
-    """Run a module with its arguments in a child of the server; without one, in this process."""
+def run(*words):
+    """Run a module with its arguments in a child of the server or, if it has none for it, in this process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
-    accepted = b""
-    with suppress(AttributeError, KeyError, OSError):  # no server, or not Linux
+    forked = b""
+    with suppress(AttributeError, KeyError, OSError):  # another system; no server; a server that ends
         server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         server.connect(os.environ[ADDRESS])
         request = json.dumps([words, surroundings(), dict(os.environ)]).encode()
         socket.send_fds(server, [request], [0, 1, 2])
-        accepted = server.recv(1)
-    for number in PASSED_ON if accepted else ():
+        forked = server.recv(1)
+    for number in PASSED_ON if forked else ():
         signal.signal(number, lambda number, _: server.send(bytes([number])))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-    if not accepted:
+    if not forked:
         os.execv(sys.executable, [sys.executable, "-m", *words])
     status = int(server.recv(8) or sys.exit("error: the fork server was killed; call snakemake again"))
-    for number in PASSED_ON:
-        signal.signal(number, signal.SIG_DFL)
-    if status < 0:
-        os.kill(os.getpid(), -status)
-    sys.exit(status)
+    sys.exit(status if status >= 0 else 128 - status)  # killed by a signal: as a shell says it
 
 
 def serve(listener):
-    """Fork a child for each request until snakemake ends. Return in a child: its module and arguments."""
-    import select
-    import shutil
-
-    sys.path[0] = os.getcwd()  # as with `python -m`
+    """Fork a child per request until snakemake ends. Return in the child: its module and arguments."""
+    if not sys.flags.safe_path:
+        sys.path[0] = os.getcwd()  # as with `python -m`
+    # A kernel that does not know this call ends the server here, and nothing is forked.
+    os.close(os.pidfd_open(os.getpid()))
     own, doors = surroundings(), [sys.stdin, listener]
-    # Command of a job -> its child; child -> its pid and command. A child is a file: readable when it ends.
+    # A child is a file that can be read once it has ended. command: child; child: its pid, its command.
     commands, children = {}, {}
     while doors or children:
         ready = select.select([*doors, *children, *commands], (), ())[0][0]
-        if ready is listener:
-            command, pid, words = fork(listener, own)
-            if words:
-                return words
-            if pid:
-                child = os.pidfd_open(pid)
-                commands[command], children[child] = child, (pid, command)
-        elif ready is sys.stdin:  # snakemake has ended
+        if ready is sys.stdin:  # snakemake has ended
             doors.clear()
             listener.close()
             shutil.rmtree(Path(os.environ[ADDRESS]).parent, ignore_errors=True)
             for child in children:
                 signal.pidfd_send_signal(child, signal.SIGTERM)
             signal.alarm(GRACE)
+        elif ready is listener:
+            command, pid, words = fork(listener, own)
+            if words:
+                return words
+            if pid:
+                child = os.pidfd_open(pid)
+                commands[command], children[child] = child, (pid, command)
         elif ready in children:
             pid, command = children.pop(ready)
             commands.pop(command, None)
-            with suppress(OSError):  # the command was killed
-                command.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
             os.close(ready)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with suppress(OSError):  # the command was killed
+                command.send(str(status).encode())
+            command.close()
         else:
             number = b""
             with suppress(OSError):
                 number = ready.recv(1)
+            # A killed command takes its child along.
             signal.pidfd_send_signal(commands[ready], number[0] if number else signal.SIGKILL)
             if not number:
                 del commands[ready]
@@ -134,12 +137,10 @@ def serve(listener):
 
 
 def fork(listener, own):
-    """Fork a child for the next request; return the connection to its command, its pid, and in it its words.
+    """Fork a child for the next request; return its command, its pid (0 in itself) and, in itself, its words.
 
-    Without a child, the connection closes, and the command runs the module itself.
+    Without a pid, the connection closes, and the command runs the module itself.
     """
-    import ctypes
-
     server, pid, files = os.getpid(), None, []
     command, _ = listener.accept()
     command.settimeout(GRACE)
@@ -148,38 +149,35 @@ def fork(listener, own):
         words, theirs, environment = json.loads(request)
         pid = os.fork() if theirs == own and can_fork() else None
     if pid == 0:
-        # Die with the server, which may be dead already.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        # Die when the server dies (PR_SET_PDEATHSIG). It may be dead already.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         if os.getppid() != server:
             os.kill(os.getpid(), signal.SIGKILL)
         os.environ.clear()
         os.environ.update(environment)
         for number, file in enumerate(files):
             os.dup2(file, number)
-    for file in files:
-        os.close(file)
-    if pid:
+    elif pid:
         with suppress(OSError):
             command.send(b"+")
+    else:
+        command.close()
+    for file in files:
+        os.close(file)
     return command, pid, words if pid == 0 else None
 
 
 def can_fork():
-    """Import what takes long; return whether there is a single thread, as a fork needs it."""
-    import pandas  # noqa: F401
-    import torch.optim.sgd
-    import tqdm  # noqa: F401
-
+    """Import what takes long. Return whether there is only one thread: the others would be missing."""
+    importlib.import_module("pandas")
+    importlib.import_module("torch.optim.sgd")
+    importlib.import_module("tqdm")
     return len(os.listdir("/proc/self/task")) == 1
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--serve":
-        import importlib
-        import runpy
-
-        sys.argv = serve(socket.socket(fileno=int(sys.argv[2])))
-        importlib.invalidate_caches()
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    else:
-        run(sys.argv[1:])
+    if sys.argv[1] != "--serve":
+        run(*sys.argv[1:])
+    sys.argv = serve(socket.socket(fileno=int(sys.argv[2])))
+    importlib.invalidate_caches()
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,0 +1,433 @@
+"""The fork server: a job behaves as with `python -m`, and no process outlives snakemake."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bnopt.files import records
+
+ROOT = Path(__file__).parents[2]
+SERVER = ROOT / "workflow" / "fork_server.py"
+sys.path.insert(0, str(SERVER.parent))
+import fork_server  # noqa: E402
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
+PATIENCE = 60
+ABOUT = """
+import json, os, sys, torch
+umask = os.umask(0)
+print("words", sys.argv, file=sys.stderr)
+print(json.dumps({
+    "main": [__name__, __spec__.name, sys.modules["__main__"].__dict__ is globals()],
+    "argv": sys.argv, "path": sys.path, "flags": list(sys.flags), "folder": os.getcwd(), "umask": umask,
+    "environment": dict(os.environ), "threads": torch.get_num_threads(), "stdin": sys.stdin.read(),
+    "project": [m for m in sys.modules if m.startswith("bnopt")],
+    "drawing": "matplotlib" in sys.modules, "cuda": torch.cuda.is_initialized(),
+}))
+"""
+# Says its process and its parent, then works until it is told to stop.
+WORK = """
+import os, signal, sys, time
+def stop(number, _):
+    print("stopped by", number, flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
+print(os.getpid(), os.getppid(), flush=True)
+while True:
+    time.sleep(0.01)
+"""
+PARENT = "import os; print(os.getppid())"
+# Stands in for snakemake: starts a server, says its address and process, and waits.
+SNAKEMAKE = f"""
+import os, subprocess, sys
+from types import SimpleNamespace
+sys.path.insert(0, {str(SERVER.parent)!r})
+import fork_server
+pids = []
+class Noted(subprocess.Popen):
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        pids.append(self.pid)
+subprocess.Popen = Noted
+workflow = SimpleNamespace(is_main_process=True, local_exec=True, touch=False)
+workflow.deployment_settings = SimpleNamespace(deployment_method=set())
+fork_server.start(workflow, "", "cpu")
+print(os.environ["BNOPT_FORK_SERVER"], *pids, flush=True)
+sys.stdin.read()
+"""
+
+
+def wait_for(condition):
+    """Wait until a condition holds; return its value."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return found
+
+
+def gone(pid):
+    """Return whether a process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class Called:
+    """A stand-in for a call of snakemake in a folder, with its server, and the commands of its jobs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "work.py").write_text(WORK)
+        (folder / "parent.py").write_text(PARENT)
+        paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
+        self.environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+        self.environment |= {"PATH": os.pathsep.join(paths), **dict.fromkeys(fork_server.THREADS, "1")}
+        piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", SNAKEMAKE]
+        self.process = subprocess.Popen(command, cwd=folder, env=self.environment, **piped)
+        self.address, server = self.process.stdout.readline().split()
+        self.server = int(server)
+        self.environment["BNOPT_FORK_SERVER"] = self.address
+
+    def start(self, *words, prepare="exec", **surroundings):
+        """Start a job as Snakemake does, through bash; `prepare` comes before its command."""
+        command = ["bash", "-c", f'{prepare} python -SE "$0" "$@"', str(SERVER), *words]
+        surroundings = {"cwd": self.folder, "env": self.environment} | surroundings
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(command, **pipes, text=True, **surroundings)
+
+    def run(self, *words, given="", **surroundings):
+        """Run a job; return its exit status, output and errors."""
+        process = self.start(*words, **surroundings)
+        said = process.communicate(given, timeout=PATIENCE)
+        return process.returncode, *said
+
+    def forks(self, **surroundings):
+        """Return whether a job gets a child of the server."""
+        status, said, errors = self.run("parent", **surroundings)
+        assert status == 0, errors
+        return int(said) == self.server
+
+    def working(self):
+        """Start the job that works until it is told to stop; return its command and its process."""
+        command = self.start("work")
+        child, server = map(int, command.stdout.readline().split())
+        assert server == self.server
+        return command, child
+
+    def end(self):
+        with suppress(OSError):
+            self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def called(tmp_path_factory):
+    """A call of snakemake whose server no test ends."""
+    called = Called(tmp_path_factory.mktemp("called"))
+    yield called
+    called.end()
+    assert gone(called.server)
+
+
+@pytest.fixture
+def own_called(tmp_path):
+    """A call of snakemake for one test."""
+    called = Called(tmp_path)
+    yield called
+    called.end()
+
+
+# -- a job is as with `python -m` -------------------------------------------------------------------
+
+
+def test_a_child_is_what_python_m_is(called):
+    (called.folder / "about.py").write_text(ABOUT)
+    words = ["about", "--settings", '{"ü": "a b"}', ""]
+    forked = called.run(*words, given="input")
+    plain = subprocess.run(
+        ["bash", "-c", 'exec python -m "$@"', str(SERVER), *words],
+        cwd=called.folder, env=called.environment, input="input", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(forked[1]) == json.loads(plain.stdout)
+    assert forked == (0, plain.stdout, plain.stderr)
+    about = json.loads(plain.stdout)
+    assert about["project"] == []
+    assert not about["drawing"]
+    assert not about["cuda"]
+    assert called.forks()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ("", 0, ""),
+        ("raise SystemExit", 0, ""),
+        ("raise SystemExit(3)", 3, ""),
+        ("raise SystemExit('error: a sentence')", 1, "error: a sentence\n"),
+        ("raise ValueError('a bug')", 1, "ValueError: a bug\n"),
+        ("import atexit; atexit.register(print, 'last', file=__import__('sys').stderr)", 0, "last\n"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + 9, ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 128 + 11, ""),
+        ("import no_such_module", 1, "ModuleNotFoundError: No module named 'no_such_module'\n"),
+    ],
+)
+def test_the_command_ends_as_its_child(called, body, status, error):
+    (called.folder / "ending.py").write_text(body)
+    found, _, errors = called.run("ending")
+    assert (found, errors.splitlines()[-1:]) == (status, error.splitlines())
+
+
+def test_a_missing_module_is_an_error(called):
+    status, _, errors = called.run("no_such_module")
+    assert status == 1
+    assert "No module named" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_child_once(called, number):
+    command, child = called.working()
+    command.send_signal(number)
+    said, _ = command.communicate(timeout=PATIENCE)
+    assert said == f"stopped by {int(number)}\n"
+    assert command.returncode == 5
+    assert gone(child)
+
+
+def test_code_edited_meanwhile_counts(called):
+    for text in ("first", "other"):  # of one length, within the same second
+        (called.folder / "edited_module.py").write_text(f"TEXT = {text!r}")
+        (called.folder / "edited.py").write_text("import edited_module; print(edited_module.TEXT)")
+        os.utime(called.folder / "edited_module.py", (time.time(), time.time() + len(text) + ord(text[0])))
+        assert called.run("edited")[1] == f"{text}\n"
+
+
+def test_time_and_memory_are_the_childs_own(called):
+    program = "from bnopt.files import records; import json; print(json.dumps(records.used()))"
+    (called.folder / "usage.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); {program}"
+    )
+    used = json.loads(called.run("usage")[1])
+    assert used["cpu_seconds"] < 1
+    assert used["seconds"] < 1
+    assert 50 < used["memory_mib"] < 2000
+
+
+# -- whatever is unusual falls back -----------------------------------------------------------------
+
+
+def test_other_surroundings_fall_back(called, tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    assert called.forks()
+    assert called.forks(env=called.environment | {"TMPDIR": str(tmp_path)})
+    assert not called.forks(cwd=tmp_path)
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_LIBRARY_PATH", "MKL_CBWR"):
+        assert not called.forks(env=called.environment | {name: "2"}), name
+    assert not called.forks(prepare="umask 077; exec")
+    assert os.nice(0) == 19 or not called.forks(prepare="exec nice -n 1")
+    assert not called.forks(prepare="ulimit -Sn 200; exec")
+    assert not called.forks(env={n: v for n, v in called.environment.items() if n != "BNOPT_FORK_SERVER"})
+    assert not called.forks(env=called.environment | {"BNOPT_FORK_SERVER": str(tmp_path / "none")})
+    assert called.forks()
+
+
+def test_another_python_falls_back(called, tmp_path):
+    (tmp_path / "python").symlink_to(sys.executable)
+    assert not called.forks(prepare=f"PATH={tmp_path}:$PATH; exec")
+
+
+def test_a_command_killed_before_it_asks_harms_nobody(called):
+    with fork_server.socket.socket(fork_server.socket.AF_UNIX, fork_server.socket.SOCK_SEQPACKET) as other:
+        other.connect(called.address)
+    assert called.forks()
+
+
+def usual(**changed):
+    workflow = {"is_main_process": True, "local_exec": True, "touch": False, "methods": set()} | changed
+    workflow["deployment_settings"] = SimpleNamespace(deployment_method=workflow.pop("methods"))
+    return SimpleNamespace(**workflow)
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """Function: what `start` is given -> whether it starts a server; nothing is started."""
+    calls = []
+    monkeypatch.setattr(
+        fork_server.subprocess, "Popen", lambda *a, **k: calls.append(a) or SimpleNamespace(communicate=print)
+    )
+    monkeypatch.setattr(fork_server.atexit, "register", lambda call: None)
+    monkeypatch.setattr(fork_server.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
+
+    def started(workflow, device="cpu"):
+        calls.clear()
+        for file in tmp_path.glob("socket"):
+            file.unlink()
+        monkeypatch.setenv("BNOPT_FORK_SERVER", "of an outer call")
+        fork_server.start(workflow, "", device)
+        assert ("BNOPT_FORK_SERVER" in os.environ) == bool(calls)
+        return bool(calls)
+
+    return started
+
+
+def test_a_server_starts_only_for_plain_local_jobs_on_the_cpu(started, monkeypatch):
+    assert started(usual())
+    assert not started(usual(is_main_process=False))
+    assert not started(usual(local_exec=False))
+    assert not started(usual(touch=True))
+    assert not started(usual(methods={"conda"}))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not started(usual())
+    monkeypatch.undo()
+
+
+def test_no_server_starts_where_a_gpu_would_be_used(started, monkeypatch):
+    exists = Path.exists
+    for has_gpu in (False, True):
+        monkeypatch.setattr(
+            Path, "exists", lambda path, has=has_gpu: has if path.parent == Path("/dev") else exists(path)
+        )
+        assert started(usual(), "cpu")
+        assert started(usual(), None) is not has_gpu
+        assert started(usual(), "auto") is not has_gpu
+
+
+def test_a_server_can_be_forbidden(started, monkeypatch):
+    monkeypatch.setenv("BNOPT_FORK", "0")
+    assert not started(usual())
+
+
+def test_without_room_for_a_socket_snakemake_goes_on(monkeypatch):
+    def full(prefix):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fork_server.tempfile, "mkdtemp", full)
+    monkeypatch.setenv("BNOPT_FORK_SERVER", "of an outer call")
+    fork_server.start(usual(), "", "cpu")
+    assert "BNOPT_FORK_SERVER" not in os.environ
+
+
+# -- no process is left -------------------------------------------------------------------------------
+
+
+def test_only_the_user_may_enter_the_folder_of_the_socket(called):
+    folder = Path(called.address).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert folder.stat().st_uid == os.getuid()
+
+
+def test_a_killed_command_takes_its_child_along(called):
+    command, child = called.working()
+    command.kill()
+    wait_for(lambda: gone(child))
+    assert called.forks()
+
+
+def test_the_server_ends_with_snakemake(own_called):
+    own_called.end()
+    assert gone(own_called.server)
+    assert not Path(own_called.address).parent.exists()
+
+
+def test_if_snakemake_alone_is_killed_its_jobs_may_write_a_checkpoint_and_end(own_called):
+    command, child = own_called.working()
+    own_called.process.kill()
+    assert command.communicate(timeout=PATIENCE)[0] == "stopped by 15\n"
+    assert command.returncode == 5
+    wait_for(lambda: gone(child) and gone(own_called.server))
+    assert not Path(own_called.address).parent.exists()
+
+
+def test_if_the_server_is_killed_its_jobs_end_and_later_ones_fall_back(own_called):
+    command, child = own_called.working()
+    os.kill(own_called.server, signal.SIGKILL)
+    _, errors = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1
+    assert errors == "error: the fork server was killed; call snakemake again\n"
+    wait_for(lambda: gone(child))
+    assert not own_called.forks()
+
+
+# -- the study ------------------------------------------------------------------------------------------
+
+
+def processes_in(folder):
+    """Return the processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder and not gone(process.name):
+                found.append(process.name)
+    return found
+
+
+TARGETS = [
+    *(
+        f"results/tiny/probes/{probe}/vgg_noisy_batch/seed0.csv"
+        for probe in ("along_gradient", "activations")
+    ),
+    "results/tiny/probes/theorems/vgg_batch/seed0.csv",
+    "results/tiny/probes/covariate_shift/deep_linear_batch/seed0.csv",
+]
+
+
+def test_with_and_without_it_a_study_has_the_same_bytes(finished, tmp_path, new_study, monkeypatch):
+    monkeypatch.setenv("BNOPT_FORK", "0")
+    plain = new_study(tmp_path / "plain", finished.config)
+    plain.run(*TARGETS)
+    tables = plain.tables()
+    assert len(tables) == 7
+    snapshots = sorted((plain.results / "runs").rglob("step*.pt"))
+    assert snapshots
+    for name in [*tables, *(file.relative_to(plain.results) for file in snapshots)]:
+        assert (plain.results / name).read_bytes() == (finished.results / name).read_bytes(), name
+    for name in tables:
+        found = [records.read(study.results / name) for study in (plain, finished)]
+        # The child did not spend the time in which the server imported PyTorch.
+        assert found[1]["cpu_seconds"] < found[0]["cpu_seconds"]
+        for record in found:
+            for key in ("started", "seconds", "cpu_seconds", "memory_mib", "commit"):
+                del record[key]
+        assert found[0] == found[1]
+
+
+def test_two_calls_at_once_have_their_own_servers_and_leave_nothing(tmp_path, new_study, pair_config):
+    studies = [new_study(tmp_path / name, pair_config) for name in ("first", "second")]
+    target = "results/tiny/probes/along_gradient/vgg_batch/seed0.csv"
+    calls = [study.start(target) for study in studies]
+    for study, call in zip(studies, calls, strict=True):
+        assert call.wait(timeout=10 * PATIENCE) == 0, (study.folder / "said.txt").read_text()
+        assert processes_in(study.folder) == []
+    assert studies[0].tables() == studies[1].tables()
+    for study in studies:
+        assert all(record["seconds"] < 2 for record in map(records.read, study.results.rglob("seed0*.csv")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("to_group", [True, False])
+def test_however_snakemake_ends_it_leaves_no_process(tmp_path, new_study, pair_config, number, to_group):
+    pair_config = json.loads(json.dumps(pair_config))
+    pair_config["scales"]["tiny"]["vgg"] |= {"steps": 2000, "snapshot_every": 1000}
+    study = new_study(tmp_path / "study", pair_config)
+    call = study.start("results/tiny/runs/vgg_batch/seed0/training.csv")
+    log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"
+    wait_for(lambda: log.exists() and re.search(r"\| +\d+/\d+ \[", log.read_text()))
+    assert len(processes_in(study.folder)) == 4  # snakemake, its server, a command and its child
+    (os.killpg if to_group else os.kill)(call.pid, number)
+    call.wait(timeout=PATIENCE)
+    wait_for(lambda: processes_in(study.folder) == [])
+    if number == signal.SIGTERM and to_group:
+        assert "stopped: its state is in" in log.read_text()
