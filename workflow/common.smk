@@ -37,7 +37,6 @@ from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 from bnopt.study import checks, image_sources, jobs, schema, study
 
-FORK_SERVER = fork_server.__file__
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
 # commit, for the records; the overrides (--config), for the commands in messages; the device. A change
 # of environment variables, unlike one of params, reruns nothing.

@@ -14,12 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
+import fork_server
 from bnopt.files import records
 
 ROOT = Path(__file__).parents[2]
-SERVER = ROOT / "workflow" / "fork_server.py"
-sys.path.insert(0, str(SERVER.parent))
-import fork_server  # noqa: E402
+SOURCE = str(ROOT / "src")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
 PATIENCE = 60
@@ -52,7 +51,7 @@ PARENT = "import os; print(os.getppid())"
 SNAKEMAKE = f"""
 import os, subprocess, sys
 from types import SimpleNamespace
-sys.path.insert(0, {str(SERVER.parent)!r})
+sys.path.insert(0, {SOURCE!r})
 import fork_server
 pids = []
 class Noted(subprocess.Popen):
@@ -93,8 +92,8 @@ class Called:
         (folder / "work.py").write_text(WORK)
         (folder / "parent.py").write_text(PARENT)
         paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
-        self.environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
-        self.environment |= {"PATH": os.pathsep.join(paths), **dict.fromkeys(fork_server.THREADS, "1")}
+        self.environment = os.environ | {"PATH": os.pathsep.join(paths), "PYTHONPATH": SOURCE}
+        self.environment |= dict.fromkeys(fork_server.THREADS, "1")
         piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", SNAKEMAKE]
         self.process = subprocess.Popen(command, cwd=folder, env=self.environment, **piped)
@@ -104,7 +103,7 @@ class Called:
 
     def start(self, *words, prepare="exec", **surroundings):
         """Start a job as Snakemake does, through bash; `prepare` comes before its command."""
-        command = ["bash", "-c", f'{prepare} python -SE "$0" "$@"', str(SERVER), *words]
+        command = ["bash", "-c", f'{prepare} python -m fork_server "$@"', "bash", *words]
         surroundings = {"cwd": self.folder, "env": self.environment} | surroundings
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(command, **pipes, text=True, **surroundings)
@@ -159,7 +158,7 @@ def test_a_child_is_what_python_m_is(called):
     words = ["about", "--settings", '{"ü": "a b"}', ""]
     forked = called.run(*words, given="input")
     plain = subprocess.run(
-        ["bash", "-c", 'exec python -m "$@"', str(SERVER), *words],
+        ["bash", "-c", 'exec python -m "$@"', "bash", *words],
         cwd=called.folder, env=called.environment, input="input", capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(forked[1]) == json.loads(plain.stdout)
@@ -217,13 +216,18 @@ def test_code_edited_meanwhile_counts(called):
 
 def test_time_and_memory_are_the_childs_own(called):
     program = "from bnopt.files import records; import json; print(json.dumps(records.used()))"
-    (called.folder / "usage.py").write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); {program}"
-    )
+    (called.folder / "usage.py").write_text(f"import sys; sys.path.insert(0, {SOURCE!r}); {program}")
     used = json.loads(called.run("usage")[1])
     assert used["cpu_seconds"] < 1
     assert used["seconds"] < 1
     assert 50 < used["memory_mib"] < 2000
+
+
+def test_children_draw_their_own_random_numbers(called):
+    program = "import random, torch, numpy; print(random.random(), torch.rand(1).item(), numpy.random.rand())"
+    (called.folder / "draw.py").write_text(program)
+    drawn = [called.run("draw")[1].split() for _ in range(2)]
+    assert not set(drawn[0]) & set(drawn[1])
 
 
 # -- whatever is unusual falls back -----------------------------------------------------------------
@@ -234,7 +238,7 @@ def test_other_surroundings_fall_back(called, tmp_path):
     assert called.forks()
     assert called.forks(env=called.environment | {"TMPDIR": str(tmp_path)})
     assert not called.forks(cwd=tmp_path)
-    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_LIBRARY_PATH", "MKL_CBWR"):
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "MKL_CBWR"):
         assert not called.forks(env=called.environment | {name: "2"}), name
     assert not called.forks(prepare="umask 077; exec")
     assert os.nice(0) == 19 or not called.forks(prepare="exec nice -n 1")

@@ -1,6 +1,6 @@
 """Starts training and probing jobs fast: a server that has imported PyTorch forks a child for each.
 
-    python -SE fork_server.py bnopt.train ...    the same as `python -m bnopt.train ...`
+    python -m fork_server bnopt.train ...    the same as `python -m bnopt.train ...`
 
 Importing PyTorch and pandas takes 2 s, longer than many jobs of small nets. Each call of snakemake has a
 server of its own (`start`). It imports them at the first job, and never anything of this project: a child
@@ -157,6 +157,9 @@ def fork(listener, own):
         os.environ.update(environment)
         for number, file in enumerate(files):
             os.dup2(file, number)
+        # Otherwise all jobs would draw the same random numbers; the project's own ones have their seeds.
+        sys.modules["torch"].default_generator.seed()
+        sys.modules["numpy"].random.seed()
     elif pid:
         with suppress(OSError):
             command.send(b"+")
@@ -169,9 +172,8 @@ def fork(listener, own):
 
 def can_fork():
     """Import what takes long. Return whether there is only one thread: the others would be missing."""
-    importlib.import_module("pandas")
-    importlib.import_module("torch.optim.sgd")
-    importlib.import_module("tqdm")
+    for name in ("pandas", "torch.optim.sgd", "tqdm"):
+        importlib.import_module(name)
     return len(os.listdir("/proc/self/task")) == 1
 
 
