@@ -47,8 +47,10 @@ def start(workflow, exports, device):
     if gpu or not (here and plain) or os.environ.get("BNOPT_FORK") == "0":
         return
     with suppress(OSError):  # no room, no bash
-        # Nobody else may enter the folder. The server removes it.
-        os.environ[ADDRESS] = f"{tempfile.mkdtemp(prefix='bnopt-')}/socket"
+        # Nobody else may enter the folder. The server removes it too, in case snakemake is killed.
+        folder = tempfile.mkdtemp(prefix="bnopt-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[ADDRESS] = f"{folder}/socket"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(os.environ[ADDRESS])
             listener.listen(128)

@@ -272,7 +272,7 @@ def started(monkeypatch, tmp_path):
     monkeypatch.setattr(
         fork_server.subprocess, "Popen", lambda *a, **k: calls.append(a) or SimpleNamespace(communicate=print)
     )
-    monkeypatch.setattr(fork_server.atexit, "register", lambda call: None)
+    monkeypatch.setattr(fork_server.atexit, "register", lambda *call, **how: None)
     monkeypatch.setattr(fork_server.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
 
     def started(workflow, device="cpu"):
@@ -363,6 +363,8 @@ def test_if_the_server_is_killed_its_jobs_end_and_later_ones_fall_back(own_calle
     assert errors == "error: the fork server was killed; call snakemake again\n"
     wait_for(lambda: gone(child))
     assert not own_called.forks()
+    own_called.end()
+    assert not Path(own_called.address).parent.exists()
 
 
 # -- the study ------------------------------------------------------------------------------------------
