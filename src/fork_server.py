@@ -90,8 +90,10 @@ def run(*words):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     if not forked:
         os.execv(sys.executable, [sys.executable, "-m", *words])
-    status = int(server.recv(8) or sys.exit("error: the fork server was killed; call snakemake again"))
-    sys.exit(status if status >= 0 else 128 - status)  # killed by a signal: as a shell says it
+    if not (said := server.recv(8)):
+        sys.exit("error: the fork server was killed; call snakemake again to resume")
+    status = int(said)
+    sys.exit(status if status >= 0 else 128 - status)  # a signal, as a shell reports it
 
 
 def serve(listener):
@@ -145,11 +147,12 @@ def fork(listener, own):
     """
     server, pid, files = os.getpid(), None, []
     command, _ = listener.accept()
-    command.settimeout(GRACE)
+    command.settimeout(5)
     with suppress(OSError, ValueError):  # the command was killed, or there is no room for a process
         request, files, *_ = socket.recv_fds(command, 2**20, 3)
         words, theirs, environment = json.loads(request)
-        pid = os.fork() if theirs == own and can_fork() else None
+        few = command.fileno() < 900  # `select` takes 1024 files
+        pid = os.fork() if theirs == own and few and can_fork() else None
     if pid == 0:
         # Die when the server dies (PR_SET_PDEATHSIG). It may be dead already.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -360,7 +360,7 @@ def test_if_the_server_is_killed_its_jobs_end_and_later_ones_fall_back(own_calle
     os.kill(own_called.server, signal.SIGKILL)
     _, errors = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1
-    assert errors == "error: the fork server was killed; call snakemake again\n"
+    assert errors == "error: the fork server was killed; call snakemake again to resume\n"
     wait_for(lambda: gone(child))
     assert not own_called.forks()
     own_called.end()
