@@ -37,6 +37,11 @@ from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 from bnopt.study import checks, image_sources, jobs, schema, study
 
+# Snakemake reads images=2018 as a number and drops what follows " #". A path is the text as written.
+written = dict(entry.split("=", 1) for entry in workflow.config_settings.config_args or [])
+if "images" in written:
+    config["images"] = written["images"]
+
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
 # commit, for the records; the overrides (--config), for the commands in messages; the device. A change
 # of environment variables, unlike one of params, reruns nothing.
@@ -92,8 +97,11 @@ def snapshots_folder(path):
     return directory(path) if STUDY["keep_snapshots"] else temp(directory(path))
 
 
-def config_overrides(wildcards):
-    """Return the --config of this call, for a nested call of Snakemake."""
+def config_overrides(wildcards, output):
+    """Return the --config of this call, for a nested call of Snakemake.
+
+    Taking `output` makes it a param that Snakemake does not track: other words for one study rerun nothing.
+    """
     chosen = {key: STUDY[key] for key in ("scale", *study.REPLACEABLE) if key in config}
     return [f"{key}={value}" for key, value in chosen.items()]
 

@@ -21,13 +21,15 @@ rule prepare:
     params:
         code=job.data_code,
         settings=job.data_settings,
-        content=image_sources.content(STUDY["images"]),
+        content=job.data_content,
+        folder=job.data_folder,
     shell:
         r"""
         python -m bnopt.data \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --cache resources/cifar10 \
+            --folder {params.folder:q} \
             --images {output.images:q} \
             --summary {output.summary:q} \
             >{log:q} 2>&1

@@ -518,14 +518,15 @@ NAMED = ["conditions", "quantities", "claims", "alternatives", "figures", "probe
 def test_a_name_that_yaml_reads_as_a_number_is_refused(changed, section):
     config = changed()
     config[section][1] = next(iter(config[section].values()))
-    with pytest.raises(StudyError, match=rf"^{file_of(section)}: {section}[.:].* found 1$"):
+    message = rf"^{file_of(section)}: {section}[.:].* found 1(; put it in quotes)?$"
+    with pytest.raises(StudyError, match=message):
         checks.check(config)
 
 
 def test_a_claim_whose_name_yaml_reads_as_a_number_is_refused(changed):
     config = changed()
     config["claims"]["fig1"][1] = config["claims"]["fig1"]["bn_trains_faster"]
-    with pytest.raises(StudyError, match=r"^claims\.yaml: claims\.fig1[.:].* found 1$"):
+    with pytest.raises(StudyError, match=r"^claims\.yaml: claims\.fig1[.:].* found 1; put it in quotes$"):
         checks.check(config)
 
 
@@ -756,3 +757,35 @@ def test_an_entry_is_never_lost_to_another_of_its_name(config, refusal):
     claim, other = "bn_does_not_stabilise_mean", config["claims"]["fig1"]["bn_trains_faster"]
     for family in ("fig1", "fig2"):
         assert f"{claim} twice" in refusal(f"claims > {family} > {claim}", other)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("seeds", ["1.0"], ['found the text "1.0"', "write a whole number without a point"]),
+        ("seeds", ["1e3"], ["write a whole number without a point, an exponent"]),
+        ("seeds", ["-1"], ["write a whole number"]),
+        ("scales > digits > seeds > 0", "1", ["write a whole number without a point, an exponent or quotes"]),
+        ("images", 2018, ["type string", "found 2018", "put it in quotes"]),
+        ("scales > digits > images", 2018, ["found 2018", "put it in quotes"]),
+        ("scales > digits > images", False, ["found false", "put it in quotes"]),
+        ("scale", 1.5, ["found 1.5", "put it in quotes"]),
+    ],
+)
+def test_the_hint_fits_the_value(refusal, path, value, words):
+    message = refusal(path, value)
+    for word in words:
+        assert word in message
+    assert "1.0e-1" not in message
+
+
+def test_a_path_that_is_no_folder_of_images_is_refused_with_what_it_is(tmp_path, refusal):
+    assert refusal("images", str(tmp_path)).endswith("a folder without train/ and test/")
+    (tmp_path / "train").mkdir()
+    assert refusal("images", str(tmp_path)).endswith("a folder without test/")
+    (tmp_path / "pics.zip").write_bytes(b"PK")
+    assert "which is no folder; unpack" in refusal("images", str(tmp_path / "pics.zip"))
+    for nowhere in ("~nobody of this name/pics", "no\nsuch/folder", "no\udcffsuch/folder"):
+        message = refusal("images", nowhere)
+        assert "\n" not in message
+        message.encode("utf-8")

@@ -8,6 +8,7 @@ import pickle
 import re
 import tarfile
 import urllib.error
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from bnopt import data
 from bnopt.files import images
 from bnopt.runtime import StudyError
 
+ROOT = Path(__file__).parents[2]
 GREY, RGB = (6, 7), (6, 7, 3)
 
 
@@ -88,6 +90,8 @@ def test_digits_are_split_the_same_way_in_every_class(digits):
 
 def test_digits_are_the_same_every_time(digits):
     assert data.prepare(images="digits", cache="not used").checksum() == digits.checksum()
+    stored = json.loads((ROOT / "docs/results/digits/images.json").read_text(encoding="utf-8"))
+    assert digits.checksum() == stored["sha256"]
 
 
 def test_training_images_are_not_sorted_by_class(digits):
@@ -516,7 +520,7 @@ def test_the_command_writes_the_images_and_their_description(tmp_path, digits, c
     settings = json.dumps({"images": "digits"})
     files = {"images": tmp_path / "data" / "images.npz", "summary": tmp_path / "data" / "images.json"}
     data.main(
-        ["--settings", settings, "--cache", str(tmp_path / "cache")]
+        ["--settings", settings, "--cache", str(tmp_path / "cache"), "--folder"]
         + [text for name, file in files.items() for text in (f"--{name}", str(file))]
     )
     assert images.read(files["images"]).checksum() == digits.checksum()

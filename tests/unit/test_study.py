@@ -3,8 +3,10 @@
 import copy
 import json
 import math
+import os
 import re
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -401,7 +403,7 @@ def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path
     for part in ("train", "test"):
         (tmp_path / part).mkdir()
     checks.check(config)
-    assert images_settings(config)["images"] == str(tmp_path)
+    assert images_settings(config)["images"] == f"the folder {tmp_path.name}"
 
 
 def test_seeds_on_the_command_line_replace_those_of_the_scale_in_every_job(changed):
@@ -429,14 +431,16 @@ def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     config = changed(("images", "~/my images"))
     checks.check(config)
-    assert images_settings(config)["images"] == str(tmp_path / "my images")
+    assert images_settings(config)["images"] == "the folder my images"
+    assert image_sources.path("~/my images") == str(tmp_path / "my images")
 
 
 def test_images_of_a_folder_are_to_be_large_enough_for_the_net_and_enough_for_a_batch(changed, tmp_path):
     paper, folder = ("scale", "paper"), ("scales > paper > images", str(tmp_path))
-    needed = {"images": str(tmp_path), "least_side": 16, "least_number": 128}
+    named = {"images": f"the folder {tmp_path.name}"}
+    needed = named | {"least_side": 16, "least_number": 128}
     assert images_settings(changed(paper, folder)) == needed
-    assert images_settings(changed(paper, folder, ("scales > paper > vgg", ...))) == {"images": str(tmp_path)}
+    assert images_settings(changed(paper, folder, ("scales > paper > vgg", ...))) == named
     assert images_settings(changed(paper)) == {"images": "cifar10"}
 
 
@@ -926,28 +930,56 @@ def test_what_json_cannot_say_is_never_passed_on(number):
 # -- folders of images ----------------------------------------------------------------------------
 
 
-def content_of(folder):
-    return image_sources.content(str(folder))
+@pytest.fixture
+def content_of(tmp_path, monkeypatch):
+    """Function: a folder -> the fingerprint of its images, as another call of snakemake computes it."""
+    (tmp_path / "working directory").mkdir()
+    monkeypatch.chdir(tmp_path / "working directory")
+
+    def content_of(folder):
+        image_sources._fingerprint.cache_clear()
+        return image_sources.content(str(folder))
+
+    return content_of
 
 
-def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path):
+def write_files(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode()[-5:])
+
+
+def swap(one, other):
+    between = one.with_name("between")
+    for old, new in ((one, between), (other, one), (between, other)):
+        old.rename(new)
+
+
+def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path, content_of):
     one = tmp_path / "one"
-    (one / "train" / "cat").mkdir(parents=True)
-    (one / "train" / "cat" / "1.png").write_bytes(b"pixels")
+    write_files(one, "train/cat/1.png", "train/cat/5.png", "train/dog/2.png")
     before = content_of(one)
 
     def copy_of(name):
         return Path(shutil.copytree(one, tmp_path / name))
 
     assert content_of(copy_of("moved elsewhere, ü")) == before
+    cat = "train/cat/1.png"
     changes = {
-        "more": lambda root: (root / "train" / "cat" / "2.png").write_bytes(b"pixels"),
-        "less": lambda root: (root / "train" / "cat" / "1.png").unlink(),
-        "renamed": lambda root: (root / "train" / "cat" / "1.png").rename(root / "train" / "cat" / "3.png"),
-        "moved": lambda root: (root / "train" / "cat").rename(root / "train" / "dog"),
-        "resized": lambda root: (root / "train" / "cat" / "1.png").write_bytes(b"more pixels"),
+        "more": lambda root: write_files(root, "train/cat/2.png"),
+        "less": lambda root: (root / cat).unlink(),
+        "renamed": lambda root: (root / cat).rename(root / "train" / "cat" / "3.png"),
+        "moved": lambda root: (root / "train" / "cat").rename(root / "train" / "mouse"),
+        "resized": lambda root: (root / cat).write_bytes(b"more pixels"),
+        "changed": lambda root: (root / cat).write_bytes(b"2.png"),
+        "swapped": lambda root: swap(root / cat, root / "train" / "dog" / "2.png"),
+        "swapped within a class": lambda root: swap(root / cat, root / "train" / "cat" / "5.png"),
         "said": lambda root: (root / "SOURCE.txt").write_text("Drawn by hand."),
         "linked": lambda root: (root / "test").symlink_to(one / "train"),
+        "too deep": lambda root: write_files(root, "train/cat/more/1.png"),
+        "not deep enough": lambda root: write_files(root, "train/1.png"),
+        "of another kind": lambda root: write_files(root, "train/cat/9.heic"),
+        "a broken link": lambda root: (root / "train" / "cat" / "lost.png").symlink_to("nowhere"),
     }
     found = set()
     for name, change in changes.items():
@@ -958,14 +990,104 @@ def test_what_is_in_a_folder_of_images_is_noticed_wherever_it_is(tmp_path):
     assert len(found) == len(changes)
 
 
-def test_what_is_not_read_of_a_folder_of_images_does_not_matter(tmp_path):
-    (tmp_path / "one" / "train" / "cat").mkdir(parents=True)
-    (tmp_path / "one" / "train" / "cat" / "1.png").write_bytes(b"pixels")
+@pytest.mark.parametrize("change", ["swapped", "rewritten"])
+def test_other_content_of_equal_size_and_time_is_noticed(tmp_path, content_of, change):
+    """Files of an archive often share one time. A remembered checksum must not hide the change."""
+    write_files(tmp_path, "train/cat/1.png", "train/dog/2.png")
+    one, other = (tmp_path / "train" / name for name in ("cat/1.png", "dog/2.png"))
+    long_ago = 10**18
+    for file in (one, other):
+        os.utime(file, ns=(long_ago, long_ago))
+    time.sleep(image_sources.STEP_OF_TIME + 0.1)
+    before = content_of(tmp_path)
+    assert image_sources.CHECKSUMS.exists()
+    if change == "swapped":
+        swap(one, other)
+    else:
+        one.write_bytes(b"2.png")
+        os.utime(one, ns=(long_ago, long_ago))
+    assert content_of(tmp_path) != before
+
+
+def test_a_folder_is_read_once_and_again_only_after_a_change(tmp_path, content_of, monkeypatch):
+    write_files(tmp_path, "train/cat/1.png", "test/cat/2.png")
+    time.sleep(image_sources.STEP_OF_TIME + 0.1)
+    read, of_file = [], image_sources._read
+    monkeypatch.setattr(image_sources, "_read", lambda file: read.append(file) or of_file(file))
+    before = content_of(tmp_path)
+    assert len(read) == 3  # two images and SOURCE.txt, which does not exist
+    assert content_of(tmp_path) == before
+    assert len(read) == 3
+    # Other times alone, as those of a copy, change nothing but that the files are read.
+    os.utime(tmp_path / "train" / "cat" / "1.png")
+    assert content_of(tmp_path) == before
+    assert len(read) == 6
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"one": ', "\0"])
+def test_a_damaged_list_of_checksums_is_not_used(tmp_path, content_of, text):
+    write_files(tmp_path, "train/cat/1.png")
+    before = content_of(tmp_path)
+    image_sources.CHECKSUMS.parent.mkdir(exist_ok=True)
+    image_sources.CHECKSUMS.write_text(text)
+    assert content_of(tmp_path) == before
+
+
+def test_where_checksums_cannot_be_kept_images_are_read_each_time(tmp_path, content_of):
+    write_files(tmp_path, "train/cat/1.png")
+    time.sleep(image_sources.STEP_OF_TIME + 0.1)
+    image_sources.CHECKSUMS.parent.write_text("a file, not a folder")
+    assert content_of(tmp_path) == content_of(tmp_path)
+
+
+def test_planning_ends_whatever_is_in_a_folder_of_images(tmp_path, content_of):
+    """Loops of links, pipes that nobody writes to, and names in any encoding."""
+    write_files(tmp_path, "train/cat/1.png", "train/dog/1.png")
+    before = content_of(tmp_path)
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name / "all").symlink_to(tmp_path)
+        (tmp_path / "train" / name / "self").symlink_to("self")
+    os.mkfifo(tmp_path / "train" / "cat" / "pipe.png")
+    (tmp_path / "train" / "cat" / "socket.png").symlink_to("/dev/zero")
+    (Path(os.fsdecode(os.fsencode(tmp_path / "train" / "dog") + b"/\xff.png"))).write_bytes(b"1")
+    assert content_of(tmp_path) not in {before, content_of(tmp_path / "nowhere")}
+
+
+def test_what_is_not_read_of_a_folder_of_images_does_not_matter(tmp_path, content_of):
+    write_files(tmp_path / "one", "train/cat/1.png")
     other = Path(shutil.copytree(tmp_path / "one", tmp_path / "other"))
-    for name in (".DS_Store", "train/.DS_Store", "train/cat/Thumbs.db", "train/cat/notes.txt", "more.png"):
-        (other / name).write_bytes(b"not an image")
-    (other / "train" / "cat" / "lost.png").symlink_to("nowhere")
+    ignored = [".DS_Store", "train/.DS_Store", "train/cat/Thumbs.db", "train/cat/notes.txt", "more.png"]
+    ignored += ["train/cat/._1.png", "train/@eaDir/1.png", "train/cat/@eaDir/1.png", "train/.cat/1.png"]
+    write_files(other, *ignored)
     assert content_of(other) == content_of(tmp_path / "one")
+
+
+def test_the_same_folder_has_the_same_settings_however_its_path_is_written(changed, tmp_path, monkeypatch):
+    folder = tmp_path / "place" / "pics"
+    write_files(folder, "train/cat/1.png", "test/cat/1.png")
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "place too").symlink_to(tmp_path / "place")
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ways = [str(folder), f"{folder}/", f"{folder}//.", "pics", "./pics/", "pics/train/..", "~/place/pics"]
+    ways += ["../link", str(tmp_path / "place too" / "pics")]
+    found = [settings_of_all_jobs(changed(("images", way))) for way in ways]
+    found += [settings_of_all_jobs(changed(("scales > digits > images", way))) for way in ways]
+    assert all(settings == found[0] for settings in found)
+    assert len({image_sources.content(way) for way in ways}) == 1
+    assert all(os.path.samefile(image_sources.path(way), folder) for way in ways)
+    monkeypatch.chdir(folder)
+    assert image_sources.name(".") == "the folder pics"
+    # No settings name the place of the folder: it may be moved.
+    assert str(tmp_path) not in str(found)
+
+
+def test_a_folder_named_like_a_data_set_is_said_by_its_path(tmp_path, monkeypatch):
+    write_files(tmp_path, "digits/train/cat/1.png")
+    monkeypatch.chdir(tmp_path)
+    assert image_sources.name("digits") == "digits"
+    assert image_sources.path("digits") == ""
+    assert image_sources.name("./digits") == "the folder digits"
 
 
 def test_images_that_come_with_a_name_have_that_name_as_their_content():

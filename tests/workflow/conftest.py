@@ -176,6 +176,8 @@ class Study:
             "stdout": subprocess.PIPE,
             "stderr": subprocess.STDOUT,
             "text": True,
+            # Snakemake prints names of files as they are, in any encoding.
+            "errors": "backslashreplace",
             "check": False,
             "timeout": LONGEST_CALL,
         }

@@ -1,5 +1,7 @@
 """A study runs in any folder, whatever its location and name, with the same results."""
 
+import itertools
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bnopt.files.artefacts import read_table
+from bnopt.study import image_sources
 
 HOSTILE = 'it\'s a "new" study; $(touch pwned) `touch pwned` & ü, 日本 {x} %s #1'
 # A checkout's path may have characters that make, TeX or a shell misreads, but it has no braces.
@@ -121,6 +124,73 @@ def test_images_and_the_checkout_may_lie_in_folders_of_any_name(tmp_path, new_st
     assert study.planned("results/tiny/data/images.npz") == []
     Image.new("L", (8, 8), 9).save(images / "train" / "it's" / "more.png")
     assert [rule for rule, _ in study.planned("results/tiny/data/images.npz")] == ["prepare"]
+
+
+PREPARED = "results/tiny/data/images.npz"
+
+
+def write_images(root):
+    """Write a folder with noise in two classes."""
+    for part, label, number in itertools.product(("train", "test"), range(2), range(20)):
+        file = root / part / f"class {label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng([label, number]).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, new_study, pair_config):
+    """A study beside a folder of images, 2018, that has been prepared."""
+    study = new_study(tmp_path_factory.mktemp("prepared") / "study", pair_config)
+    write_images(study.folder / "2018")
+    study.run(PREPARED, "--config", "images=2018")
+    return study
+
+
+def rules_for(study, images, *targets):
+    return {rule for rule, _ in study.planned(*targets or [PREPARED], "--config", f"images={images}")}
+
+
+def test_the_same_folder_is_the_same_images_however_its_path_is_written(prepared, tmp_path):
+    (tmp_path / "link").symlink_to(prepared.folder / "2018")
+    for path in ("2018", "2018/", "./2018", prepared.folder / "2018", tmp_path / "link"):
+        assert rules_for(prepared, path) == set()
+
+
+def test_images_that_move_with_the_study_are_the_same_and_so_are_copies(prepared, tmp_path):
+    moved = prepared.copy_to(tmp_path / HOSTILE)
+    assert rules_for(moved, "2018") == set()
+    # A copy has other times, unless it is made with `cp -a`.
+    shutil.copytree(moved.folder / "2018", tmp_path / "2018", copy_function=shutil.copyfile)
+    assert rules_for(moved, tmp_path / "2018") == set()
+    for name in (".DS_Store", "train/class 0/._1.png", "train/class 0/notes.txt"):
+        (moved.folder / "2018" / name).write_text("no image")
+    assert rules_for(moved, "2018") == set()
+
+
+def test_images_of_equal_size_swapped_between_classes_are_noticed(prepared, tmp_path):
+    study = prepared.copy_to(tmp_path / "copy")
+    one, other = (study.folder / "2018" / "train" / name / "0.png" for name in ("class 0", "class 1"))
+    assert one.stat().st_size == other.stat().st_size
+    before, after = one.read_bytes(), other.read_bytes()
+    assert before != after
+    for file, content in ((one, after), (other, before)):
+        times = file.stat()
+        file.write_bytes(content)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert rules_for(study, "2018") == {"prepare"}
+
+
+@pytest.mark.parametrize(
+    "name", ["007", "1e3", "true", "pics #2", "a: b", "[x]", "{x}", '"x"', os.fsdecode(b"caf\xe9")]
+)
+def test_a_folder_may_have_a_name_that_yaml_reads_as_something_else(prepared, tmp_path, name):
+    study = prepared.copy_to(tmp_path / "copy")
+    (study.folder / "2018").rename(study.folder / name)
+    said = study.snakemake("--dry-run", PREPARED, "--config", f"images={name}", profile=None).stdout
+    label = image_sources.shown(name).replace("\\", "")
+    assert f"the folder {label}" in said.replace("\\", ""), said
 
 
 def test_the_configuration_of_a_folder_replaces_that_of_the_checkout(pair, checkout):

@@ -363,6 +363,10 @@ def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tm
     assert names(study.planned(*others)) == expected
 
 
+def test_what_config_yaml_says_may_be_said_again(finished):
+    assert finished.planned("--config", "images=digits", "seeds=[0]", "scale=tiny") == []
+
+
 def test_an_edit_can_be_accepted_as_harmless(copy_of_finished, checkout, edited, account):
     with edited(checkout / "src/bnopt/train.py", a_statement):
         assert names(copy_of_finished.planned()) == account.training(account.config["conditions"])

@@ -5,6 +5,7 @@ shown is measured. `check` refuses a wrong configuration in one sentence, before
 """
 
 import math
+from pathlib import Path
 
 from bnopt import plugins
 from bnopt.study import image_sources, schema
@@ -93,7 +94,17 @@ def _check_images(config):
         elif runs and not image_sources.has_parts(source):
             key = "images" if "images" in config else f"scales.{name}.images"
             known = ", ".join(plugins.names("datasets"))
-            refuse(key, f"{known} or an existing folder with train/ and test/ in it", source)
+            found = image_sources.shown(source) + _what_is_missing(source)
+            refuse(key, f"{known} or an existing folder with train/ and test/ in it", found)
+
+
+def _what_is_missing(source):
+    """Return what a path is that should be a folder of images, or "" if there is nothing."""
+    path = Path(image_sources.path(source))
+    if path.is_dir():
+        missing = [part for part in image_sources.PARTS if not (path / part).is_dir()]
+        return f", a folder without {' and '.join(f'{part}/' for part in missing)}"
+    return ", which is no folder; unpack an archive first" if path.exists() else ""
 
 
 def _check_fit(key, task, sizes, source):

@@ -25,6 +25,19 @@ class Jobs:
         settings = image_sources.settings(self.study["images"], self.study["sizes"])
         return as_json(settings, ordered=False)
 
+    def data_content(self, _):
+        """Return the fingerprint of the images: their files are no input files of the rule."""
+        return image_sources.content(self.study["images"])
+
+    def data_folder(self, _, output):
+        """Return the path of the folder of images, or an empty text for a named data set.
+
+        Snakemake does not track a param whose function takes `output`. So one folder whose path is
+        written in two ways is prepared once.
+        """
+        del output
+        return image_sources.path(self.study["images"])
+
     def train_settings(self, wildcards):
         return as_json(study.train_settings(self.study, wildcards.condition), ordered=False)
 

@@ -128,11 +128,22 @@ def _in_words(error):
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return key, f"the key {missing[0]}", "none"
-    if error.validator == "type" and isinstance(error.instance, str):
-        number = "number" in error.validator_value or error.validator_value == "integer"
-        hint = "; YAML reads 1e-1 as text, write 1.0e-1" if number and _is_number(error.instance) else ""
-        return key, _expectation(error), f"the text {found}{hint}"
+    if error.validator == "type":
+        text = "the text " if isinstance(error.instance, str) else ""
+        return key, _expectation(error), f"{text}{found}{_hint(error.validator_value, error.instance)}"
     return key, _expectation(error), found
+
+
+def _hint(kind, found):
+    """Return how to write a value that is of another type than the one expected, or ""."""
+    if isinstance(found, str) and _is_number(found):
+        if "number" in kind:
+            return "; YAML reads 1e-1 as text, write 1.0e-1"
+        if kind == "integer":
+            return "; write a whole number without a point, an exponent or quotes"
+    if kind == "string" and isinstance(found, int | float):
+        return "; put it in quotes"
+    return ""
 
 
 def _is_number(text):

@@ -233,7 +233,7 @@ def report_settings(study):
     """Return the facts about the study that the report prints; `images` is empty if no task needs images."""
     return {
         "scale": study["scale"],
-        "images": study["images"] if image_sources.needs(study["sizes"]) else "",
+        "images": image_sources.name(study["images"]) if image_sources.needs(study["sizes"]) else "",
         "seeds": study["seeds"],
         "tasks": study["sizes"],
         "conditions": study["conditions"],
