@@ -2,8 +2,8 @@
 PYTHON ?= python3
 SCALE ?= $(shell sed -n 's/^scale: *\([^ ]*\).*/\1/p' config.yaml)
 SHELL := /bin/sh
-# For the jobs that snakemake starts. Recipes name .venv/bin themselves: the make of macOS ignores this PATH.
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# They would lead Python to the modules and packages of another installation.
+unexport PYTHONPATH PYTHONHOME
 # Passed through the environment, because a path may contain quotes.
 export IMAGES
 

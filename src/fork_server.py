@@ -55,7 +55,7 @@ def start(workflow, exports, device):
             listener.bind(os.environ[ADDRESS])
             listener.listen(128)
             server = subprocess.Popen(
-                ["bash", "-c", f'{exports} exec python "$0" --serve {listener.fileno()}', __file__],
+                ["bash", "-c", f'{exports} exec "$python" "$0" --serve {listener.fileno()}', __file__],
                 env=os.environ | dict.fromkeys(THREADS, "1"),
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.PIPE,  # closes when snakemake ends, however it ends

@@ -54,7 +54,7 @@ def main():
     while jobs := left(run):
         print(f"waiting for {' '.join(jobs)}", flush=True)
         time.sleep(POLL_SECONDS)
-    snakemake = [sys.executable, "-m", "snakemake"]
+    snakemake = [sys.executable, "-P", "-m", "snakemake"]
     arguments = arguments or ["--workflow-profile", "profiles/slurm"]
     subprocess.run([*snakemake, *arguments, "--unlock"], check=True)
     sys.exit(subprocess.run([*snakemake, *arguments], check=False).returncode)

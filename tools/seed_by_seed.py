@@ -27,7 +27,7 @@ def main():
         so_far = ",".join(map(str, seeds[:count]))
         print(f"seeds {so_far} of {scale}", flush=True)
         choice = [f"scale={scale}", f"seeds=[{so_far}]", *chosen]
-        code = run_until(end, [sys.executable, "-m", "snakemake", "--keep-going", "--config", *choice])
+        code = run_until(end, [sys.executable, "-P", "-m", "snakemake", "--keep-going", "--config", *choice])
         if code is None:
             print("the hours are over; call this again to complete the unfinished jobs")
             return

@@ -48,9 +48,11 @@ if "images" in written:
 ENVIRONMENT = {
     "BNOPT_COMMIT": provenance.commit(),
     "BNOPT_CONFIG": shlex.join(f"{key}={config[key]}" for key in workflow.config_settings.config),
+    "PYTHONPATH": SOURCE,
 } | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
-exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in ENVIRONMENT.items())
-exports += f'export PYTHONPATH={shlex.quote(SOURCE)}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
+# With `--sdm conda`, Snakemake activates an environment before each job.
+IN_CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
+exports = jobs.shell_prefix(os.environ, ENVIRONMENT, conda=IN_CONDA)
 # Double the braces: Snakemake would take single ones for placeholders.
 shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
 

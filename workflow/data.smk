@@ -25,7 +25,7 @@ rule prepare:
         folder=job.data_folder,
     shell:
         r"""
-        python -m bnopt.data \
+        "$python" -m bnopt.data \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --cache resources/cifar10 \

@@ -35,7 +35,7 @@ rule draw:
         settings=job.figure_settings,
     shell:
         r"""
-        python -m bnopt.figure \
+        "$python" -m bnopt.figure \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --figure {wildcards.figure:q} \
@@ -73,7 +73,7 @@ rule draw_claims:
         settings=job.forest_plot_settings,
     shell:
         r"""
-        python -m bnopt.figure \
+        "$python" -m bnopt.figure \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --figure claims \

@@ -29,7 +29,7 @@ rule gather:
         settings=job.gather_settings,
     shell:
         r"""
-        python -m bnopt.gather \
+        "$python" -m bnopt.gather \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --provenance {output.provenance:q} \
@@ -66,7 +66,7 @@ rule bundle:
         settings=job.report_settings,
     shell:
         r"""
-        python -m bnopt.report \
+        "$python" -m bnopt.report \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --text {input.text:q} \
@@ -129,8 +129,9 @@ rule web:
         snakefile=f"{workflow.basedir}/Snakefile",
     shell:
         r"""
-        python -m snakemake \
+        "$python" -m snakemake \
             --snakefile {params.snakefile:q} \
+            --profile none \
             --workflow-profile none \
             --config {params.overrides:q} \
             --nolock \

@@ -27,7 +27,7 @@ rule spread_rates:
         settings=job.rate_spread_settings,
     shell:
         r"""
-        python -m bnopt.rate_spread \
+        "$python" -m bnopt.rate_spread \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --curves {input.curves:q} \
@@ -57,7 +57,7 @@ rule summarise:
         settings=job.statistics_settings,
     shell:
         r"""
-        python -m bnopt.statistics \
+        "$python" -m bnopt.statistics \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --tables {params.pattern:q} \
@@ -96,7 +96,7 @@ rule judge:
         settings=job.claims_settings,
     shell:
         r"""
-        python -m bnopt.claims \
+        "$python" -m bnopt.claims \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --tables {input.tables:q} \

@@ -29,7 +29,7 @@ rule train:
     # exec: a signal would end the shell at once, and snakemake before the job has written its checkpoint.
     shell:
         r"""
-        exec python -m fork_server bnopt.train \
+        exec "$python" -m fork_server bnopt.train \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --data {input.data:q} \

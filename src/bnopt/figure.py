@@ -1,8 +1,10 @@
 """Stage 6: draw one figure from the statistics and, if it shows single runs, the first seed's tables."""
 
+import contextlib
+import os
 import textwrap
+from pathlib import Path
 
-import matplotlib.style
 import numpy as np
 import pandas as pd
 
@@ -29,7 +31,8 @@ def note_divergence(figure, curves):
     crossed = any(line.get_marker() == DIVERGED for ax in figure.axes for line in ax.lines)
     note = ("× " if crossed else "") + "Diverged: " + ", ".join(fates)
     note = textwrap.fill(note, width, break_on_hyphens=False)
-    figure.suptitle(note, fontsize="small")
+    # A dollar sign in a name is a dollar sign.
+    figure.suptitle(note, fontsize="small", parse_math=False)
     for ax in figure.axes:
         if ax.get_label() != "<colorbar>" and not _shows_something(ax):
             ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize="small", transform=ax.transAxes)
@@ -49,6 +52,16 @@ def _shows_something(ax):
     """Return whether a line has a finite point; a line across the whole panel (`axhline`) does not count."""
     lines = [line.get_xydata() for line in ax.lines if line.get_transform() is ax.transData]
     return any(np.isfinite(points).all(axis=1).any() for points in lines)
+
+
+def use_style(file):
+    """Draw with matplotlib's own defaults and this style sheet; no file or variable of the user counts."""
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.path.abspath(file)}
+    # Matplotlib reads the matplotlibrc of the current folder before any other, and fails if it is damaged.
+    with contextlib.chdir(Path(__file__).parent):
+        import matplotlib
+    # This includes the defaults, so nothing stays of a matplotlib that was imported earlier.
+    matplotlib.rcParams.update(matplotlib.rc_params_from_file(file))
 
 
 def save(figure, pdf, png):
@@ -89,7 +102,7 @@ def main(argv=None):
         for name, conditions in tables.items()
         if conditions
     }
-    matplotlib.style.use(options.style)
+    use_style(options.style)
     figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)

@@ -8,6 +8,7 @@ python -m bnopt.provenance train RESULT RESULT      how two tables differ
 import argparse
 import ast
 import json
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,11 @@ from bnopt.runtime import StudyError
 from bnopt.study import checks, schema, study
 from bnopt.study.jobs import Jobs
 
+# Git sets these for the commands that a hook runs; they would name another repository or working copy.
+OF_ANOTHER_REPOSITORY = (
+    *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
+)
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = (CHECKOUT / "config.yaml", CHECKOUT / "claims.yaml")
 # The stage claims also makes the alternatives, and the stage figure the forest plot.
@@ -125,6 +131,7 @@ def commit():
     try:
         done = subprocess.run(
             [*git, "describe", "--always", "--abbrev=40", "--dirty= + changes", "--exclude=*"],
+            env={name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY},
             capture_output=True,
             text=True,
             check=True,

@@ -130,7 +130,7 @@ def test_no_function_has_many_parameters():
 
 def test_every_stage_is_called_by_a_rule_and_every_rule_calls_a_stage():
     rules = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "workflow").glob("*.smk"))
-    called = set(re.findall(r"python -m (?:fork_server )?(bnopt\.\w+)", rules))
+    called = set(re.findall(r'"\$python" -m (?:fork_server )?(bnopt\.\w+)', rules))
     # Only people call `provenance`, no rule does.
     assert called == of_kind("stage") - {"bnopt.provenance"}
 

@@ -312,11 +312,16 @@ def test_the_commit_is_that_of_the_working_copy_and_marks_changes(tmp_path, monk
     file = package / "train.py"
     file.write_text("1\n")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"], ["tag", "v1"]):
+    for command in (["init", "-q"], ["add", "src"], ["commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True)
     head = subprocess.run(
         [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
+    assert provenance.commit() == head
+    # A hook of another repository sets these.
+    subprocess.run(["git", "init", "-q", str(tmp_path / "other")], check=True)
+    for name, value in (("GIT_DIR", "other/.git"), ("GIT_WORK_TREE", "other"), ("GIT_INDEX_FILE", "other/i")):
+        monkeypatch.setenv(name, str(tmp_path / value))
     assert provenance.commit() == head
     file.write_text("2\n")
     assert provenance.commit() == f"{head} + changes"

@@ -93,7 +93,7 @@ def test_every_command_writes_a_log_and_its_code_and_settings_are_tracked(file, 
         return
     assert "log:" in block
     assert ">{log:q} 2>&1" in block
-    if re.search(r"python -m (fork_server )?bnopt\.", block):
+    if re.search(r" -m (fork_server )?bnopt\.", block):
         assert re.search(r"^ +code=", block, flags=re.MULTILINE)
         assert re.search(r"^ +settings=", block, flags=re.MULTILINE)
 

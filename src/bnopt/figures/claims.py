@@ -45,7 +45,8 @@ def _task(axes, claims):
         chosen = (claims["compare"] == compare).to_numpy()
         _panel(ax, claims[chosen], rows[chosen], ratio=compare == "log_ratio")
         ax.set_title(title)
-    axes[0].set_yticks(rows, list(map(_label, claims.itertuples())), fontsize="small")
+    # A dollar sign in a label is a dollar sign.
+    axes[0].set_yticks(rows, list(map(_label, claims.itertuples())), fontsize="small", parse_math=False)
     axes[0].set_ylim(-0.7, len(claims) - 0.3)
     axes[1].tick_params(left=False)
     for row, claim in zip(rows, claims.itertuples(), strict=True):

@@ -1,16 +1,34 @@
-"""The settings, the code fingerprint and the input files of each job.
+"""What each job is given: settings, a fingerprint of its code, input files, a Python and variables.
 
 The rules and `python -m bnopt.provenance` use the same object. Snakemake runs a job again when the
 value of `*_settings` or `*_code` changes.
 """
 
 import itertools
+import re
+import shlex
+import sys
 from pathlib import Path
 
 from bnopt import plugins
 from bnopt.files import fingerprints
 from bnopt.study import image_sources, study
 from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TRAINING, as_json
+
+# Variables of Python that say where its packages lie and how it encodes text. Snakemake itself runs with
+# them, so jobs do too. All other variables of Python are removed: they reach jobs by accident, and turn
+# warnings into errors, strip code, or wait for input at the end.
+OF_PYTHON = (
+    *("PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONPLATLIBDIR", "PYTHONPYCACHEPREFIX"),
+    *("PYTHONUTF8", "PYTHONCOERCECLOCALE", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"),
+)
+# A conda environment has its own Python and packages.
+NOT_OF_CONDA = ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR")
+# These lower the precision of matrix products without a trace in the settings.
+PRECISION = (
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
 
 
 class Jobs:
@@ -182,3 +200,30 @@ def stored_of_others(folder, name):
         return sorted(str(file) for file in found if file.parent.name != wildcards.scale)
 
     return files
+
+
+def shell_prefix(given, own, *, conda):
+    """Return shell commands that stop at the first error, and give a job its Python and its variables.
+
+    given: the variables of the caller; own: name -> value of those that the job needs
+    conda: Snakemake activates a conda environment, whose `python` then comes first in PATH
+
+    The variable `python` is the Python that runs snakemake, whatever PATH names. No file of the current
+    folder can be imported (PYTHONSAFEPATH), and nothing in the caller's PYTHONPATH hides an installed
+    package, because it is not passed on. A nested Snakemake does not read the caller's profile.
+    """
+    own = {"PYTHONSAFEPATH": "1"} | ({"PYTHONNOUSERSITE": "1"} if conda else {}) | own
+    removed = sorted(name for name in given if name not in own and _is_removed(name, conda))
+    lines = ["set -eu", f"python={'python' if conda else shlex.quote(sys.executable)}"]
+    lines += [f"unset {' '.join(removed)}"] if removed else []
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in own.items()]
+    return "".join(f"{line}; " for line in lines)
+
+
+def _is_removed(name, conda):
+    """Return whether a variable of the caller must not reach jobs."""
+    if not re.fullmatch(r"\w+", name):
+        return False
+    if name.startswith("PYTHON"):
+        return name not in OF_PYTHON or (conda and name in NOT_OF_CONDA)
+    return name.startswith("SNAKEMAKE_") or name in PRECISION
