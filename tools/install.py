@@ -4,6 +4,8 @@ An old Python, a missing venv module, a full disk or a missing network is report
 Packages installed before a failure stay installed: a second call continues from there.
 """
 
+import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 LEAST_PYTHON = (3, 11)
 NEEDED_GIB = 10
+# The settings of pip that say where packages come from. All others are not used, neither from variables
+# (PIP_TARGET, PIP_USER) nor from files (pip.conf): they would send packages elsewhere or change versions.
+SOURCES = (
+    *("index_url", "extra_index_url", "find_links", "no_index", "trusted_host", "cert", "client_cert"),
+    *("proxy", "timeout", "default_timeout", "retries", "cache_dir", "no_cache_dir", "keyring_provider"),
+)
 
 
 def check_python(version):
@@ -50,19 +58,42 @@ def create():
         )
 
 
+def pip_environment(pip):
+    """Return the variables with which to call pip, and the names of its settings that are not used."""
+    # PIP_PYTHON would start another Python.
+    given = {name: value for name, value in os.environ.items() if name != "PIP_PYTHON"}
+    listed = subprocess.run([*pip, "config", "list"], stdout=subprocess.PIPE, text=True, env=given).stdout
+    settings = dict(line.split("=", 1) for line in listed.splitlines() if "=" in line)
+    environment = {name: value for name, value in given.items() if not name.startswith("PIP_")}
+    unused = []
+    # A setting for one command outweighs that for all, and a variable outweighs both.
+    for name in sorted(settings, key=lambda name: (name.startswith(":env:"), not name.startswith("global."))):
+        section, _, key = name.rpartition(".")
+        key = key.replace("-", "_")
+        if key in SOURCES and section in ("global", "install", ":env:"):
+            environment[f"PIP_{key.upper()}"] = str(ast.literal_eval(settings[name]))
+        elif section in ("global", "install", ":env:") and key != "config_file":
+            unused.append(f"PIP_{key.upper()}" if section == ":env:" else name)
+    return environment | {"PIP_CONFIG_FILE": os.devnull}, unused
+
+
 def install():
     """Install all packages; if that fails, stop with the errors of pip."""
     print("Installing exact versions into .venv: about 7 GB, a few minutes, only once.", flush=True)
     requirements = str(ROOT / "requirements.txt")
-    python = str(ENVIRONMENT / "bin" / "python")
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
-    pip = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    if pip.returncode:
-        errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
+    # Isolated: no module of the current folder, of PYTHONPATH or of the user counts as installed.
+    pip = [str(ENVIRONMENT / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check"]
+    environment, unused = pip_environment(pip)
+    if unused:
+        print(f"Settings of pip that are not used here: {', '.join(unused)}.", flush=True)
+    command = [*pip, "install", "--quiet", "-r", requirements]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         stop(
             "pip could not install requirements.txt. It needs a network connection: connect, or make a "
             "package index reachable (PIP_INDEX_URL), and call make again to continue.\n"
-            + "\n".join(errors or pip.stderr.splitlines()[-5:])
+            + "\n".join(errors or done.stderr.splitlines()[-5:])
         )
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,65 @@ def test_without_a_package_index_pip_s_failure_says_what_to_do(install, elsewher
     assert "network" in message
     assert "call make again" in message
     assert "no-such-package-anywhere" in message
+
+
+@pytest.fixture(scope="module")
+def pip_works(tmp_path_factory):
+    """A folder with an environment, and with a package that pip finds there."""
+    folder = tmp_path_factory.mktemp("pip")
+    venv.create(folder / ".venv", with_pip=True)
+    info = "toy-1.0.dist-info"
+    files = {
+        "toy.py": "",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": f"toy.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n",
+    }
+    with zipfile.ZipFile(folder / "toy-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+            (folder / "installed" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "installed" / name).write_text(text)
+    (folder / "requirements.txt").write_text("toy==1.0\n")
+    (folder / "pip.conf").write_text(
+        f"[install]\ntarget = {folder / 'elsewhere'}\n[global]\nno-index = true\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PIP_TARGET", "elsewhere"),
+        ("PIP_USER", "1"),
+        ("PIP_PREFIX", "elsewhere"),
+        ("PIP_DRY_RUN", "1"),
+        ("PIP_CONFIG_FILE", "pip.conf"),
+        ("PYTHONPATH", "installed"),
+    ],
+)
+def test_pip_installs_into_the_environment_whatever_the_caller_has_set(
+    install, pip_works, monkeypatch, capfd, name, value
+):
+    """A package that PYTHONPATH has would count as installed."""
+    monkeypatch.setattr(install, "ROOT", pip_works)
+    monkeypatch.setattr(install, "ENVIRONMENT", pip_works / ".venv")
+    for variable in [variable for variable in os.environ if variable.startswith("PIP_")]:
+        monkeypatch.delenv(variable)
+    for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"):
+        monkeypatch.setenv(variable, str(pip_works))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(pip_works))
+    monkeypatch.setenv(name, value if value == "1" else str(pip_works / value))
+    for file in pip_works.glob(".venv/lib/python*/site-packages/toy*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    install.install()
+    assert len(list(pip_works.glob(".venv/lib/python*/site-packages/toy.py"))) == 1
+    said = capfd.readouterr().out
+    unused = {"PIP_CONFIG_FILE": "install.target", "PYTHONPATH": None}.get(name, name)
+    assert (
+        f"Settings of pip that are not used here: {unused}.\n" in said if unused else "not used" not in said
+    )
 
 
 def test_the_environment_links_to_its_python_as_that_of_python_m_venv(install, elsewhere, monkeypatch):
