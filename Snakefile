@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+include: "workflow/readable.smk"
+
+
 configfile: "config.yaml"
 configfile: "claims.yaml"
 
@@ -50,4 +53,8 @@ onstart:
 
 
 onsuccess:
+    print(where_results_are())
+
+
+onerror:
     print(where_results_are())

@@ -28,8 +28,6 @@ GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
 # wait for figures: they come last, and occupy the cores that would idle while the verdicts are made.
 FIGURES, TRAINING, PROBES, STATISTICS = range(4)
 IMAGES = 1_000_000
-SOURCE = str(Path(workflow.basedir, "src"))
-sys.path.insert(0, SOURCE)
 
 import fork_server
 from bnopt import provenance
@@ -109,12 +107,12 @@ def config_overrides(wildcards, output):
 
 
 def study_files(wildcards):
-    """Return every result of a scale except the HTML page."""
+    """Return every result that the HTML page shows."""
     return [
         *job.figures(wildcards),
         f"results/{wildcards.scale}/statistics/claims.csv",
         f"results/{wildcards.scale}/statistics/theorems.csv",
-        *(f"results/{wildcards.scale}/report/report.{format}" for format in REPORT_FORMATS),
+        f"results/{wildcards.scale}/report/report.tex",
     ]
 
 

@@ -92,12 +92,7 @@ rule compile:
         generated="results/{scale}/report/generated",
         report="results/{scale}/report/report.tex",
     output:
-        pdf=report(
-            "results/{scale}/report/report.pdf",
-            caption="report/paper.rst",
-            category="Report",
-            labels={"what": "Report"},
-        ),
+        "results/{scale}/report/report.pdf",
     log:
         "logs/{scale}/compile.log",
     localrule: True
@@ -105,9 +100,16 @@ rule compile:
         "minimal"
     conda:
         "../environment.yml"
+    params:
+        code=fingerprints.code_hash("bnopt.compile"),
+        settings=job.compile_settings,
     shell:
         r"""
-        latexmk -cd -pdf -halt-on-error -interaction=nonstopmode {input.report:q} >{log:q} 2>&1
+        "$python" -m bnopt.compile \
+            --settings {params.settings:q} \
+            --code {params.code:q} \
+            --report {input.report:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -120,6 +122,8 @@ rule web:
         "results/{scale}/report.html",
     log:
         "logs/{scale}/web.log",
+    # Before the PDF, on which the page does not depend: if LaTeX fails, the page is there.
+    priority: TRAINING
     localrule: True
     conda:
         "../environment.yml"

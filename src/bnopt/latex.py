@@ -1,5 +1,6 @@
 """Turns numbers, names and tables into LaTeX."""
 
+import itertools
 import unicodedata
 
 import numpy as np
@@ -9,21 +10,90 @@ from bnopt.verdicts import boundaries
 RATIO = "log_ratio"
 
 
+def _table(text):
+    """Return every other word -> the word that follows it."""
+    words = text.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+# Texts become ASCII, so that every engine compiles them, with the fonts of Latin Modern.
+SIGNS = _table(r"""
+    \ \textbackslash{}  ~ \textasciitilde{}  ^ \textasciicircum{}  & \&  % \%  $ \$  # \#  _ \_  { \{  } \}
+    ‐ -  ‑ \mbox{-}  – --  — ---  … \ldots{}  ⁄ /  ‘ `  ’ '  “ ``  ” ''  ‚ \quotesinglbase{}
+    „ \quotedblbase{}  ‹ \guilsinglleft{}  › \guilsinglright{}  « \guillemotleft{}  » \guillemotright{}
+    ¡ \textexclamdown{}  ¿ \textquestiondown{}  ß \ss{}  ẞ SS  æ \ae{}  Æ \AE{}  œ \oe{}  Œ \OE{}  ø \o{}
+    Ø \O{}  ł \l{}  Ł \L{}  đ \dj{}  Đ \DJ{}  ð \dh{}  Ð \DH{}  þ \th{}  Þ \TH{}  ŋ \ng{}  Ŋ \NG{}  ı \i{}
+    ȷ \j{}  § \S{}  ¶ \P{}  © \textcopyright{}  ® \textregistered{}  † \textdagger{}  ‡ \textdaggerdbl{}
+    • \textbullet{}  ‰ \textperthousand{}  ° \textdegree{}  € \texteuro{}  £ \textsterling{}  ¥ \textyen{}
+    ¢ \textcent{}
+""")
+SIGNS |= {"\N{NO-BREAK SPACE}": "~", "\N{NARROW NO-BREAK SPACE}": r"\,", "\N{THIN SPACE}": r"\,"}
+SIGNS |= {"\N{SOFT HYPHEN}": r"\-"}
+# Greek letters are formulas too. LaTeX has no command for those that look like Latin ones.
+FORMULAS = _table(r"""
+    α \alpha  β \beta  γ \gamma  δ \delta  ε \epsilon  ζ \zeta  η \eta  θ \theta  ι \iota  κ \kappa
+    λ \lambda  μ \mu  ν \nu  ξ \xi  ο o  π \pi  ρ \rho  ς \varsigma  σ \sigma  τ \tau  υ \upsilon  φ \phi
+    χ \chi  ψ \psi  ω \omega  Α A  Β B  Γ \Gamma  Δ \Delta  Ε E  Ζ Z  Η H  Θ \Theta  Ι I  Κ K  Λ \Lambda
+    Μ M  Ν N  Ξ \Xi  Ο O  Π \Pi  Ρ P  Σ \Sigma  Τ T  Υ \Upsilon  Φ \Phi  Χ X  Ψ \Psi  Ω \Omega
+    − -  ± \pm  ∓ \mp  × \times  ÷ \div  · \cdot  ⋅ \cdot  ∗ *  ∘ \circ  ¬ \neg  √ \surd  ∞ \infty
+    ∂ \partial  ∇ \nabla  ∑ \sum  ∏ \prod  ∫ \int  ∀ \forall  ∃ \exists  ∅ \emptyset  ∈ \in  ∉ \notin
+    ⊂ \subset  ⊆ \subseteq  ∪ \cup  ∩ \cap  ≤ \leq  ≥ \geq  ≠ \neq  ≈ \approx  ≡ \equiv  ∼ \sim  ≃ \simeq
+    ≪ \ll  ≫ \gg  ∝ \propto  ∥ \parallel  ‖ \Vert  ⊥ \perp  ← \leftarrow  → \rightarrow  ↔ \leftrightarrow
+    ↑ \uparrow  ↓ \downarrow  ⇐ \Leftarrow  ⇒ \Rightarrow  ⇔ \Leftrightarrow  ↦ \mapsto  ⟨ \langle
+    ⟩ \rangle  ⌊ \lfloor  ⌋ \rfloor  ⌈ \lceil  ⌉ \rceil  ⊤ \top  ⊗ \otimes  ⊕ \oplus  ⊙ \odot  ℓ \ell
+    ℏ \hbar  ℝ \mathbb{R}  ℕ \mathbb{N}  ℤ \mathbb{Z}
+""")
+SIGNS |= {character: f"${formula}$" for character, formula in FORMULAS.items()}
+# The accents of Unicode, which follow their letter.
+ACCENTS = _table(r"""
+    0300 \`  0301 \'  0302 \^  0303 \~  0304 \=  0306 \u  0307 \.  0308 \"  030A \r  030B \H  030C \v
+    0323 \d  0327 \c  0328 \k  0331 \b
+""")
+# Fonts join these pairs into another sign.
+LIGATURES = {"--", "``", "''", ",,", "<<", ">>", "?`", "!`"}
+
+
 def escape(text):
-    """Return a plain text as LaTeX; straight double quotes become opening and closing ones."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: "\\" + character for character in "&%$#_{}"}
-    text = "".join(special.get(character) or _symbol(character) for character in str(text))
-    while '"' in text:
-        text = text.replace('"', "``", 1).replace('"', "''", 1)
-    return text
+    """Return a plain text as LaTeX in ASCII; straight double quotes become opening and closing ones.
+
+    A letter that the fonts lack, such as one of Chinese, becomes its code: [U+753B].
+    """
+    # Every second straight quote closes.
+    text = "".join(part + mark for part, mark in zip(str(text).split('"'), itertools.cycle("“”")))[:-1]
+    text = unicodedata.normalize("NFC", text)
+    pairs = itertools.pairwise(f"{text} ")
+    return "".join(_letter(one) + ("{}" if one + another in LIGATURES else "") for one, another in pairs)
 
 
-def _symbol(character):
-    """Return a small Greek letter as a formula, any other character as it is."""
-    name = unicodedata.name(character, "")
-    greek = name.startswith("GREEK SMALL LETTER ") and name.count(" ") == 3
-    return rf"$\{name.split()[-1].lower()}$" if greek else character
+def _letter(character):
+    """Return a character as LaTeX."""
+    if character in SIGNS:
+        return SIGNS[character]
+    if character.isspace():
+        return " "
+    if character.isascii() and character.isprintable():
+        return character
+    if unicodedata.category(character) == "Cf":  # invisible, such as a mark of the direction of writing
+        return ""
+    return _decomposed(character) or rf"[U+{ord(character):04X}]\allowbreak{{}}"
+
+
+def _decomposed(character):
+    """Return a character that Unicode composes of known ones, such as é, ², ½; nothing for any other."""
+    first, *codes = unicodedata.decomposition(character).split() or [""]
+    if first.startswith("<"):
+        parts = [_known(chr(int(code, 16))) for code in codes]
+        command = {"<super>": r"\textsuperscript{%s}", "<sub>": r"\textsubscript{%s}"}.get(first, "%s")
+        return command % "".join(parts) if all(parts) else ""
+    letter = _known(chr(int(first, 16))) if codes and codes[0] in ACCENTS else ""
+    return f"{ACCENTS[codes[0]]}{{{letter}}}" if letter else ""
+
+
+def _known(character):
+    """Return a character as LaTeX, nothing if the fonts lack it."""
+    if character in SIGNS or (character.isascii() and character.isprintable()):
+        return SIGNS.get(character, character)
+    return _decomposed(character)
 
 
 def identifier(name):

@@ -661,6 +661,36 @@ def test_only_numbers_get_a_hint_how_to_write_them(refusal, text, hinted):
 
 
 @pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: 1\nb: é\n".encode("latin-1"), "the byte 0xe9 in line 2"),
+        ("a: é\n".encode("utf-16"), "the byte 0xff in line 1"),
+        ("a: 1\n".encode("utf-16-le"), "zero bytes, as in UTF-16"),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path, content, words):
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(StudyError, match=f"config.yaml: expected text in UTF-8, found {words}"):
+        schemas.check_text(file)
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "ANSI_X3.4-1968", "cp1252"])
+def test_letters_that_the_locale_would_misread_are_refused(tmp_path, monkeypatch, encoding):
+    file = tmp_path / "config.yaml"
+    file.write_text("a: β\n", encoding="utf-8")
+    schemas.check_text(file)
+    monkeypatch.setattr(schemas.locale, "getpreferredencoding", lambda _: encoding)
+    with pytest.raises(
+        StudyError, match=f"expected a locale with UTF-8, .* found {encoding}; .*PYTHONUTF8=1"
+    ):
+        schemas.check_text(file)
+    file.write_text("a: b\n", encoding="utf-8")
+    schemas.check_text(file)
+    schemas.check_text(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3\n", "a: expected this key once, found it in lines 1 and 3"),

@@ -122,6 +122,38 @@ def test_a_configuration_that_is_no_yaml_is_refused(tmp_path, new_study, tiny_co
     assert_nothing_was_written(study)
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding", "words"),
+    [
+        ("claims.yaml", "latin-1", "the byte 0xe9 in line 1"),
+        ("config.yaml", "utf-16", "the byte 0xff in line 1"),
+    ],
+)
+def test_a_configuration_in_another_encoding_is_a_sentence(
+    tmp_path, new_study, two_tasks_config, name, encoding, words
+):
+    study = new_study(tmp_path / "study", two_tasks_config)
+    text = (study.folder / name).read_text(encoding="utf-8")
+    (study.folder / name).write_bytes(f"# é\n{text}".encode(encoding, errors="replace"))
+    said = study.refused("--dry-run")
+    assert f"error: {name}: expected text in UTF-8, found {words}" in said
+    assert "save the file as UTF-8" in said
+
+
+def test_a_configuration_that_the_locale_cannot_read_is_a_sentence(
+    tmp_path, new_study, two_tasks_config, monkeypatch
+):
+    """Latin-1 would be read silently, as other letters."""
+    study = new_study(tmp_path / "study", two_tasks_config)
+    file = study.folder / "config.yaml"
+    file.write_text(f"# β\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+    for variable, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(variable, value)
+    assert "error: config.yaml: expected a locale with UTF-8" in study.refused("--dry-run")
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    study.run("--dry-run")
+
+
 # -- images ---------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,9 @@ class Jobs:
     def report_settings(self, _):
         return as_json(study.report_settings(self.study), ordered=True)
 
+    def compile_settings(self, _):
+        return as_json({}, ordered=False)
+
     # -- code: a fingerprint of the stage and of the plug-ins that the job loads -------------------
 
     def data_code(self, _):

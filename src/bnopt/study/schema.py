@@ -1,6 +1,8 @@
 """The files of the configuration and their schema: reading, defaults, and error messages."""
 
+import codecs
 import json
+import locale
 import math
 from copy import deepcopy
 from functools import cache
@@ -81,6 +83,29 @@ def with_defaults(config):
 @cache
 def _schema():
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def check_text(file):
+    """Raise StudyError if a file is not text in UTF-8, or if Snakemake would read it as something else.
+
+    A file that does not exist is left to Snakemake.
+    """
+    content = Path(file).read_bytes() if Path(file).exists() else b""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"the byte 0x{content[error.start]:02x} in line {line}"
+    else:
+        found = "zero bytes, as in UTF-16" if "\0" in text else ""
+    if found:
+        raise StudyError(f"{file}: expected text in UTF-8, found {found}; save the file as UTF-8")
+    encoding = locale.getpreferredencoding(False)
+    if not content.isascii() and codecs.lookup(encoding).name != "utf-8":
+        raise StudyError(
+            f"{file}: expected a locale with UTF-8, because the file has letters beyond ASCII; found "
+            f"{encoding}; call snakemake again with the variable PYTHONUTF8=1"
+        )
 
 
 def check_keys(file):
