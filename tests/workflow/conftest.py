@@ -159,13 +159,11 @@ class Study:
             "--cores": CORES,
         }
         words = [str(word) for pair in options.items() for word in pair]
-        return [sys.executable, "-m", "snakemake", *words, *map(str, arguments)]
+        return [sys.executable, "-P", "-m", "snakemake", *words, *map(str, arguments)]
 
     def surroundings(self):
         """Return the keyword arguments of a snakemake process: folder, environment, output as one text."""
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
+        environment = os.environ | {
             "BNOPT_DEVICE": "cpu",
             # Wide enough that no line break splits a text that a test searches.
             "COLUMNS": "500",
