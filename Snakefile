@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-include: "workflow/readable.smk"
+include: "workflow/start.smk"
 
 
 configfile: "config.yaml"

@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "workflow").glob("*.smk"))
-STAGES = [file for file in RULES if file.stem not in ("common", "readable")]
+STAGES = [file for file in RULES if file.stem not in ("common", "start")]
 
 
 def run_tool(name, *arguments):

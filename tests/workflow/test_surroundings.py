@@ -118,8 +118,10 @@ def test_with_conda_a_finished_study_has_nothing_to_do(finished, with_conda):
 
 
 def test_with_conda_jobs_run_in_an_environment_made_from_a_copy_of_environment_yml(
-    finished, copy_of_finished, with_conda
+    finished, copy_of_finished, with_conda, monkeypatch, tmp_path
 ):
+    for name, value in (("PIP_TARGET", str(tmp_path)), ("PIP_REQUIRE_VIRTUALENV", "1"), ("PYTHONHOME", "")):
+        monkeypatch.setenv(name, value)
     study = copy_of_finished
     (study.folder / PAGE).unlink()
     study.run("--sdm", "conda", "--force", "results/tiny/figures/fig1.png", TRAINED)
