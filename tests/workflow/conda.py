@@ -18,6 +18,7 @@ import yaml
 
 ANSWERS = {
     "info --json": lambda folder: json.dumps({"conda_prefix": folder, "platform": "linux-64"}),
+    "clean -y --tarballs": lambda _: "",
     "--version": lambda _: "conda 24.9.1",
     "config --get channel_priority --json": lambda _: json.dumps({"get": {"channel_priority": "strict"}}),
 }
