@@ -4,6 +4,7 @@
 again when its param `settings` or `code` changes.
 """
 
+import logging
 import re
 import shlex
 import shutil
@@ -11,12 +12,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
-TEXT = f"{workflow.basedir}/paper/main.tex"
+# Relative if results lie in the checkout: then both can be moved, and nothing runs again.
+CHECKOUT = "" if Path(workflow.basedir).samefile(".") else f"{workflow.basedir}/"
+STYLE = f"{CHECKOUT}paper/figures.mplstyle"
+TEXT = f"{CHECKOUT}paper/main.tex"
 # The captions of the HTML page.
-CAPTIONS = sorted(map(str, Path(workflow.basedir, "workflow/report").glob("*.rst")))
+CAPTIONS = sorted(map(str, Path(f"{CHECKOUT}workflow/report").glob("[a-z]*.rst")))
 # The stored results, one folder per scale.
-STORED = Path(workflow.basedir, "docs/results")
+STORED = f"{CHECKOUT}docs/results"
 # Without LaTeX the report is not compiled; report.tex can be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
 # A job that runs on the CPU need not wait for a GPU.
@@ -31,21 +34,8 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
 from bnopt import provenance
-from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
-from bnopt.study import checks, image_sources, jobs, schema, study
-
-# Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
-# commit, for the records; the overrides (--config), for the commands in messages; the device. A change
-# of environment variables, unlike one of params, reruns nothing.
-ENVIRONMENT = {
-    "BNOPT_COMMIT": provenance.commit(),
-    "BNOPT_CONFIG": shlex.join(f"{key}={config[key]}" for key in workflow.config_settings.config),
-} | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
-exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in ENVIRONMENT.items())
-exports += f'export PYTHONPATH={shlex.quote(SOURCE)}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-# Double the braces: Snakemake would take single ones for placeholders.
-shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
+from bnopt.study import calls, checks, image_sources, jobs, schema, stale, study
 
 # The command line passes numbers in a list, such as --config seeds=[0,1], as texts.
 if isinstance(config.get("seeds"), list):
@@ -59,6 +49,22 @@ except StudyError as error:
     sys.exit(f"error: {error}")
 STUDY = study.written_out(config)
 job = jobs.Jobs(STUDY)
+RECORDED = job.recorded()
+OPTIONS = calls.options(workflow.config_settings, config)
+logging.getLogger("snakemake.logging").addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
+
+# Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
+# commit, for the records; the options of this call, for the commands in messages; how each result is made
+# now; the device. A change of environment variables, unlike one of params, reruns nothing.
+ENVIRONMENT = {
+    "BNOPT_COMMIT": provenance.commit(),
+    "BNOPT_OPTIONS": shlex.join(OPTIONS),
+    "BNOPT_EXPECTED": stale.write_expected(RECORDED),
+} | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
+exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in ENVIRONMENT.items())
+exports += f'export PYTHONPATH={shlex.quote(SOURCE)}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
+# Double the braces: Snakemake would take single ones for placeholders.
+shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
 
 
 def one_of(names):
@@ -90,10 +96,9 @@ def snapshots_folder(path):
     return directory(path) if STUDY["keep_snapshots"] else temp(directory(path))
 
 
-def config_overrides(wildcards):
-    """Return the --config of this call, for a nested call of Snakemake."""
-    chosen = {key: STUDY[key] for key in ("scale", *study.REPLACEABLE) if key in config}
-    return [f"{key}={value}" for key, value in chosen.items()]
+def not_tracked(value):
+    """Return a param function whose value reruns nothing: Snakemake tracks none that takes `output`."""
+    return lambda wildcards, output: value
 
 
 def study_files(wildcards):

@@ -25,7 +25,7 @@ rule gather:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.gather"),
+        code=job.stage_code("gather"),
         settings=job.gather_settings,
     shell:
         r"""
@@ -62,7 +62,7 @@ rule bundle:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.report"),
+        code=job.stage_code("report"),
         settings=job.report_settings,
     shell:
         r"""
@@ -78,6 +78,7 @@ rule bundle:
             --training {input.training:q} \
             --images {input.images:q} \
             --stored {input.stored:q} \
+            --stored-figures {input.stored_figures:q} \
             --provenance {input.provenance:q} \
             --figures {input.figures:q} \
             --generated {output.generated:q} \
@@ -124,15 +125,16 @@ rule web:
     conda:
         "../environment.yml"
     params:
-        overrides=config_overrides,
+        options=not_tracked(OPTIONS),
         partial="results/{scale}/.report.partial.html",
-        snakefile=f"{workflow.basedir}/Snakefile",
+        settings=job.report_settings,
+        snakefile=not_tracked(f"{workflow.basedir}/Snakefile"),
     shell:
         r"""
         python -m snakemake \
             --snakefile {params.snakefile:q} \
             --workflow-profile none \
-            --config {params.overrides:q} \
+            {params.options:q} \
             --nolock \
             --report {params.partial:q} \
             -- {input.files:q} \

@@ -1,6 +1,7 @@
 """Stage 6: draw one figure from the statistics and, if it shows single runs, the first seed's tables."""
 
 import textwrap
+from pathlib import Path
 
 import matplotlib.style
 import numpy as np
@@ -95,6 +96,7 @@ def main(argv=None):
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
         note_divergence(figure, pd.concat(curves))
     save(figure, options.pdf, options.png)
+    artefacts.write_record(options.pdf, Path(options.pdf).read_bytes(), job=runtime.job_of(options))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def history(result):
     """Return lines that say how a result was made and which of its modules have changed since."""
     record = records.read(result)
     modules = record.pop("modules", {})
-    lines = [f"{key}: {value}" for key, value in flat(record).items()]
+    lines = [f"{key}: {value}" for key, value in records.flat(record).items()]
     changed = differences(modules, {module: _hash_now(module) for module in modules})
     return [*lines, "", "Code since:", *(changed or ["  unchanged"])]
 
@@ -95,7 +95,7 @@ def _hash_now(module):
 
 def compared(first, second):
     """Return lines that say how two results differ, apart from when they were made and how long it took."""
-    pair = [flat(records.read(result)) for result in (first, second)]
+    pair = [records.flat(records.read(result)) for result in (first, second)]
     for record in pair:
         for key in ("started", "seconds", "cpu_seconds", "memory_mib", "code"):
             record.pop(key, None)
@@ -106,17 +106,6 @@ def differences(first, second):
     """Return a line for every key whose values in two flat dictionaries differ."""
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     return [f"  {key}: {first.get(key, 'none')} -> {second.get(key, 'none')}" for key in keys]
-
-
-def flat(nested, *, prefix=""):
-    """Return nested dictionaries as a flat one, with keys such as net.hidden."""
-    found = {}
-    for key, value in nested.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, prefix=f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def commit():

@@ -1,6 +1,7 @@
 """Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
 import json
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 from bnopt import runtime
 from bnopt.files import artefacts
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
+from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
 
 
@@ -334,10 +336,22 @@ def _read_json(file):
     return json.loads(artefacts.read_recorded(file))
 
 
-def _read_stored(folder):
-    """Read the stored results in a folder."""
-    figures = sorted(folder.glob("fig*.png"))
-    return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
+def _read_stored(folder, figures):
+    """Read the stored results in a folder; raise StudyError with a remedy that fits them.
+
+    figures: those of all folders
+    """
+    figures = [figure for figure in figures if figure.parent == folder]
+    try:
+        return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
+    except StudyError as error:
+        what = str(error).split("; to make it again:")[0]
+        crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))
+        cause = " (its lines end in CR LF: git or an editor changed them)" if crlf else ""
+        raise StudyError(
+            f"{what}{cause}; to restore the stored results: git checkout -- {shlex.quote(str(folder))}, or "
+            f"make and store them again: make store SCALE={folder.name}"
+        ) from error
 
 
 def _diverged(training):
@@ -355,6 +369,7 @@ def main(argv=None):
     parser.add_argument("--activations", nargs="?", help="file to read, if the study measures activations")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
+    parser.add_argument("--stored-figures", nargs="*", default=[], help="<scale>/fig*.png of other scales")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
@@ -369,15 +384,20 @@ def main(argv=None):
     )
     diverged = _diverged(artefacts.read_table(options.training))
     folders = [Path(file).parent for file in options.stored]
+    figures = [Path(file) for file in options.stored_figures]
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
             results,
-            {stored.name: _read_stored(stored) for stored in folders},
+            {
+                stored.name: _read_stored(stored, [f for f in figures if f.parent == stored])
+                for stored in folders
+            },
             study=options.settings | {"diverged": diverged},
             figures=options.figures,
         )
-    artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)
+    text = Path(options.text).read_text(encoding="utf-8")
+    artefacts.write_recorded(text, options.report, job=runtime.job_of(options))
 
 
 if __name__ == "__main__":
