@@ -46,7 +46,7 @@ try:
         schema.check_keys(file)
     checks.check(config)
 except StudyError as error:
-    sys.exit(f"error: {error}")
+    sys.exit(f"error: {calls.naming(str(error), workflow.config_settings)}")
 STUDY = study.written_out(config)
 job = jobs.Jobs(STUDY)
 RECORDED = job.recorded()

@@ -38,3 +38,28 @@ def _reads_as_text(value):
         return yaml.safe_load(value) == value
     except yaml.YAMLError:
         return True
+
+
+def naming(text, settings):
+    """Return the text of an error about the configuration, with the file or option that holds the key.
+
+    text: as `schema.refuse` gives it, which knows the study's own two files only.
+    """
+    file, _, rest = text.partition(": ")
+    keys = rest.split(": ")[0].split(".")
+    if file not in ("config.yaml", "claims.yaml"):
+        return text
+    if keys[0] in settings.config:
+        return f"--config: {rest}"
+    holding = [given for given in settings.configfiles if _holds(given, keys)]
+    return f"{_shown(holding[-1])}: {rest}" if holding else text
+
+
+def _holds(file, keys):
+    """Return whether a YAML file has an entry under these nested keys."""
+    entry = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            return False
+        entry = entry[key]
+    return True
