@@ -4,10 +4,12 @@ SCALE ?= $(shell sed -n 's/^scale: *\([^ ]*\).*/\1/p' config.yaml)
 SHELL := /bin/sh
 # For the jobs that snakemake starts. Recipes name .venv/bin themselves: the make of macOS ignores this PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# "" unless .venv was made in this folder and its Python runs: otherwise it is repaired or made again.
+FITS := $(shell [ "$$(cat .venv/installed 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c "" && echo yes)
 # Passed through the environment, because a path may contain quotes.
 export IMAGES
 
-.PHONY: help install reproduce store test lint
+.PHONY: help install reproduce store test lint again
 
 help:
 	@echo "make install     install exact versions into .venv"
@@ -34,5 +36,5 @@ lint: .venv/installed
 	.venv/bin/snakefmt --check .
 	.venv/bin/snakemake --lint
 
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt $(if $(FITS),,again)
 	@$(PYTHON) tools/install.py
