@@ -46,4 +46,4 @@ rule another_scale:
 
 
 onsuccess:
-    print(where_results_are())
+    print(progress.closing(RESULTS, REPORT_FORMATS[-1]))

@@ -33,9 +33,12 @@ IMAGES = 1_000_000
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
+import bnopt
 from bnopt import provenance
 from bnopt.runtime import StudyError
-from bnopt.study import calls, checks, image_sources, jobs, schema, stale, study
+from bnopt.study import calls, checks, image_sources, jobs, progress, schema, stale, study
+
+bnopt.explain_interrupts("stopped; call snakemake again to continue")
 
 # The command line passes numbers in a list, such as --config seeds=[0,1], as texts.
 if isinstance(config.get("seeds"), list):
@@ -51,7 +54,10 @@ STUDY = study.written_out(config)
 job = jobs.Jobs(STUDY)
 RECORDED = job.recorded()
 OPTIONS = calls.options(workflow.config_settings, config)
-logging.getLogger("snakemake.logging").addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
+messages = logging.getLogger("snakemake.logging")
+messages.addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
+messages.addFilter(progress.Progress(workflow))
+RESULTS = Path("results", STUDY["scale"]).resolve()
 
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
 # commit, for the records; the options of this call, for the commands in messages; how each result is made
@@ -98,7 +104,11 @@ def snapshots_folder(path):
 
 def not_tracked(value):
     """Return a param function whose value reruns nothing: Snakemake tracks none that takes `output`."""
-    return lambda wildcards, output: value
+
+    def of_job(wildcards, output):
+        return value
+
+    return of_job
 
 
 def study_files(wildcards):
@@ -109,22 +119,3 @@ def study_files(wildcards):
         f"results/{wildcards.scale}/statistics/theorems.csv",
         *(f"results/{wildcards.scale}/report/report.{format}" for format in REPORT_FORMATS),
     ]
-
-
-def where_results_are():
-    """Return the closing message: which results exist, and where."""
-    results = Path("results", STUDY["scale"]).resolve()
-    about = {
-        "report.html": "figures and verdicts in a browser",
-        f"report/report.{REPORT_FORMATS[-1]}": "the report",
-        "statistics/claims.csv": "every claim with its verdict",
-        "figures/": "the paper's figures as PDF and PNG",
-    }
-    lines = [f"Results of the scale {STUDY['scale']}: {results}"]
-    lines += [f"  {name:24}{text}" for name, text in about.items() if (results / name).exists()]
-    if "pdf" not in REPORT_FORMATS and (results / "report" / "report.tex").exists():
-        lines.append(
-            "LaTeX is not installed, so the report was not compiled. Install latexmk with TeX Live and call "
-            f"snakemake again, or run latexmk -pdf report.tex in a copy of {results / 'report'} elsewhere."
-        )
-    return "\n".join(lines)
