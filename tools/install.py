@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 # Holds the folder of the checkout; `make` compares it with the folder where it is called.
 INSTALLED = ENVIRONMENT / "installed"
+INTERRUPTS = (
+    "import sys; sys.excepthook = lambda kind, *rest, before=sys.excepthook: "
+    "print('stopped', file=sys.stderr) if kind is KeyboardInterrupt else before(kind, *rest)\n"
+)
 LEAST_PYTHON = (3, 11)
 NEEDED_GIB = 10
 
@@ -98,6 +102,15 @@ def install():
         )
 
 
+def explain_interrupts():
+    """Let every Python of the environment end in a sentence when Ctrl-C meets it in its first imports.
+
+    Later Snakefile and jobs do so themselves. Python runs such a line of a `.pth` file when it starts.
+    """
+    (library,) = (ENVIRONMENT / "lib").glob("python3*/site-packages")
+    (library / "interrupts.pth").write_text(INTERRUPTS, encoding="utf-8")
+
+
 def stop(message):
     """Exit with status 1 and a message."""
     sys.exit("error: " + message)
@@ -117,6 +130,7 @@ def main():
     elif INSTALLED.exists() and INSTALLED.read_text(encoding="utf-8") not in ("", f"{ROOT}\n"):
         repair()
     install()
+    explain_interrupts()
     INSTALLED.write_text(f"{ROOT}\n", encoding="utf-8")
 
 

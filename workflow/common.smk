@@ -33,12 +33,16 @@ IMAGES = 1_000_000
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
-import bnopt
+from bnopt.study import progress
+
+messages = logging.getLogger("snakemake.logging")
+if workflow.is_main_process:
+    messages.addFilter(progress.Interrupts())
+    messages.addFilter(progress.Progress(workflow))
+
 from bnopt import provenance
 from bnopt.runtime import StudyError
-from bnopt.study import calls, checks, image_sources, jobs, progress, schema, stale, study
-
-bnopt.explain_interrupts("stopped; call snakemake again to continue")
+from bnopt.study import calls, checks, image_sources, jobs, schema, stale, study
 
 # The command line passes numbers in a list, such as --config seeds=[0,1], as texts.
 if isinstance(config.get("seeds"), list):
@@ -54,9 +58,7 @@ STUDY = study.written_out(config)
 job = jobs.Jobs(STUDY)
 RECORDED = job.recorded()
 OPTIONS = calls.options(workflow.config_settings, config)
-messages = logging.getLogger("snakemake.logging")
 messages.addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
-messages.addFilter(progress.Progress(workflow))
 RESULTS = Path("results", STUDY["scale"]).resolve()
 
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the

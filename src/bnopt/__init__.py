@@ -8,12 +8,12 @@ STARTED = time.time()
 
 
 def explain_interrupts(sentence):
-    """On Ctrl-C at a moment when nothing else handles it, print a sentence instead of a traceback."""
+    """On Ctrl-C at a moment when nothing else handles it, print a sentence, if any, and no traceback."""
     before = sys.excepthook
 
     def explain(kind, error, trace):
         if issubclass(kind, KeyboardInterrupt):
-            print(sentence, file=sys.stderr)
+            print(sentence, end="\n" if sentence else "", file=sys.stderr)
         else:
             before(kind, error, trace)
 

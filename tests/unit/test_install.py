@@ -184,6 +184,9 @@ def test_the_environment_of_a_moved_checkout_is_repaired_with_a_sentence(moved):
     assert f"{moved / '.venv'} ['.venv/bin/snakemake', '--cores'" in printed
     assert "after a move" in (moved / ".venv/bin/activate").read_text(encoding="utf-8")
     assert "was moved" not in make(moved, "reproduce", f"PYTHON={sys.executable}")
+    # Ctrl-C during the first imports of snakemake, or of any other program, ends in a sentence.
+    program = [moved / ".venv/bin/python", "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"]
+    assert subprocess.run(program, capture_output=True, text=True, check=False).stderr == "stopped\n"
     # A copy uses its own environment, not that of the original.
     copy = shutil.copytree(moved, moved.parent / "copy", symlinks=True)
     assert f"{copy / '.venv'} [" in make(copy, "reproduce", f"PYTHON={sys.executable}")

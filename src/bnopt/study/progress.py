@@ -1,10 +1,13 @@
 """What a person reads while the study runs, and at its end: how far it is, and how the claims came out."""
 
 import csv
+import signal
 import sys
 import threading
 import time
 from collections import Counter
+
+import bnopt
 
 SECONDS = 60
 PARTS = 10
@@ -109,6 +112,33 @@ class Progress:
         elif part > before or time.monotonic() - at >= SECONDS:
             self.shown = part, time.monotonic()
             print(self.estimate.sentence(), file=sys.stderr, flush=True)
+
+
+class Interrupts:
+    """A filter of Snakemake's log, which lets no message pass after Ctrl-C.
+
+    The first Ctrl-C prints a sentence. Without it Snakemake shows the log of every job that it stopped.
+    """
+
+    SENTENCE = "stopped: jobs that run save their state first; call snakemake again to resume"
+
+    def __init__(self):
+        self.noted = False
+        main = threading.current_thread() is threading.main_thread()
+        # Behind `nohup` and in the background of a script, Ctrl-C is ignored and stays so.
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+            bnopt.explain_interrupts("")
+
+    def _note(self, number, frame):
+        if not self.noted:
+            self.noted = True
+            print(self.SENTENCE, file=sys.stderr, flush=True)
+        signal.default_int_handler(number, frame)
+
+    def filter(self, record):
+        """Return whether a message may be shown."""
+        return not self.noted
 
 
 def closing(results, report):
