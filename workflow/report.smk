@@ -78,7 +78,6 @@ rule bundle:
             --training {input.training:q} \
             --images {input.images:q} \
             --stored {input.stored:q} \
-            --stored-figures {input.stored_figures:q} \
             --provenance {input.provenance:q} \
             --figures {input.figures:q} \
             --generated {output.generated:q} \

@@ -8,6 +8,7 @@ python -m bnopt.provenance train RESULT RESULT      how two tables differ
 import argparse
 import ast
 import json
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,8 @@ from bnopt.study import checks, schema, study
 from bnopt.study.jobs import Jobs
 
 CHECKOUT = Path(__file__).parents[2]
+# Where files lie that jobs may read.
+CODE = ("Snakefile", "*.yaml", "src/**.py", "workflow", "paper", "profiles")
 CONFIG = (CHECKOUT / "config.yaml", CHECKOUT / "claims.yaml")
 # The stage claims also makes the alternatives, and the stage figure the forest plot.
 STAGES = tuple(
@@ -108,19 +111,42 @@ def differences(first, second):
     return [f"  {key}: {first.get(key, 'none')} -> {second.get(key, 'none')}" for key in keys]
 
 
-def commit():
-    """Return the commit of the working copy, with "+ changes" if it has any; "unknown" without git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+def commit(checkout=CHECKOUT):
+    """Return the commit of a checkout, with "+ changes" if files differ from it; else "unknown" and why.
+
+    Untracked files count if jobs may read them (`CODE`). A repository around the checkout does not: its
+    commit says nothing about this code.
+    """
     try:
-        done = subprocess.run(
-            [*git, "describe", "--always", "--abbrev=40", "--dirty= + changes", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        if not Path(_git(checkout, "rev-parse", "--show-toplevel")).samefile(checkout):
+            return "unknown (the checkout is not a repository of its own, it lies in another)"
+        found = _git(checkout, "rev-parse", "--verify", "HEAD")
+        tracked = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+        untracked = _git(checkout, "ls-files", "--others", "--exclude-standard", "--", *CODE)
+    except OSError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        return f"unknown ({_reason(error.stderr)})"
+    return f"{found} + changes" if tracked or untracked else found
+
+
+def _git(checkout, *words):
+    """Return what git prints about a checkout; its own variables, as in a hook, do not reach it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *words]
+    environment |= {"LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def _reason(said):
+    """Return why git knows no commit; its own words may name folders of this machine."""
+    known = {
+        "not a git repository": "the checkout is no git repository",
+        "dubious ownership": "git refuses a repository of another user, see safe.directory",
+        "Needed a single revision": "the repository has no commit yet",
+    }
+    return next((why for words, why in known.items() if words in said), "git failed")
 
 
 def main(argv=None):

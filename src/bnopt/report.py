@@ -336,12 +336,9 @@ def _read_json(file):
     return json.loads(artefacts.read_recorded(file))
 
 
-def _read_stored(folder, figures):
-    """Read the stored results in a folder; raise StudyError with a remedy that fits them.
-
-    figures: those of all folders
-    """
-    figures = [figure for figure in figures if figure.parent == folder]
+def _read_stored(folder):
+    """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
+    figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
     try:
         return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
     except StudyError as error:
@@ -369,7 +366,6 @@ def main(argv=None):
     parser.add_argument("--activations", nargs="?", help="file to read, if the study measures activations")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
-    parser.add_argument("--stored-figures", nargs="*", default=[], help="<scale>/fig*.png of other scales")
     parser.add_argument("--generated", required=True, help="folder to write")
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
@@ -384,15 +380,11 @@ def main(argv=None):
     )
     diverged = _diverged(artefacts.read_table(options.training))
     folders = [Path(file).parent for file in options.stored]
-    figures = [Path(file) for file in options.stored_figures]
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
             results,
-            {
-                stored.name: _read_stored(stored, [f for f in figures if f.parent == stored])
-                for stored in folders
-            },
+            {stored.name: _read_stored(stored) for stored in folders},
             study=options.settings | {"diverged": diverged},
             figures=options.figures,
         )

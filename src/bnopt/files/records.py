@@ -37,7 +37,7 @@ def describe(content, job):
     sha256               checksum of the file
     stage, settings      name of the module that made it, and the settings of the job
     code, modules        the fingerprint that Snakemake compares, and one for each module it covers
-    commit               of the working copy; "+ changes" is added if there are any; "unknown" without git
+    commit               of the working copy; "+ changes" is added if there are any; "unknown" and why
     versions, hardware   of the imported packages; processor, cores and GPU of the machine
     started              when the process began (UTC); no two jobs of a stage have the same microsecond
     seconds, cpu_seconds, memory_mib     see `used`

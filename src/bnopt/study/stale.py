@@ -7,12 +7,13 @@ compares the records once the jobs are planned, and `write_expected` lets each j
 
 import hashlib
 import json
+import os
 import shlex
 import sys
 import time
 from pathlib import Path
 
-from bnopt.files import artefacts, records
+from bnopt.files import records
 from bnopt.runtime import StudyError
 
 SHOWN = 5
@@ -66,12 +67,19 @@ def write_expected(recorded):
     file = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     FOLDER.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        artefacts.write_text(text, file)
+        _write(text, file)
     file.touch()
     for other in FOLDER.glob("*.json"):
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             other.unlink(missing_ok=True)
     return str(file.resolve())
+
+
+def _write(text, file):
+    """Write a file whole or not at all, like `artefacts`, whose import of pandas would slow planning down."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
 
 
 class Guard:
@@ -115,9 +123,8 @@ class Guard:
             for path in stale:
                 record = records.read(path)
                 record["accepted"] = [*record.get("accepted", []), self.recorded[path][1]]
-                artefacts.write_text(
-                    json.dumps(record, indent=2, ensure_ascii=False) + "\n", records.of(path)
-                )
+                text = json.dumps(record, indent=2, ensure_ascii=False)
+                _write(f"{text}\n", records.of(path))
         return left
 
     def _sentence(self, stale, first):
