@@ -22,8 +22,6 @@ CAPTIONS = sorted(map(str, Path(f"{CHECKOUT}workflow/report").glob("[a-z]*.rst")
 STORED = f"{CHECKOUT}docs/results"
 # Without LaTeX the report is not compiled; report.tex can be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
-# A job that runs on the CPU need not wait for a GPU.
-GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
 # Priorities: Snakemake starts the jobs with the largest sum. Images come first and outweigh any number of
 # other jobs, so that a bad one is found before any run is trained. Statistics are short, and others wait for
 # them. Probes come before further training, so that temporary snapshots are deleted sooner. Only the reports
@@ -42,7 +40,13 @@ if workflow.is_main_process:
 
 from bnopt import provenance
 from bnopt.runtime import StudyError
-from bnopt.study import calls, checks, image_sources, jobs, schema, stale, study
+from bnopt.study import calls, checks, gpus, image_sources, jobs, schema, stale, study
+
+# A job that runs on the CPU need not wait for a GPU. On this machine, one job at a time uses a GPU of it,
+# unless --resources gpu=N says otherwise. A cluster has its own.
+GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
+if "gpu" not in workflow.global_resources and workflow.resource_settings.nodes is None:
+    workflow.register_resource("gpu", gpus.places() if GPUS_OF_A_JOB else gpus.UNLIMITED)
 
 # The command line passes numbers in a list, such as --config seeds=[0,1], as texts.
 if isinstance(config.get("seeds"), list):
