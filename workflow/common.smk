@@ -17,7 +17,8 @@ CHECKOUT = "" if Path(workflow.basedir).samefile(".") else f"{workflow.basedir}/
 STYLE = f"{CHECKOUT}paper/figures.mplstyle"
 TEXT = f"{CHECKOUT}paper/main.tex"
 # The captions of the HTML page.
-CAPTIONS = sorted(map(str, Path(f"{CHECKOUT}workflow/report").glob("[a-z]*.rst")))
+CAPTIONS = map(str, sorted(Path(f"{CHECKOUT}workflow/report").glob("*.rst")))
+CAPTIONS = [caption for caption in CAPTIONS if Path(caption).stem.isidentifier()]
 # The stored results, one folder per scale.
 STORED = f"{CHECKOUT}docs/results"
 # Without LaTeX the report is not compiled; report.tex can be compiled elsewhere.
