@@ -15,6 +15,9 @@ from bnopt.latex import as_latex, escape, estimate, expectation, identifier, num
 from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
 
+# The columns of a claim that say what is judged.
+DEFINITION = ["quantity", "compare", "condition_a", "condition_b", "expected", "margin"]
+
 
 def numbers(results, study):
     r"""Return key -> LaTeX text of every value that the text of the report names by \result{key}.
@@ -144,7 +147,11 @@ def theorems_table(theorems):
 
 
 def scales_table(claims, stored):
-    """Return effect and verdict of every claim at this scale and at those with stored results."""
+    """Return effect and verdict of every claim at this scale and at those with stored results.
+
+    A stored verdict on a claim that was defined otherwise is not shown.
+    """
+    defined = claims.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
     table = pd.DataFrame({"Claim": claims["label"].map(escape)})
     others = {escape(scale): of_scale.claims for scale, of_scale in stored.items()}
     for heading, found in {"Here": claims, **others}.items():
@@ -152,6 +159,8 @@ def scales_table(claims, stored):
             row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
             for row in found.to_dict("records")
         }
+        judged = found.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
+        shown |= {claim: "defined otherwise" for claim in shown if judged[claim] != defined.get(claim)}
         table[heading] = [shown.get(claim, "--") for claim in claims["claim"]]
     return table
 

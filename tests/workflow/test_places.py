@@ -100,7 +100,7 @@ def test_a_checkout_with_its_results_may_be_renamed(finished, tmp_path):
 
 
 def test_a_copy_that_keeps_no_times_makes_little_again(copy_of_finished):
-    """`cp -r` gives all files new times, in any order; here in the reverse of that in which they were made."""
+    """`cp -r` gives files new times in any order; here in the reverse of that in which they were made."""
     study = copy_of_finished
     files = sorted(study.results.rglob("*"), key=lambda file: -file.stat().st_mtime)
     for seconds, file in enumerate(files, start=int(time.time()) - len(files)):
