@@ -4,10 +4,12 @@ SCALE ?= $(shell sed -n 's/^scale: *\([^ ]*\).*/\1/p' config.yaml)
 SHELL := /bin/sh
 # They would lead Python to the modules and packages of another installation.
 unexport PYTHONPATH PYTHONHOME
+# "" unless .venv was made in this folder and its Python runs: otherwise it is repaired or made again.
+FITS := $(shell [ "$$(cat .venv/installed 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c "" && echo yes)
 # Passed through the environment, because a path may contain quotes.
 export IMAGES
 
-.PHONY: help install reproduce store test lint bench
+.PHONY: help install reproduce store test lint bench again
 
 help:
 	@echo "make install     install exact versions into .venv"
@@ -38,5 +40,5 @@ lint: .venv/installed
 	.venv/bin/snakefmt --check .
 	.venv/bin/snakemake --lint
 
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt $(if $(FITS),,again)
 	@$(PYTHON) tools/install.py

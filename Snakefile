@@ -53,8 +53,8 @@ onstart:
 
 
 onsuccess:
-    print(where_results_are())
+    print(progress.closing(RESULTS, REPORT_FORMATS[-1]))
 
 
 onerror:
-    print(where_results_are())
+    print(progress.closing(RESULTS, REPORT_FORMATS[-1]))

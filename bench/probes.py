@@ -113,9 +113,7 @@ def _small_images(of_scale, condition, images):
     yield Row(f"step, small images as products, {condition}", "plain convolutions", times(own / other))
     probe = probe_of(of_scale, condition, "theorems", point_of(of_scale, condition, images))
     own, other = side_by_side(probe, partial(plainly, probe))
-    yield Row(
-        f"theorems with small images as products, {condition}", "plain convolutions", times(own / other)
-    )
+    yield Row(f"theorems, small images as products, {condition}", "plain convolutions", times(own / other))
 
 
 def _virtual_samples(of_scale, condition):

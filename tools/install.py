@@ -1,11 +1,13 @@
 """Create .venv with the exact versions of requirements.txt; `make` calls this with any Python 3.
 
 An old Python, a missing venv module, a full disk or a missing network is reported in one sentence.
-Packages installed before a failure stay installed: a second call continues from there.
+Packages installed before a failure stay installed: a second call continues from there. An environment
+that was moved or copied is repaired; one whose Python was removed or replaced is made again.
 """
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
+# Holds the folder of the checkout; `make` compares it with the folder where it is called.
+INSTALLED = ENVIRONMENT / "installed"
+INTERRUPTS = (
+    "import sys; sys.excepthook = lambda kind, *rest, before=sys.excepthook: "
+    "print('stopped', file=sys.stderr) if kind is KeyboardInterrupt else before(kind, *rest)\n"
+)
 LEAST_PYTHON = (3, 11)
 NEEDED_GIB = 10
 # The settings of pip that say where packages come from. All others are not used, neither from variables
@@ -77,6 +85,34 @@ def pip_environment(pip):
     return environment | {"PIP_CONFIG_FILE": os.devnull}, unused
 
 
+def works():
+    """Return whether the environment's Python is there and finds the packages of the environment."""
+    program = "import os, sysconfig, sys; sys.exit(not os.path.isdir(sysconfig.get_path('purelib')))"
+    try:
+        return not subprocess.run([ENVIRONMENT / "bin" / "python", "-c", program]).returncode
+    except OSError:
+        return False
+
+
+def repair():
+    """Write the present path of the environment into its programs, which name it: it was moved or copied."""
+    print(f"{ENVIRONMENT} was moved or copied: its programs get its new path.", flush=True)
+    python = str(ENVIRONMENT / "bin" / "python")
+    # Called on itself, venv writes its scripts to activate the environment again, and its configuration.
+    subprocess.run([python, "-m", "venv", "--without-pip", str(ENVIRONMENT)], check=True)
+    # A line of `#!` holds no spaces and about 120 characters; then pip writes one for the shell.
+    plain = " " not in python and len(python) < 120
+    first = f"#!{python}" if plain else f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''"
+    written_by_pip = re.compile(
+        rb"""#!(/bin/sh\n'''exec' )?"?/[^\n]*/bin/python[\w.]*("[^\n]*\n' ''')?(?=\n)"""
+    )
+    for program in (ENVIRONMENT / "bin").iterdir():
+        if program.is_file() and not program.is_symlink():
+            content = program.read_bytes()
+            if begins := written_by_pip.match(content):
+                program.write_bytes(first.encode() + content[begins.end() :])
+
+
 def install():
     """Install all packages; if that fails, stop with the errors of pip."""
     print("Installing exact versions into .venv: about 7 GB, a few minutes, only once.", flush=True)
@@ -97,15 +133,37 @@ def install():
         )
 
 
+def explain_interrupts():
+    """Let every Python of the environment end in a sentence when Ctrl-C meets it in its first imports.
+
+    Later Snakefile and jobs do so themselves. Python runs such a line of a `.pth` file when it starts.
+    """
+    (library,) = (ENVIRONMENT / "lib").glob("python3*/site-packages")
+    (library / "interrupts.pth").write_text(INTERRUPTS, encoding="utf-8")
+
+
 def stop(message):
     """Exit with status 1 and a message."""
     sys.exit("error: " + message)
 
 
-if __name__ == "__main__":
+def main():
+    """Create the environment, or repair it, and install what it lacks."""
     check_python(sys.version_info[:2])
+    if (ENVIRONMENT / "pyvenv.cfg").exists() and not works():
+        print(
+            f"{ENVIRONMENT} does not work: its Python was removed or replaced. It is made again.", flush=True
+        )
+        shutil.rmtree(ENVIRONMENT)
     if not (ENVIRONMENT / "bin" / "python").exists():
         check_disk(shutil.disk_usage(ROOT).free)
         create()
+    elif INSTALLED.exists() and INSTALLED.read_text(encoding="utf-8") not in ("", f"{ROOT}\n"):
+        repair()
     install()
-    (ENVIRONMENT / "installed").touch()
+    explain_interrupts()
+    INSTALLED.write_text(f"{ROOT}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

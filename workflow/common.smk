@@ -4,6 +4,7 @@
 again when its param `settings` or `code` changes.
 """
 
+import logging
 import os
 import re
 import shlex
@@ -12,16 +13,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
-STYLE = f"{workflow.basedir}/paper/figures.mplstyle"
-TEXT = f"{workflow.basedir}/paper/main.tex"
+# Relative if results lie in the checkout: then both can be moved, and nothing runs again.
+CHECKOUT = "" if Path(workflow.basedir).samefile(".") else f"{workflow.basedir}/"
+STYLE = f"{CHECKOUT}paper/figures.mplstyle"
+TEXT = f"{CHECKOUT}paper/main.tex"
 # The captions of the HTML page.
-CAPTIONS = sorted(map(str, Path(workflow.basedir, "workflow/report").glob("*.rst")))
+CAPTIONS = map(str, sorted(Path(f"{CHECKOUT}workflow/report").glob("*.rst")))
+CAPTIONS = [caption for caption in CAPTIONS if Path(caption).stem.isidentifier()]
 # The stored results, one folder per scale.
-STORED = Path(workflow.basedir, "docs/results")
+STORED = f"{CHECKOUT}docs/results"
 # Without LaTeX the report is not compiled; report.tex can be compiled elsewhere.
 REPORT_FORMATS = ["tex", "pdf"] if shutil.which("latexmk") else ["tex"]
-# A job that runs on the CPU need not wait for a GPU.
-GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
 # Priorities: Snakemake starts the jobs with the largest sum. Images come first and outweigh any number of
 # other jobs, so that a bad one is found before any run is trained. Statistics are short, and others wait for
 # them. Probes come before further training, so that temporary snapshots are deleted sooner. Only the reports
@@ -29,23 +31,45 @@ GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
 FIGURES, TRAINING, PROBES, STATISTICS = range(4)
 IMAGES = 1_000_000
 
+from bnopt.study import progress
+
+messages = logging.getLogger("snakemake.logging")
+if workflow.is_main_process:
+    messages.addFilter(progress.Interrupts())
+    messages.addFilter(progress.Progress(workflow))
+
 import fork_server
 from bnopt import provenance
-from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
-from bnopt.study import checks, image_sources, jobs, schema, study
+from bnopt.study import calls, checks, gpus, image_sources, jobs, schema, stale, study
 
-# Snakemake reads images=2018 as a number and drops what follows " #". A path is the text as written.
-written = dict(entry.split("=", 1) for entry in workflow.config_settings.config_args or [])
-if "images" in written:
-    config["images"] = written["images"]
+# A job that runs on the CPU need not wait for a GPU. On this machine, one job at a time uses a GPU of it,
+# unless --resources gpu=N says otherwise. A cluster has its own.
+GPUS_OF_A_JOB = 0 if config.get("device") == "cpu" else 1
+if "gpu" not in workflow.global_resources and workflow.resource_settings.nodes is None:
+    workflow.register_resource("gpu", gpus.places() if GPUS_OF_A_JOB else gpus.UNLIMITED)
+
+calls.restore_words(config, workflow.config_settings)
+try:
+    for file in workflow.configfiles:
+        schema.check_keys(file)
+    checks.check(config)
+except StudyError as error:
+    sys.exit(f"error: {calls.naming(str(error), workflow.config_settings)}")
+STUDY = study.written_out(config)
+job = jobs.Jobs(STUDY)
+RECORDED = job.recorded()
+OPTIONS = calls.options(workflow.config_settings, config)
+messages.addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
+RESULTS = Path("results", STUDY["scale"]).resolve()
 
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
-# commit, for the records; the overrides (--config), for the commands in messages; the device. A change
-# of environment variables, unlike one of params, reruns nothing.
+# commit, for the records; the options of this call, for the commands in messages; how each result is made
+# now; the device. A change of environment variables, unlike one of params, reruns nothing.
 ENVIRONMENT = {
     "BNOPT_COMMIT": provenance.commit(),
-    "BNOPT_CONFIG": shlex.join(f"{key}={config[key]}" for key in workflow.config_settings.config),
+    "BNOPT_OPTIONS": shlex.join(OPTIONS),
+    "BNOPT_EXPECTED": stale.write_expected(RECORDED),
     "PYTHONPATH": SOURCE,
 } | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
 # With `--sdm conda`, Snakemake activates an environment before each job.
@@ -53,19 +77,6 @@ IN_CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 exports = jobs.shell_prefix(os.environ, ENVIRONMENT, conda=IN_CONDA)
 # Double the braces: Snakemake would take single ones for placeholders.
 shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
-
-# The command line passes numbers in a list, such as --config seeds=[0,1], as texts.
-if isinstance(config.get("seeds"), list):
-    config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
-
-try:
-    for file in workflow.configfiles:
-        schema.check_keys(file)
-    checks.check(config)
-except StudyError as error:
-    sys.exit(f"error: {error}")
-STUDY = study.written_out(config)
-job = jobs.Jobs(STUDY)
 
 
 def one_of(names):
@@ -97,13 +108,13 @@ def snapshots_folder(path):
     return directory(path) if STUDY["keep_snapshots"] else temp(directory(path))
 
 
-def config_overrides(wildcards, output):
-    """Return the --config of this call, for a nested call of Snakemake.
+def not_tracked(value):
+    """Return a param function whose value reruns nothing: Snakemake tracks none that takes `output`."""
 
-    Taking `output` makes it a param that Snakemake does not track: other words for one study rerun nothing.
-    """
-    chosen = {key: STUDY[key] for key in ("scale", *study.REPLACEABLE) if key in config}
-    return [f"{key}={value}" for key, value in chosen.items()]
+    def of_job(wildcards, output):
+        return value
+
+    return of_job
 
 
 def study_files(wildcards):
@@ -114,22 +125,3 @@ def study_files(wildcards):
         f"results/{wildcards.scale}/statistics/theorems.csv",
         f"results/{wildcards.scale}/report/report.tex",
     ]
-
-
-def where_results_are():
-    """Return the closing message: which results exist, and where."""
-    results = Path("results", STUDY["scale"]).resolve()
-    about = {
-        "report.html": "figures and verdicts in a browser",
-        f"report/report.{REPORT_FORMATS[-1]}": "the report",
-        "statistics/claims.csv": "every claim with its verdict",
-        "figures/": "the paper's figures as PDF and PNG",
-    }
-    lines = [f"Results of the scale {STUDY['scale']}: {results}"]
-    lines += [f"  {name:24}{text}" for name, text in about.items() if (results / name).exists()]
-    if "pdf" not in REPORT_FORMATS and (results / "report" / "report.tex").exists():
-        lines.append(
-            "LaTeX is not installed, so the report was not compiled. Install latexmk with TeX Live and call "
-            f"snakemake again, or run latexmk -pdf report.tex in a copy of {results / 'report'} elsewhere."
-        )
-    return "\n".join(lines)

@@ -69,7 +69,7 @@ rule draw_claims:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.figure", "bnopt.figures.claims"),
+        code=job.forest_plot_code,
         settings=job.forest_plot_settings,
     shell:
         r"""

@@ -1,7 +1,7 @@
 """Probes: measurements on the snapshots of a run, which leave the run unchanged.
 
 INPUTS    results/{scale}/data/images.npz, for the task vgg
-          results/{scale}/runs/{condition}/seed{seed}/snapshots/
+          results/{scale}/runs/{condition}/seed{seed}/snapshots/ and training.csv
 OUTPUTS   results/{scale}/probes/{probe}/{condition}/seed{seed}.csv
 MEANWHILE results/{scale}/unfinished/{probe}-{condition}-seed{seed}/    its checkpoint
 """
@@ -11,7 +11,10 @@ rule probe:
     """Measure one probe on all snapshots of one run."""
     input:
         data=job.task_data,
-        snapshots="results/{scale}/runs/{condition}/seed{seed}/snapshots",
+        # Snakemake has checksums of files, not of folders. So the curve says whether the run is another one,
+        # and not the time of its snapshots: a copy of a study whose times differ is not measured again.
+        curve="results/{scale}/runs/{condition}/seed{seed}/training.csv",
+        snapshots=ancient("results/{scale}/runs/{condition}/seed{seed}/snapshots"),
     output:
         table="results/{scale}/probes/{probe}/{condition}/seed{seed}.csv",
     log:

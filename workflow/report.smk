@@ -25,7 +25,7 @@ rule gather:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.gather"),
+        code=job.stage_code("gather"),
         settings=job.gather_settings,
     shell:
         r"""
@@ -62,7 +62,7 @@ rule bundle:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.report"),
+        code=job.stage_code("report"),
         settings=job.report_settings,
     shell:
         r"""
@@ -101,7 +101,7 @@ rule compile:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.compile"),
+        code=job.stage_code("compile"),
         settings=job.compile_settings,
     shell:
         r"""
@@ -128,16 +128,17 @@ rule web:
     conda:
         "../environment.yml"
     params:
-        overrides=config_overrides,
+        options=not_tracked(OPTIONS),
         partial="results/{scale}/.report.partial.html",
-        snakefile=f"{workflow.basedir}/Snakefile",
+        settings=job.report_settings,
+        snakefile=not_tracked(f"{workflow.basedir}/Snakefile"),
     shell:
         r"""
         "$python" -m snakemake \
             --snakefile {params.snakefile:q} \
             --profile none \
             --workflow-profile none \
-            --config {params.overrides:q} \
+            {params.options:q} \
             --nolock \
             --report {params.partial:q} \
             -- {input.files:q} \

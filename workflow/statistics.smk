@@ -23,7 +23,7 @@ rule spread_rates:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.rate_spread"),
+        code=job.stage_code("rate_spread"),
         settings=job.rate_spread_settings,
     shell:
         r"""
@@ -92,7 +92,7 @@ rule judge:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.claims"),
+        code=job.stage_code("claims"),
         settings=job.claims_settings,
     shell:
         r"""
@@ -115,5 +115,5 @@ use rule judge as judge_alternatives with:
     log:
         "logs/{scale}/judge_alternatives.log",
     params:
-        code=fingerprints.code_hash("bnopt.claims"),
+        code=job.stage_code("claims"),
         settings=job.alternatives_settings,

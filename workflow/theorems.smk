@@ -17,7 +17,7 @@ rule random_layers:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.random_layers"),
+        code=job.stage_code("random_layers"),
         settings=job.random_layers_settings,
     shell:
         r"""
@@ -48,7 +48,7 @@ rule summarise_theorems:
     conda:
         "../environment.yml"
     params:
-        code=fingerprints.code_hash("bnopt.theorem_table"),
+        code=job.stage_code("theorem_table"),
         pattern=partial(job.table_pattern, table="theorems"),
         settings=job.theorem_table_settings,
     shell:

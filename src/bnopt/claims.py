@@ -45,7 +45,7 @@ def judge(tables, *, claims, quantities):
     compare                       of the quantity: difference or log_ratio
     reason                        why a claim is not run; else empty
 
-    No figure or report uses condition_b and margin_from: they are for readers of the table.
+    No figure or report uses margin_from: it is for readers of the table.
 
     The sensitivity has a row per claim and summary, the claim's own first; `finite_only` is the claim's
     own summary without infinite effects. Its columns n and reason are for readers of the table, and so

@@ -108,6 +108,7 @@ def main(argv=None):
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
         note_divergence(figure, pd.concat(curves))
     save(figure, options.pdf, options.png)
+    artefacts.write_record(options.pdf, Path(options.pdf).read_bytes(), job=runtime.job_of(options))
 
 
 if __name__ == "__main__":

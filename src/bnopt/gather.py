@@ -6,36 +6,46 @@ from pathlib import Path
 from bnopt import runtime
 from bnopt.files import artefacts, records
 
-NAME = "provenance.json"
+# The tables of verdicts, in the folder of statistics.
+JUDGED = {
+    f"{of}{more}.csv" for of in ("claims", "alternatives") for more in ("", "_sensitivity", "_per_seed")
+}
 
 
 def gather(results, *, tables, seeds):
     """Return path -> record (`records.describe`) of every table of a study, sorted by path.
 
     results: the folder of results; tables: table -> the conditions for which the study needs it.
-    Tables of other conditions and seeds, which the folder may also hold, are left out, as is the file
-    that this stage writes. The fingerprints of single modules stay in the record beside each table.
+    Tables of other conditions and seeds, which the folder may also hold, are left out. So are copies that
+    an editor or a synchronisation left, figures and reports; a line says how many. The fingerprints of
+    single modules stay in the record beside each table.
     """
     results = Path(results)
-    found = {}
+    found, others = {}, []
     for file in sorted(results.rglob(f"*{records.SUFFIX}")):
         table = file.with_name(file.name.removesuffix(records.SUFFIX))
         path = table.relative_to(results)
-        hidden, itself = file.name.startswith("."), table == results / NAME
-        if table.exists() and not hidden and not itself and _belongs(path.parts, tables, seeds):
+        if not _belongs(path.parts, tables, seeds):
+            others.append(str(path))
+        elif table.exists():
             record = records.read(table)
             found[str(path)] = {k: v for k, v in record.items() if k != "modules"}
+    if others:
+        print(f"ignored {len(others)} other files with a record: {', '.join(others[:5])}")
     return found
 
 
 def _belongs(path, tables, seeds):
-    """Return whether a path is a table of one of these runs, or of several runs."""
+    """Return whether a path is a table of this study."""
     match path:
-        case ("runs", condition, seed, *_):
+        case ("runs", condition, seed, "training.csv"):
             return condition in tables["training"] and seed in {f"seed{n}" for n in seeds}
         case ("probes", table, condition, file):
             return condition in tables.get(table, []) and file in {f"seed{n}.csv" for n in seeds}
-    return True
+        case ("statistics", file):
+            over_seeds = {f"{table}_{of}.csv" for table in tables for of in ("per_seed", "over_seeds")}
+            return file in over_seeds | JUDGED | {"theorems.csv"}
+    return path in (("data", "images.json"), ("theorems", "random_layers.csv"))
 
 
 def main(argv=None):

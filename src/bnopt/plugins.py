@@ -16,8 +16,12 @@ KINDS = ("datasets", "tasks", "norms", "probes", "quantities", "figures")
 
 
 def names(kind):
-    """Return the names of all plug-ins in the folder `kind`, sorted."""
-    return sorted(file.stem for file in (ROOT / kind).glob("*.py") if not file.stem.startswith("_"))
+    """Return the names of all plug-ins in the folder `kind`, sorted.
+
+    Copies and locks of editors have names that no module can have: "batch (1).py", ".#batch.py".
+    """
+    stems = [file.stem for file in (ROOT / kind).glob("*.py")]
+    return sorted(stem for stem in stems if stem.isidentifier() and not stem.startswith("_"))
 
 
 def load(kind, name):

@@ -19,12 +19,9 @@ from bnopt.runtime import StudyError
 from bnopt.study import checks, schema, study
 from bnopt.study.jobs import Jobs
 
-# Git sets these for the commands that a hook runs; they would name another repository or working copy.
-OF_ANOTHER_REPOSITORY = (
-    *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE"),
-    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
-)
 CHECKOUT = Path(__file__).parents[2]
+# Where files lie that jobs may read.
+CODE = ("Snakefile", "*.yaml", "src/**.py", "workflow", "paper", "profiles")
 CONFIG = (CHECKOUT / "config.yaml", CHECKOUT / "claims.yaml")
 # The stage claims also makes the alternatives, and the stage figure the forest plot.
 STAGES = tuple(
@@ -87,7 +84,7 @@ def history(result):
     """Return lines that say how a result was made and which of its modules have changed since."""
     record = records.read(result)
     modules = record.pop("modules", {})
-    lines = [f"{key}: {value}" for key, value in flat(record).items()]
+    lines = [f"{key}: {value}" for key, value in records.flat(record).items()]
     changed = differences(modules, {module: _hash_now(module) for module in modules})
     return [*lines, "", "Code since:", *(changed or ["  unchanged"])]
 
@@ -101,7 +98,7 @@ def _hash_now(module):
 
 def compared(first, second):
     """Return lines that say how two results differ, apart from when they were made and how long it took."""
-    pair = [flat(records.read(result)) for result in (first, second)]
+    pair = [records.flat(records.read(result)) for result in (first, second)]
     for record in pair:
         for key in ("started", "seconds", "cpu_seconds", "memory_mib", "code"):
             record.pop(key, None)
@@ -114,31 +111,42 @@ def differences(first, second):
     return [f"  {key}: {first.get(key, 'none')} -> {second.get(key, 'none')}" for key in keys]
 
 
-def flat(nested, *, prefix=""):
-    """Return nested dictionaries as a flat one, with keys such as net.hidden."""
-    found = {}
-    for key, value in nested.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, prefix=f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
+def commit(checkout=CHECKOUT):
+    """Return the commit of a checkout, with "+ changes" if files differ from it; else "unknown" and why.
 
-
-def commit():
-    """Return the commit of the working copy, with "+ changes" if it has any; "unknown" without git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    Untracked files count if jobs may read them (`CODE`). A repository around the checkout does not: its
+    commit says nothing about this code.
+    """
     try:
-        done = subprocess.run(
-            [*git, "describe", "--always", "--abbrev=40", "--dirty= + changes", "--exclude=*"],
-            env={name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        if not Path(_git(checkout, "rev-parse", "--show-toplevel")).samefile(checkout):
+            return "unknown (the checkout is not a repository of its own, it lies in another)"
+        found = _git(checkout, "rev-parse", "--verify", "HEAD")
+        tracked = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+        untracked = _git(checkout, "ls-files", "--others", "--exclude-standard", "--", *CODE)
+    except OSError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        return f"unknown ({_reason(error.stderr)})"
+    return f"{found} + changes" if tracked or untracked else found
+
+
+def _git(checkout, *words):
+    """Return what git prints about a checkout; its own variables, as in a hook, do not reach it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *words]
+    environment |= {"LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def _reason(said):
+    """Return why git knows no commit; its own words may name folders of this machine."""
+    known = {
+        "not a git repository": "the checkout is no git repository",
+        "dubious ownership": "git refuses a repository of another user, see safe.directory",
+        "Needed a single revision": "the repository has no commit yet",
+    }
+    return next((why for words, why in known.items() if words in said), "git failed")
 
 
 def main(argv=None):

@@ -1,6 +1,7 @@
 """Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
 import json
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,11 @@ import pandas as pd
 from bnopt import runtime
 from bnopt.files import artefacts
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
+from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
+
+# The columns of a claim that say what is judged.
+DEFINITION = ["quantity", "compare", "condition_a", "condition_b", "expected", "margin"]
 
 
 def numbers(results, study):
@@ -142,7 +147,11 @@ def theorems_table(theorems):
 
 
 def scales_table(claims, stored):
-    """Return effect and verdict of every claim at this scale and at those with stored results."""
+    """Return effect and verdict of every claim at this scale and at those with stored results.
+
+    A stored verdict on a claim that was defined otherwise is not shown.
+    """
+    defined = claims.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
     table = pd.DataFrame({"Claim": claims["label"].map(escape)})
     others = {escape(scale): of_scale.claims for scale, of_scale in stored.items()}
     for heading, found in {"Here": claims, **others}.items():
@@ -150,6 +159,8 @@ def scales_table(claims, stored):
             row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
             for row in found.to_dict("records")
         }
+        judged = found.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
+        shown |= {claim: "defined otherwise" for claim in shown if judged[claim] != defined.get(claim)}
         table[heading] = [shown.get(claim, "--") for claim in claims["claim"]]
     return table
 
@@ -335,9 +346,18 @@ def _read_json(file):
 
 
 def _read_stored(folder):
-    """Read the stored results in a folder."""
-    figures = sorted(folder.glob("fig*.png"))
-    return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
+    """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
+    figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
+    try:
+        return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
+    except StudyError as error:
+        what = str(error).split("; to make it again:")[0]
+        crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))
+        cause = " (its lines end in CR LF: git or an editor changed them)" if crlf else ""
+        raise StudyError(
+            f"{what}{cause}; to restore the stored results: git checkout -- {shlex.quote(str(folder))}, or "
+            f"make and store them again: make store SCALE={folder.name}"
+        ) from error
 
 
 def _diverged(training):
@@ -377,7 +397,8 @@ def main(argv=None):
             study=options.settings | {"diverged": diverged},
             figures=options.figures,
         )
-    artefacts.write_text(Path(options.text).read_text(encoding="utf-8"), options.report)
+    text = Path(options.text).read_text(encoding="utf-8")
+    artefacts.write_recorded(text, options.report, job=runtime.job_of(options))
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def installed(tmp_path):
     for name in ("snakemake", "pytest", "python", "ruff", "snakefmt"):
         (programs / name).write_text('#!/bin/sh\nprintf "%s\\n" "${0##*/}" "$@"\n', encoding="utf-8")
         (programs / name).chmod(0o755)
-    (tmp_path / ".venv" / "installed").touch()
+    (tmp_path / ".venv" / "installed").write_text(f"{tmp_path.resolve()}\n", encoding="utf-8")
     return tmp_path
 
 
@@ -213,3 +213,57 @@ def test_make_passes_on_a_folder_of_any_name(installed, images):
         assert printed.splitlines()[:6] == [*words, f"images={images}"]
     assert make(installed, "reproduce").splitlines()[:6] == [*words, printed.splitlines()[6]]
     assert not (installed / "pwned").exists()
+
+
+# -- a checkout that was moved, a Python that is gone ----------------------------------------------
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A checkout with a real environment and a program in it, renamed to a folder with a space."""
+    before, now = tmp_path / "before", tmp_path / "after a move"
+    before.mkdir()
+    for name in ("Makefile", "config.yaml"):
+        shutil.copy(ROOT / name, before)
+    shutil.copytree(ROOT / "tools", before / "tools")
+    (before / "requirements.txt").write_text("", encoding="utf-8")
+    make(before, "install", f"PYTHON={sys.executable}")
+    program = before / ".venv" / "bin" / "snakemake"
+    program.write_text(
+        f"#!{before}/.venv/bin/python\nimport sys\nprint(sys.prefix, sys.argv)\n", encoding="utf-8"
+    )
+    program.chmod(0o755)
+    before.rename(now)
+    return now
+
+
+@needs_make
+def test_the_environment_of_a_moved_checkout_is_repaired_with_a_sentence(moved):
+    printed = make(moved, "reproduce", f"PYTHON={sys.executable}")
+    assert f"{moved / '.venv'} was moved or copied" in printed
+    assert f"{moved / '.venv'} ['.venv/bin/snakemake', '--cores'" in printed
+    assert "after a move" in (moved / ".venv/bin/activate").read_text(encoding="utf-8")
+    assert "was moved" not in make(moved, "reproduce", f"PYTHON={sys.executable}")
+    # Ctrl-C during the first imports of snakemake, or of any other program, ends in a sentence.
+    program = [moved / ".venv/bin/python", "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"]
+    assert subprocess.run(program, capture_output=True, text=True, check=False).stderr == "stopped\n"
+    # A copy uses its own environment, not that of the original.
+    copy = shutil.copytree(moved, moved.parent / "copy", symlinks=True)
+    assert f"{copy / '.venv'} [" in make(copy, "reproduce", f"PYTHON={sys.executable}")
+
+
+@needs_make
+@pytest.mark.parametrize(
+    "how", ["removed", pytest.param("replaced by another version", marks=pytest.mark.long)]
+)
+def test_an_environment_whose_python_is_gone_is_made_again_with_a_sentence(moved, how):
+    python = moved / ".venv" / "bin" / "python"
+    if how == "removed":
+        python.unlink()
+        python.symlink_to(moved / "no-such-python")
+    else:
+        (library,) = (moved / ".venv" / "lib").glob("python3*")
+        library.rename(library.with_name("python3.1"))
+    printed = make(moved, "install", f"PYTHON={sys.executable}")
+    assert "does not work: its Python was removed or replaced. It is made again." in printed
+    assert subprocess.run([python, "-c", "import pip"], check=False).returncode == 0

@@ -88,10 +88,10 @@ def test_outside_a_stage_a_record_names_no_stage(tmp_path):
     assert {"sha256", "commit", "versions", "hardware", "started", *USED} == set(record)
 
 
-def test_the_command_that_makes_a_file_again_repeats_config(tmp_path, monkeypatch):
-    monkeypatch.delenv("BNOPT_CONFIG", raising=False)
+def test_the_command_that_makes_a_file_again_repeats_the_options(tmp_path, monkeypatch):
+    monkeypatch.delenv("BNOPT_OPTIONS", raising=False)
     assert str(records.damaged("a.csv", "it is")).endswith(": snakemake --force a.csv")
-    monkeypatch.setenv("BNOPT_CONFIG", "scale=small 'images=two words'")
+    monkeypatch.setenv("BNOPT_OPTIONS", "--config scale=small 'images=two words'")
     said = str(records.damaged("a b.csv", "it is"))
     assert said.endswith(": snakemake --force 'a b.csv' --config scale=small 'images=two words'")
 
@@ -128,12 +128,18 @@ def test_the_modules_of_a_record_make_the_fingerprint_that_snakemake_compares(no
 STUDY = {"tables": {"training": ["x", "y"], "p": ["y"], "rate_spread": ["x"]}, "seeds": [0, 10]}
 # Tables of single runs that the study needs, and tables of several runs, in the order of their paths.
 OF_THE_STUDY = [
-    *("a.csv", "b/table.csv"),
+    "data/images.json",
     *("probes/p/y/seed0.csv", "probes/p/y/seed10.csv", "probes/rate_spread/x/seed0.csv"),
     *("runs/x/seed10/training.csv", "runs/y/seed0/training.csv"),
+    *("statistics/alternatives_per_seed.csv", "statistics/claims.csv", "statistics/p_over_seeds.csv"),
+    *("statistics/theorems.csv", "theorems/random_layers.csv"),
 ]
-# Tables of conditions, probes and seeds that are not of the study, for instance of an earlier one.
+# Tables of conditions, probes and seeds that are not of the study, for instance of an earlier one; figures
+# and reports; copies that editors and synchronisations leave.
 OTHERS = [
+    *("statistics/q_per_seed.csv", "figures/fig4.pdf", "report/report.tex"),
+    *("runs/y/seed0/training (conflicted copy).csv", "runs/y/seed0/training-LAPTOP.csv"),
+    *("statistics/claims (1).csv", "data/images-LAPTOP.json", "probes/p/y/seed0 2.csv"),
     *("probes/p/x/seed0.csv", "probes/p/y/seed1.csv", "probes/p/z/seed0.csv", "probes/q/y/seed0.csv"),
     *("probes/rate_spread/y/seed0.csv", "probes/training/x/seed7.csv"),
     *("runs/x/seed1/training.csv", "runs/z/seed0/training.csv"),
@@ -143,15 +149,16 @@ OTHERS = [
 def test_the_records_of_the_tables_of_a_study_are_gathered(tmp_path):
     for name in OTHERS + OF_THE_STUDY:
         write(tmp_path / name)
-    records.of(tmp_path / "lost.csv").write_text(records.of(tmp_path / "a.csv").read_text())
+    lost = tmp_path / "statistics" / "p_per_seed.csv"
+    records.of(lost).write_text(records.of(tmp_path / "data/images.json").read_text())
     found = gather.gather(tmp_path, **STUDY)
     assert list(found) == OF_THE_STUDY
-    full = records.read(tmp_path / "a.csv")
+    full = records.read(tmp_path / "data/images.json")
     assert full.pop("modules")
-    assert found["a.csv"] == full
+    assert found["data/images.json"] == full
     # The file gathered before and partial files do not count as results.
-    write(tmp_path / gather.NAME)
-    write(tmp_path / ".a.csv.7.partial.csv")
+    write(tmp_path / "provenance.json")
+    write(tmp_path / "statistics" / ".claims.csv.7.partial.csv")
     assert gather.gather(tmp_path, **STUDY) == found
 
 
@@ -159,7 +166,12 @@ def test_tables_that_a_changed_study_does_not_need_any_more_are_left_out(tmp_pat
     for name in OF_THE_STUDY:
         write(tmp_path / name)
     fewer = {"tables": {"training": ["y"], "p": []}, "seeds": [0]}
-    assert list(gather.gather(tmp_path, **fewer)) == ["a.csv", "b/table.csv", "runs/y/seed0/training.csv"]
+    expected = [
+        name for name in OF_THE_STUDY if "p_over" not in name and not name.startswith(("probes", "runs"))
+    ]
+    assert sorted(gather.gather(tmp_path, **fewer)) == sorted(
+        [*expected, "runs/y/seed0/training.csv", "statistics/p_over_seeds.csv"]
+    )
 
 
 def test_gathering_takes_the_settings_of_its_job(config, tmp_path, capsys):
@@ -169,7 +181,7 @@ def test_gathering_takes_the_settings_of_its_job(config, tmp_path, capsys):
     assert settings == {"tables": of_study["tables"], "seeds": [0, 1, 2]}
     for name in ("runs/vgg_batch/seed2/training.csv", "runs/vgg_batch/seed3/training.csv"):
         write(tmp_path / name)
-    file = tmp_path / gather.NAME
+    file = tmp_path / "provenance.json"
     run_module("bnopt.gather", "--settings", json.dumps(settings), "--code", "c", "--provenance", str(file))
     assert list(json.loads(artefacts.read_recorded(file))) == ["runs/vgg_batch/seed2/training.csv"]
     assert (records.read(file)["settings"], records.read(file)["code"]) == (settings, "c")
@@ -304,27 +316,86 @@ def test_a_wrong_question_is_answered_with_a_sentence(tmp_path, arguments, words
         provenance.main([argument.format(**names) for argument in arguments])
 
 
-def test_the_commit_is_that_of_the_working_copy_and_marks_changes(tmp_path, monkeypatch):
-    package = tmp_path / "src" / "bnopt"
-    package.mkdir(parents=True)
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert provenance.commit() == "unknown"
-    file = package / "train.py"
-    file.write_text("1\n")
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
-    for command in (["init", "-q"], ["add", "src"], ["commit", "-qm", "first"], ["tag", "v1"]):
-        subprocess.run([*git, *command], check=True)
-    head = subprocess.run(
-        [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    assert provenance.commit() == head
-    # A hook of another repository sets these.
-    subprocess.run(["git", "init", "-q", str(tmp_path / "other")], check=True)
-    for name, value in (("GIT_DIR", "other/.git"), ("GIT_WORK_TREE", "other"), ("GIT_INDEX_FILE", "other/i")):
-        monkeypatch.setenv(name, str(tmp_path / value))
-    assert provenance.commit() == head
-    file.write_text("2\n")
-    assert provenance.commit() == f"{head} + changes"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.commit() == "unknown"
+GIT = ["-c", "user.name=x", "-c", "user.email=x"]
+
+
+def git(folder, *words):
+    command = ["git", "-C", str(folder), *GIT, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout in a folder of its own, with a file of code and one of results, no repository yet."""
+    folder = tmp_path / "outer" / "checkout"
+    for name in ("src/bnopt/train.py", "config.yaml", "results/table.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("1\n")
+    (folder / ".gitignore").write_text("results/\n__pycache__/\n")
+    return folder
+
+
+def committed(folder):
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_the_commit_is_that_of_the_checkout(checkout, monkeypatch):
+    head = committed(checkout)
+    git(checkout, "tag", "v1")
+    assert provenance.commit(checkout) == head
+    # Within a hook of another repository, git's own variables name that one.
+    monkeypatch.setenv("GIT_DIR", str(checkout / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(checkout / "elsewhere"))
+    assert provenance.commit(checkout) == head
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    worktree = checkout.parent / "worktree"
+    git(checkout, "worktree", "add", "-q", str(worktree))
+    assert provenance.commit(worktree) == head
+    link = checkout.parent / "link"
+    link.symlink_to(checkout)
+    assert provenance.commit(link) == head
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("src/bnopt/train.py", True),
+        ("src/bnopt/norms/mine.py", True),
+        ("mine.yaml", True),
+        ("workflow/more.smk", True),
+        ("paper/more.tex", True),
+        ("notes.txt", False),
+        ("results/other.csv", False),
+        ("src/bnopt/__pycache__/train.py", False),
+    ],
+)
+def test_changed_files_and_new_ones_that_jobs_may_read_are_changes(checkout, file, changes):
+    head = committed(checkout)
+    (checkout / file).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / file).write_text("2\n")
+    assert provenance.commit(checkout) == (f"{head} + changes" if changes else head)
+
+
+def test_a_staged_and_a_deleted_file_are_changes(checkout):
+    head = committed(checkout)
+    (checkout / "src/bnopt/train.py").unlink()
+    assert provenance.commit(checkout) == f"{head} + changes"
+    git(checkout, "add", "-A")
+    assert provenance.commit(checkout) == f"{head} + changes"
+
+
+def test_an_unknown_commit_says_why(checkout, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parents[2]))
+    assert provenance.commit(checkout) == "unknown (the checkout is no git repository)"
+    # A repository around the checkout says nothing about its code.
+    committed(checkout.parent)
+    said = "unknown (the checkout is not a repository of its own, it lies in another)"
+    assert provenance.commit(checkout) == said
+    git(checkout, "init", "-q")
+    assert provenance.commit(checkout) == "unknown (the repository has no commit yet)"
+    monkeypatch.setenv("PATH", str(checkout))
+    assert provenance.commit(checkout) == "unknown (git is not installed)"

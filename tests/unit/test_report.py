@@ -22,7 +22,7 @@ def claims(**rows):
         [
             {"claim": name, "label": f"Claim {name}", "source": "Figure 1 & 2", "family": "fig1"}
             | {"statement": f"It holds ({name}).", "paper_value": "83 %", "quantity": "sigma"}
-            | {"condition_a": "deep_linear_none", "expected": "less", "margin": 0.0}
+            | {"condition_a": "deep_linear_none", "condition_b": "chance", "expected": "less", "margin": 0.0}
             | {"verdict": verdict, "effect": effect, "compare": compare}
             | {"ci_low": effect - math.log(2), "ci_high": effect + math.log(2), "n": 3}
             | {"p_sign_flip": 0.125, "p_holm": 0.25, "reason": "too few" if verdict == "not run" else ""}
@@ -159,6 +159,16 @@ def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order()
         rf"{TIMES}\num{{10}} [\num{{5}}, \num{{20}}] supported",
         rf"{TIMES}\num{{4}} [\num{{2}}, \num{{8}}] inconclusive*\textdagger",
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("margin", 0.1), ("quantity", "other"), ("expected", "greater"), ("condition_b", "x")],
+)
+def test_a_stored_verdict_on_a_claim_that_was_defined_otherwise_is_not_shown(column, value):
+    other = THERE.assign(**{column: value})
+    shown = report.scales_table(HERE, {"there": stored(other)})["there"].tolist()
+    assert shown == ["--", "defined otherwise", "defined otherwise"]
 
 
 def test_the_table_of_verdicts_names_claims_by_their_labels():

@@ -208,3 +208,14 @@ def test_on_a_full_disk_no_snapshot_is_left_and_the_error_is_a_sentence(tmp_path
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
     assert "could not be read or written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["step000000 (conflicted copy).pt", "step000000-LAPTOP.pt", "step000000.pt~", "step000004 2.pt"]
+)
+def test_copies_that_editors_and_synchronisation_leave_are_no_snapshots(tmp_path, capsys, name):
+    for step in (0, 1_000_000):
+        snapshots.write({"weights": torch.zeros(2)}, tmp_path, step)
+    (tmp_path / name).write_bytes(b"")
+    assert snapshots.steps(tmp_path) == [0, 1_000_000]
+    assert f"{tmp_path}: ignored, no snapshots: {name}" in capsys.readouterr().out

@@ -812,7 +812,10 @@ def test_the_report_shows_all_figures_and_the_activations_if_there_are_any(tiny,
 
 
 def test_stored_results_are_those_of_other_scales(tmp_path):
-    for name in ("digits/claims.csv", "paper/claims.csv", "paper/fig1.png", "paper/fig4.png", "old/note.txt"):
+    whole = [f"{scale}/{file}" for scale in ("digits", "paper") for file in ("claims.csv", "images.json")]
+    # Copies that file managers and synchronisations leave, and a folder that was copied in part.
+    copies = ["paper (1)/claims.csv", "paper (1)/images.json", "paper/fig4 (1).png", "part/claims.csv"]
+    for name in (*whole, *copies, "paper/fig1.png", "paper/fig4.png", "old/note.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert jobs.stored_of_others(tmp_path, "claims.csv")(of()) == [str(tmp_path / "paper" / "claims.csv")]

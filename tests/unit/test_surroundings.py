@@ -104,9 +104,9 @@ def test_a_variable_of_the_caller_breaks_no_job(tmp_path, name):
 
 
 def test_variables_that_snakemake_runs_with_and_those_of_a_job_itself_reach_it(tmp_path):
-    own = {"BNOPT_CONFIG": "images='it is' $HOME {x}\nβ"}
-    done = job('printf %s "$BNOPT_CONFIG"', tmp_path, own=own, BNOPT_CONFIG="of the caller")
-    assert done.stdout == own["BNOPT_CONFIG"]
+    own = {"BNOPT_OPTIONS": "images='it is' $HOME {x}\nβ"}
+    done = job('printf %s "$BNOPT_OPTIONS"', tmp_path, own=own, BNOPT_OPTIONS="of the caller")
+    assert done.stdout == own["BNOPT_OPTIONS"]
     code = "import os; print(os.environ['PYTHONUNBUFFERED'], os.environ['WHATEVER'])"
     assert seen(code, tmp_path, PYTHONUNBUFFERED="1", WHATEVER="2") == "1 2"
 

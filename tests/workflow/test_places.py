@@ -3,6 +3,8 @@
 import itertools
 import os
 import shutil
+import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -81,6 +83,78 @@ def test_a_study_run_twice_gives_the_same_bytes_in_every_table(pair, tmp_path):
 def test_a_finished_study_may_be_moved(finished, tmp_path):
     moved = finished.copy_to(tmp_path / HOSTILE)
     assert moved.planned() == []
+
+
+def test_a_checkout_with_its_results_may_be_renamed(finished, tmp_path):
+    """The usual case: `make reproduce`, whose results lie in the checkout."""
+    study = finished.copy_to(tmp_path / "before")
+    study.checkout = study.folder
+    shutil.copytree(
+        finished.checkout, study.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.yaml")
+    )
+    shutil.copytree(finished.checkout / "workflow", study.folder / "workflow", dirs_exist_ok=True)
+    # The style and the text have other paths than in the study that ran, so Snakemake notes these first.
+    study.run("--touch")
+    assert study.planned() == []
+    moved = study.folder.rename(tmp_path / HOSTILE_CHECKOUT)
+    study.folder = study.checkout = moved
+    assert study.planned() == []
+
+
+def test_a_copy_that_keeps_no_times_makes_little_again(copy_of_finished):
+    """`cp -r` gives files new times in any order; here in the reverse of that in which they were made."""
+    study = copy_of_finished
+    files = sorted(study.results.rglob("*"), key=lambda file: -file.stat().st_mtime)
+    for seconds, file in enumerate(files, start=int(time.time()) - len(files)):
+        os.utime(file, (seconds, seconds))
+    assert {rule for rule, _ in study.planned()} <= {"compile", "web", "all"}
+    study.run("--touch")
+    assert study.planned() == []
+
+
+def test_what_editors_and_synchronisation_leave_reruns_nothing(copy_of_finished, checkout):
+    study, left = copy_of_finished, []
+    stored = checkout / "docs/results/cifar10-small"
+    try:
+        for file in (
+            checkout / "workflow/report/claims.rst",
+            checkout / "src/bnopt/norms/batch.py",
+            stored / "fig4.png",
+            study.results / "runs/vgg_none/seed0/training.csv",
+            study.results / "probes/along_gradient/vgg_none/seed0.csv",
+            study.results / "statistics/claims.csv.provenance.json",
+        ):
+            left.append(file.with_stem(f"{file.stem} (conflicted copy)"))
+            shutil.copy(file, left[-1])
+        # Emacs locks a file by a link to nowhere.
+        left.append(checkout / "workflow/report/.#claims.rst")
+        left[-1].symlink_to("someone@somewhere.1")
+        left.append(stored.with_name("cifar10-small (1)"))
+        shutil.copytree(stored, left[-1])
+        assert study.planned() == []
+        study.run("--force", "results/tiny/provenance.json")
+        assert "conflicted" not in (study.results / "provenance.json").read_text(encoding="utf-8")
+    finally:
+        for file in left:
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("setting", ["core.autocrlf=true", "core.eol=crlf"])
+def test_a_clone_has_the_same_line_ends_whatever_git_is_set_to(checkout, tmp_path, setting):
+    """Else stored results do not match their records, and scripts do not run."""
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(checkout, origin)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], cwd=origin, check=True, capture_output=True)
+    subprocess.run([*git, "clone", "-q", "-c", setting, origin, clone], check=True, capture_output=True)
+    read_table(clone / "docs/results/digits/claims.csv")
+    texts = [
+        file for file in origin.rglob("*") if file.suffix in (".csv", ".json", ".py", ".smk", ".tex", "")
+    ]
+    for file in texts:
+        if file.is_file() and ".git" not in file.relative_to(origin).parts:
+            assert (clone / file.relative_to(origin)).read_bytes() == file.read_bytes(), file
 
 
 def test_the_reports_are_made_in_a_folder_of_any_name(finished, tmp_path):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bnopt.study import gpus
+
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "workflow").glob("*.smk"))
 STAGES = [file for file in RULES if file.stem not in ("common", "start")]
@@ -101,36 +103,21 @@ def test_every_command_writes_a_log_and_its_code_and_settings_are_tracked(file, 
 # -- the profile ----------------------------------------------------------------------------------
 
 
-def profile_with(devices, tmp_path):
-    """Return the default profile as read on a machine with these files in /dev."""
-    import yte
-
-    folder = tmp_path / "dev"
-    folder.mkdir()
-    for name in devices:
-        (folder / name).touch()
-    text = (ROOT / "profiles" / "default" / "config.yaml").read_text(encoding="utf-8")
-    assert '"/dev"' in text
-    return yte.process_yaml(text.replace('"/dev"', repr(str(folder))))
+PROFILE = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text(encoding="utf-8"))
+LIMIT = re.compile(r"Provided resources: .*\bgpu=.*?(\d+)")
 
 
-@pytest.mark.parametrize(
-    ("devices", "gpus"),
-    [
-        (["nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-modeset"], 1),
-        ([f"nvidia{number}" for number in range(12)], 12),
-    ],
-)
-def test_with_gpus_one_job_runs_on_each(tmp_path, devices, gpus):
-    assert profile_with(devices, tmp_path)["resources"] == [f"gpu={gpus}"]
-
-
-@pytest.mark.parametrize("devices", [[], ["null", "nvidiactl", "nvidia-uvm"]])
-def test_without_a_gpu_the_cores_are_the_only_limit(tmp_path, devices):
-    [limit] = profile_with(devices, tmp_path)["resources"]
-    name, number = limit.split("=")
-    assert name == "gpu"
-    assert int(number) > 1000
+@pytest.mark.parametrize("profile", ["none", "profiles/default"])
+@pytest.mark.parametrize(("wish", "limit"), [([], 9999), (["--resources", "gpu=3"], 3)])
+def test_without_a_visible_gpu_the_cores_are_the_only_limit(
+    copy_of_finished, monkeypatch, profile, wish, limit
+):
+    """The number is that of `gpus.places`, with any profile, unless the call says another one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    study, target = copy_of_finished, "results/tiny/statistics/claims.csv"
+    done = study.snakemake("--force", target, *wish, profile=None if profile == "none" else profile)
+    assert done.returncode == 0, done.stdout
+    assert LIMIT.search(done.stdout)[1] == str(limit), done.stdout
 
 
 @pytest.mark.parametrize(("wish", "gpus"), [([], 1), (["--config", "device=cpu"], 0)])
@@ -141,19 +128,18 @@ def test_a_job_that_is_to_use_the_processor_waits_for_no_gpu(finished, wish, gpu
     assert found == [str(gpus)] * 2, said  # one for training, one for the probe
 
 
-def test_the_profile_uses_all_cores_goes_on_after_an_interruption_and_shows_what_failed(tmp_path):
-    profile = profile_with([], tmp_path)
-    assert profile["cores"] == "all"
-    assert profile["rerun-incomplete"] is True
-    assert profile["show-failed-logs"] is True
+def test_the_profile_uses_all_cores_goes_on_after_an_interruption_and_shows_what_failed():
+    assert PROFILE["cores"] == "all"
+    assert PROFILE["rerun-incomplete"] is True
+    assert PROFILE["show-failed-logs"] is True
 
 
-def test_the_profile_says_how_to_run_and_never_what_to_compute(tmp_path):
-    assert not {"config", "configfile", "configfiles", "set-resources"} & set(profile_with([], tmp_path))
+def test_the_profile_says_how_to_run_and_never_what_to_compute():
+    assert not {"config", "configfile", "configfiles", "set-resources"} & set(PROFILE)
 
 
 @pytest.mark.skipif(
-    any(file.name.removeprefix("nvidia").isdigit() for file in Path("/dev").glob("nvidia*")),
+    gpus.visible() > 0,
     reason="with a GPU its number limits the training jobs, not the cores",
 )
 def test_without_a_gpu_training_jobs_run_side_by_side(finished):

@@ -103,11 +103,16 @@ def write_table(table, path, *, job=None):
 def write_recorded(text, path, *, job=None):
     """Write a text file and, beside it, the record of how it was made (`records.describe`)."""
     content = text.encode()
-    record = json.dumps(records.describe(content, job), indent=2, ensure_ascii=False)
     with atomic(path) as partial:
         partial.write_bytes(content)
         # The record is written first: a result without a record is refused.
-        write_text(f"{record}\n", records.of(path))
+        write_record(path, content, job=job)
+
+
+def write_record(path, content, *, job):
+    """Write the record of the file `path` with this content."""
+    record = json.dumps(records.describe(content, job), indent=2, ensure_ascii=False)
+    write_text(f"{record}\n", records.of(path))
 
 
 def write_text(text, path):
@@ -128,7 +133,17 @@ def read_runs(pattern, *, conditions, seeds):
 
     Stages take a pattern because the paths of thousands of runs do not fit on a command line.
     """
-    return [read_table(pattern.format(condition=c, seed=s)) for c in conditions for s in seeds]
+    paths = {(c, s): pattern.format(condition=c, seed=s) for c in conditions for s in seeds}
+    return [_of_run(read_table(path), path, run) for run, path in paths.items()]
+
+
+def _of_run(table, path, run):
+    """Return the table of a run; raise StudyError if it is that of another run, copied to this path."""
+    found = list(table[["condition", "seed"]].drop_duplicates().itertuples(index=False, name=None))
+    if len(table) and found != [run]:
+        of_others = ", ".join(f"{condition} at seed {seed}" for condition, seed in found[:3])
+        raise records.damaged(path, f"expected the run {run[0]} at seed {run[1]}, found {of_others}")
+    return table
 
 
 def read_table(path):

@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from bnopt import STARTED, plugins
@@ -36,7 +37,7 @@ def describe(content, job):
     sha256               checksum of the file
     stage, settings      name of the module that made it, and the settings of the job
     code, modules        the fingerprint that Snakemake compares, and one for each module it covers
-    commit               of the working copy; "+ changes" is added if there are any; "unknown" without git
+    commit               of the working copy; "+ changes" is added if there are any; "unknown" and why
     versions, hardware   of the imported packages; processor, cores and GPU of the machine
     started              when the process began (UTC); no two jobs of a stage have the same microsecond
     seconds, cpu_seconds, memory_mib     see `used`
@@ -121,9 +122,46 @@ def read(path):
 
 
 def verify(path, content):
-    """Raise StudyError unless `content` has the checksum in the record of the file `path`."""
-    if hashlib.sha256(content).hexdigest() != read(path)["sha256"]:
+    """Raise StudyError unless `content` is the file `path` of its record, made as the study says now."""
+    record = read(path)
+    if hashlib.sha256(content).hexdigest() != record["sha256"]:
         raise damaged(path, "expected the content described in its record, found it altered or truncated")
+    expected = _expected(os.environ.get("BNOPT_EXPECTED")).get(str(path))
+    if expected and (what := differs(record, expected)):
+        raise damaged(path, f"expected a result of the present settings and code, found one of other {what}")
+
+
+@cache
+def _expected(file):
+    """Return path -> [digest of the settings, code] as the study says now; {} if no file is named."""
+    return json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+
+
+def differs(record, expected):
+    """Return whether "settings" or "code" of a record differ from the expected ones; "" if neither does.
+
+    expected: the digest of the settings, and the code. Code that the user accepted counts as the present.
+    """
+    settings, code = expected
+    if digest(record.get("settings")) != settings:
+        return "settings"
+    return "" if code in (record.get("code"), *record.get("accepted", [])) else "code"
+
+
+def digest(settings):
+    """Return a short hash of the settings of a job; their order counts, as it does in figures."""
+    return hashlib.sha256(json.dumps(settings, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def flat(nested, *, prefix=""):
+    """Return nested dictionaries as a flat one, with keys such as net.hidden."""
+    found = {}
+    for key, value in nested.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, prefix=f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def damaged(path, what, *, output=None):
@@ -133,6 +171,6 @@ def damaged(path, what, *, output=None):
     """
     # Deleting the file may not suffice: Snakemake makes it again only if a result to be made needs it.
     command = f"snakemake --force {shlex.quote(str(output or path))}"
-    if overrides := os.environ.get("BNOPT_CONFIG"):
-        command += f" --config {overrides}"
+    if options := os.environ.get("BNOPT_OPTIONS"):
+        command += f" {options}"
     return StudyError(f"{path}: {what}; to make it again: {command}")

@@ -94,8 +94,10 @@ def _interval():
 
 
 def _listing(path):
-    """Return name, size and time of change of a file, or of every file in a folder."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    """Return name, size and time of change of a file, or of every snapshot in a folder."""
+    files = [path]
+    if path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if snapshots.NAME.fullmatch(file.name)]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 

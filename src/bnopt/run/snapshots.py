@@ -8,6 +8,7 @@ many small tensors of a net.
 import hashlib
 import io
 import math
+import re
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from bnopt.files import records
 from bnopt.files.artefacts import atomic
 
 DIGITS = 64
+NAME = re.compile(r"step(\d{6,})\.pt")
 
 
 def write(state, folder, step):
@@ -30,8 +32,15 @@ def remove(folder, step):
 
 
 def steps(folder):
-    """Return the steps that have a snapshot, in order."""
-    return sorted(int(file.stem.removeprefix("step")) for file in Path(folder).glob("step*.pt"))
+    """Return the steps that have a snapshot, in order; a line names files that are no snapshots.
+
+    Such files are copies that an editor or a synchronisation leaves: "step000004 (conflicted copy).pt".
+    """
+    files = sorted(Path(folder).glob("step*"))
+    found = [file for file in files if NAME.fullmatch(file.name)]
+    if ignored := [file.name for file in files if file not in found]:
+        print(f"{folder}: ignored, no snapshots: {', '.join(ignored)}")
+    return sorted(int(NAME.fullmatch(file.name)[1]) for file in found)
 
 
 def read(folder, step, device):

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from bnopt import plugins
 from bnopt.files import fingerprints
@@ -29,6 +30,8 @@ PRECISION = (
     *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
     *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
 )
+# Copies that file managers and synchronisation leave, such as "digits (1)", have other names.
+STORED_SCALE, STORED_FILE = re.compile(r"[\w.-]+"), re.compile(r"[a-z_]+\d*\.[a-z]+")
 
 
 class Jobs:
@@ -119,9 +122,72 @@ class Jobs:
     def figure_code(self, wildcards):
         return fingerprints.code_hash("bnopt.figure", f"bnopt.figures.{wildcards.figure}")
 
+    def forest_plot_code(self, _):
+        return fingerprints.code_hash("bnopt.figure", "bnopt.figures.claims")
+
+    @staticmethod
+    def stage_code(stage):
+        """Return the fingerprint of a stage that loads no plug-in."""
+        return fingerprints.code_hash(f"bnopt.{stage}")
+
     def _run_modules(self, wildcards):
         condition = self.study["conditions"][wildcards.condition]
         return f"bnopt.tasks.{condition['task']}", f"bnopt.norms.{condition['norm']}"
+
+    # -- files that have a record -----------------------------------------------------------------
+
+    def recorded(self):
+        """Return path -> (settings, code) of every file with a record, as the jobs are now.
+
+        A file whose record says something else was made with other settings or code.
+        """
+        folder = f"results/{self.study['scale']}"
+        return {f"{folder}/{path}": made_by for path, made_by in self._recorded()}
+
+    def _recorded(self):
+        yield "data/images.json", (self.data_settings(None), self.data_code(None))
+        for condition in self.study["conditions"]:
+            job = SimpleNamespace(condition=condition)
+            made_by = self.train_settings(job), self.train_code(job)
+            yield from ((f"runs/{condition}/seed{s}/training.csv", made_by) for s in self.study["seeds"])
+        for table, condition in self._probed():
+            made_by = self._probe(table, condition)
+            yield from ((f"probes/{table}/{condition}/seed{s}.csv", made_by) for s in self.study["seeds"])
+        yield "theorems/random_layers.csv", self._plain("random_layers")
+        yield "statistics/theorems.csv", self._plain("theorem_table")
+        for table in self.study["tables"]:
+            job = SimpleNamespace(table=table)
+            made_by = self.statistics_settings(job), self.statistics_code(job)
+            yield from ((f"statistics/{table}_{of}.csv", made_by) for of in ("per_seed", "over_seeds"))
+        for section in ("claims", "alternatives"):
+            made_by = self._plain(section, stage="claims")
+            files = (section, f"{section}_sensitivity", f"{section}_per_seed")
+            yield from ((f"statistics/{file}.csv", made_by) for file in files)
+        yield from self._recorded_figures()
+        yield "provenance.json", self._plain("gather")
+        yield "report/report.tex", self._plain("report")
+
+    def _probed(self):
+        """Yield every table that is not training's, with each condition for which it is needed."""
+        for table, conditions in self.study["tables"].items():
+            if table != TRAINING:
+                yield from ((table, condition) for condition in conditions)
+
+    def _probe(self, table, condition):
+        job = SimpleNamespace(probe=table, condition=condition)
+        if table == RATE_SPREAD:
+            return self._plain(RATE_SPREAD)
+        return self.probe_settings(job), self.probe_code(job)
+
+    def _recorded_figures(self):
+        for figure in self.study["figures"]:
+            job = SimpleNamespace(figure=figure)
+            yield f"figures/{figure}.pdf", (self.figure_settings(job), self.figure_code(job))
+        yield "figures/claims.pdf", (self.forest_plot_settings(None), self.forest_plot_code(None))
+
+    def _plain(self, name, stage=None):
+        """Return settings and code of a job without wildcards whose stage loads no plug-in."""
+        return getattr(self, f"{name}_settings")(None), self.stage_code(stage or name)
 
     # -- files that a job reads -------------------------------------------------------------------
 
@@ -196,13 +262,25 @@ def figure_labels(wildcards):
 
 
 def stored_of_others(folder, name):
-    """Return an input function that lists the files of this name in the stored results of other scales."""
+    """Return an input function that lists the files of this name in the stored results of other scales.
+
+    Copies that a file manager or a synchronisation leaves are left out, and a line says so.
+    """
 
     def files(wildcards):
-        found = Path(folder).glob(f"*/{name}")
-        return sorted(str(file) for file in found if file.parent.name != wildcards.scale)
+        found = [file for file in sorted(Path(folder).glob(f"*/{name}")) if _is_stored(file)]
+        return [str(file) for file in found if file.parent.name != wildcards.scale]
 
     return files
+
+
+def _is_stored(file):
+    """Return whether a file belongs to stored results; print a line if it looks like a copy."""
+    named = STORED_SCALE.fullmatch(file.parent.name) and STORED_FILE.fullmatch(file.name)
+    whole = all((file.parent / other).is_file() for other in ("claims.csv", "images.json"))
+    if not (named and whole):
+        print(f"{file}: ignored, not part of stored results", file=sys.stderr)
+    return bool(named and whole)
 
 
 def shell_prefix(given, own, *, conda):

@@ -1,0 +1,77 @@
+"""The present call of Snakemake: what another call needs to be about the same study."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+
+def options(settings, config):
+    """Return the words that another call of Snakemake in this folder needs: --configfile and --config.
+
+    settings: Snakemake's own about the configuration; config: the configuration of this call.
+    """
+    files = [_shown(file) for file in settings.configfiles]
+    pairs = [f"{key}={_as_word(config.get(key, value))}" for key, value in settings.config.items()]
+    return [
+        *(["--configfile", *files] if files else []),
+        *(["--replace-workflow-config"] if settings.replace_workflow_config else []),
+        *(["--config", *pairs] if pairs else []),
+    ]
+
+
+def restore_words(config, settings):
+    """Restore what Snakemake changed in the words after --config: a path is a text, seeds are numbers.
+
+    Snakemake reads images=2018 as a number and drops what follows " #". It reads seeds=[0,1] as texts.
+    """
+    written = dict(entry.split("=", 1) for entry in settings.config_args or [])
+    if "images" in written:
+        config["images"] = written["images"]
+    if isinstance(config.get("seeds"), list):
+        config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
+
+
+def _shown(file):
+    """Return a path relative to this folder, if the file lies in it."""
+    file = Path(file).resolve()
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
+
+def _as_word(value):
+    """Return a value as `--config` reads it; a text that YAML takes for a number needs quotes."""
+    return (
+        value if isinstance(value, str) and _reads_as_text(value) else json.dumps(value, ensure_ascii=False)
+    )
+
+
+def _reads_as_text(value):
+    try:
+        return yaml.safe_load(value) == value
+    except yaml.YAMLError:
+        return True
+
+
+def naming(text, settings):
+    """Return the text of an error about the configuration, with the file or option that holds the key.
+
+    text: as `schema.refuse` gives it, which knows the study's own two files only.
+    """
+    file, _, rest = text.partition(": ")
+    keys = rest.split(": ")[0].split(".")
+    if file not in ("config.yaml", "claims.yaml"):
+        return text
+    if keys[0] in settings.config:
+        return f"--config: {rest}"
+    holding = [given for given in settings.configfiles if _holds(given, keys)]
+    return f"{_shown(holding[-1])}: {rest}" if holding else text
+
+
+def _holds(file, keys):
+    """Return whether a YAML file has an entry under these nested keys."""
+    entry = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            return False
+        entry = entry[key]
+    return True
