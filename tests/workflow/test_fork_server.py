@@ -395,7 +395,7 @@ def test_with_and_without_it_a_study_has_the_same_bytes(finished, tmp_path, new_
     plain = new_study(tmp_path / "plain", finished.config)
     plain.run(*TARGETS)
     tables = plain.tables()
-    assert len(tables) == 7
+    assert len(tables) == 8
     snapshots = sorted((plain.results / "runs").rglob("step*.pt"))
     assert snapshots
     for name in [*tables, *(file.relative_to(plain.results) for file in snapshots)]:
