@@ -381,10 +381,8 @@ def processes_in(folder):
 
 
 TARGETS = [
-    *(
-        f"results/tiny/probes/{probe}/vgg_noisy_batch/seed0.csv"
-        for probe in ("along_gradient", "activations")
-    ),
+    "results/tiny/probes/along_gradient/vgg_none/seed0.csv",
+    "results/tiny/probes/activations/vgg_noisy_batch/seed0.csv",
     "results/tiny/probes/theorems/vgg_batch/seed0.csv",
     "results/tiny/probes/covariate_shift/deep_linear_batch/seed0.csv",
 ]
