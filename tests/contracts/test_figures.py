@@ -340,6 +340,15 @@ def test_claims_are_drawn_whatever_their_verdicts(tmp_path, names):
         assert (f"{verdict} *" if flips else verdict) in words
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # the fonts lack some letters: a box is drawn
+def test_labels_may_have_any_letters_and_dollar_signs_are_no_formulas(tmp_path):
+    table = claims_table(["clear", "open"], tmp_path)
+    label = r"50 $ of $x_{ 画像 ≤ \alpha"
+    plot = drawn_claims(table.assign(label=label))
+    figure.save(plot, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert all(label in tick.get_text() for tick in plot.axes[0].get_yticklabels())
+
+
 def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
     names = ["clear", "flipped", "other_way", "open"]
     plot = drawn_claims(claims_table(names, tmp_path))

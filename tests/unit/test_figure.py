@@ -87,6 +87,13 @@ def test_the_note_recognises_the_crosses_of_curves():
     assert figure.get_suptitle().startswith("×")
 
 
+def test_a_dollar_sign_in_the_note_is_no_formula(tmp_path):
+    figure = Figure()
+    figure.subplots()
+    stage.note_divergence(figure, curves_of({("a$x_{", 0): 1, ("b$", 0): 1}))
+    stage.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+
+
 def test_a_long_note_is_wrapped_to_the_width_of_the_figure():
     figure = Figure(figsize=(5, 3))
     lost = {(f"condition_{i}", 0): 1 for i in range(6)}

@@ -56,7 +56,7 @@ def hostile(copy_of_finished, tmp_path, monkeypatch, first_in_path):
     (profile / "config.yaml").write_text("report-stylesheet: no/such/file.css\n")
     variables = {
         **{"PYTHONPATH": modules, "PYTHONWARNINGS": "error::UserWarning", "PYTHONOPTIMIZE": "1"},
-        **{"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MPLCONFIGDIR": home, "HOME": home},
+        **{"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": home},
         **{"SNAKEMAKE_PROFILE": profile, "GIT_DIR": tmp_path / "no repository", "TEXINPUTS": home},
         **{"ONEDNN_DEFAULT_FPMATH_MODE": "BF16", "SOURCE_DATE_EPOCH": "1000000000"},
     }
