@@ -27,4 +27,6 @@ def test_the_page_shows_its_categories_in_a_browser(finished, tmp_path):
     for word in ("Workflow", "Statistics", "Theorems"):
         assert f">{word}<" in done.stdout
         assert f">{word}<" not in page.read_text(encoding="utf-8")
+    # The report lies beside the page, which does not wait for LaTeX.
+    assert 'href="report/report.pdf"' in done.stdout
     assert "<svg" in done.stdout[done.stdout.index("<body") :]
