@@ -58,6 +58,9 @@ def reason(output):
         return f"LaTeX: expected {needed}, found none; install {names}"
     if re.search(r"pdflatex: (?:command )?not found", output):
         return "LaTeX: expected the program pdflatex, found none; install texlive-latex-base (Debian, Ubuntu)"
+    full = re.search("No space left on device|File size limit exceeded|can't write on file", output)
+    if full:
+        return f"LaTeX: could not write a file ({full[0]}); free disk space or grant access"
     error = re.search(r"^! *(.+)$", output, re.MULTILINE)
     return f"LaTeX: expected a report that compiles, found: {error[1] if error else 'see the lines above'}"
 

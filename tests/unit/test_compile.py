@@ -166,6 +166,7 @@ def test_every_package_of_the_report_is_known_by_the_names_to_install(tmp_path):
             "the fonts of Latin Modern",
         ),
         ("sh: 1: pdflatex: not found", "the program pdflatex, found none; install texlive-latex-base"),
+        ("lmr8.pfb>File size limit exceeded", "could not write a file (File size limit exceeded); free disk"),
         ("Latexmk: something", "see the lines above"),
     ],
 )
