@@ -88,11 +88,9 @@ def test_a_finished_study_may_be_moved(finished, tmp_path):
 def test_a_checkout_with_its_results_may_be_renamed(finished, tmp_path):
     """The usual case: `make reproduce`, whose results lie in the checkout."""
     study = finished.copy_to(tmp_path / "before")
-    study.checkout = study.folder
-    shutil.copytree(
-        finished.checkout, study.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.yaml")
-    )
-    shutil.copytree(finished.checkout / "workflow", study.folder / "workflow", dirs_exist_ok=True)
+    config, study.checkout = study.config, study.folder
+    shutil.copytree(finished.checkout, study.folder, dirs_exist_ok=True)
+    study.config = config
     # The style and the text have other paths than in the study that ran, so Snakemake notes these first.
     study.run("--touch")
     assert study.planned() == []

@@ -1,0 +1,52 @@
+"""What another call of Snakemake needs to be about the same study, and where a mistake is looked for."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from bnopt.study import calls
+
+
+def settings(config=None, files=(), replace=False):
+    return SimpleNamespace(config=config or {}, configfiles=files, replace_workflow_config=replace)
+
+
+@pytest.mark.parametrize(
+    "value", ["digits", "two words", "2018", "true", "[x", "", "a: b", 3, [0, 1], {"a": 1}, None, True]
+)
+def test_a_value_reads_as_the_same_value(value):
+    """Snakemake reads what follows = as YAML; what is no YAML stays text."""
+    (_, pair) = calls.options(settings({"key": value}), {})
+    text = pair.removeprefix("key=")
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = text
+    assert found == value
+
+
+def test_files_are_named_as_seen_from_the_folder_of_the_study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = [tmp_path / "mine.yaml", tmp_path.parent / "other.yaml"]
+    assert calls.options(settings(files=files, replace=True), {}) == [
+        *("--configfile", "mine.yaml", str(tmp_path.parent / "other.yaml")),
+        "--replace-workflow-config",
+    ]
+    assert calls.options(settings(), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("config.yaml: figures.fig4: expected x, found y", "mine.yaml: figures.fig4: expected x, found y"),
+        ("config.yaml: figures.fig5: expected x, found y", "config.yaml: figures.fig5: expected x, found y"),
+        ("config.yaml: seeds: expected x, found y", "--config: seeds: expected x, found y"),
+        ("other.yaml: expected a file", "other.yaml: expected a file"),
+    ],
+)
+def test_an_error_names_the_file_or_option_that_holds_the_key(tmp_path, monkeypatch, text, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("figures: {fig4: {captoin: x}}", encoding="utf-8")
+    of_call = settings({"seeds": [1]}, [tmp_path / "mine.yaml"])
+    assert calls.naming(text, of_call) == named
