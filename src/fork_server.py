@@ -28,8 +28,8 @@ ADDRESS = "BNOPT_FORK_SERVER"
 # Snakemake sets these for the jobs, which have one thread.
 THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")]
 THREADS += ["VECLIB_MAXIMUM_THREADS"]
-# It sets these too. No import reads them, so here server and job may differ.
-FREE = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
+# It sets these too, and bash the last one. No import reads them, so here server and job may differ.
+FREE = ("TMPDIR", "TMP", "TEMPDIR", "TEMP", "_")
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 # If snakemake alone is killed, its jobs have this many seconds to write a checkpoint.
 GRACE = 60

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config, items):
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                shared = "finished" in item.fixturenames
+                shared = "first_run" in item.fixturenames
                 item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.stem))
 
 

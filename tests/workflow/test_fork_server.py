@@ -61,7 +61,7 @@ class Noted(subprocess.Popen):
 subprocess.Popen = Noted
 workflow = SimpleNamespace(is_main_process=True, local_exec=True, touch=False)
 workflow.deployment_settings = SimpleNamespace(deployment_method=set())
-fork_server.start(workflow, "", "cpu")
+fork_server.start(workflow, "python=python; ", "cpu")
 print(os.environ["BNOPT_FORK_SERVER"], *pids, flush=True)
 sys.stdin.read()
 """

@@ -328,6 +328,7 @@ def test_every_row_of_the_documented_table_is_tested_here():
         "a lost figure",
         "the folder is moved",
         "another version of Python",
+        "`--sdm conda`, or another environment.yml",
         "the device (`--config device=...`)",
         "other images",
     }

@@ -56,7 +56,8 @@ def test_every_figure_is_there_as_pdf_and_png(finished):
     figures = {*finished.config["figures"], "claims"}
     assert {"fig1", "fig2", "fig4", "fig8", "claims"} <= figures
     folder = finished.results / "figures"
-    assert {file.name for file in folder.iterdir()} == {f"{n}.{f}" for n in figures for f in ("pdf", "png")}
+    files = {f"{name}.{ending}" for name in figures for ending in ("pdf", "png", f"pdf{records.SUFFIX}")}
+    assert {file.name for file in folder.iterdir()} == files
     for name in figures:
         pdf = (folder / f"{name}.pdf").read_bytes()
         assert pdf.startswith(b"%PDF-")
@@ -140,11 +141,12 @@ def test_every_probe_has_a_table_for_every_condition_that_is_named(finished):
 
 def test_provenance_lists_every_table_that_has_a_record(finished):
     found = json.loads((finished.results / "provenance.json").read_text(encoding="utf-8"))
-    suffix = ".provenance.json"
     recorded = {
-        str(file.relative_to(finished.results)).removesuffix(suffix)
-        for file in finished.results.rglob(f"*{suffix}")
+        str(file.relative_to(finished.results)).removesuffix(records.SUFFIX)
+        for file in finished.results.rglob(f"*.*{records.SUFFIX}")
     }
+    # Figures and the report have records too, but they are no tables.
+    recorded = {path for path in recorded if path.endswith((".csv", ".json"))}
     assert {"probes/rate_spread/vgg_none/seed0.csv", "theorems/random_layers.csv"} <= recorded
     assert set(found) == recorded - {"provenance.json"}
 
@@ -168,9 +170,9 @@ def test_every_job_has_a_log(finished):
 def test_what_training_used_is_recorded_and_every_job_counts_once_in_the_report(finished):
     for condition in finished.config["conditions"]:
         used = records.read(finished.results / "runs" / condition / "seed0" / "training.csv")
-        # The import of torch alone exceeds these limits.
-        assert used["cpu_seconds"] > 0.5
-        assert used["seconds"] > 0.5
+        # The package and twelve steps take this long even if PyTorch was imported before (the fork server).
+        assert used["cpu_seconds"] > 0.05
+        assert used["seconds"] > 0.05
         assert used["memory_mib"] > 50
     table = (finished.results / "report" / "generated" / "compute.tex").read_text(encoding="utf-8")
     jobs = dict(re.findall(r"^([\w\\ ]+) & (\d+) &", table, re.MULTILINE))
@@ -204,7 +206,7 @@ def test_the_report_is_compiled_without_a_missing_reference(finished):
     assert pdf.startswith(b"%PDF-")
     assert len(pdf) > 50_000
     # LaTeX leaves only the report, no auxiliary files.
-    assert {file.suffix for file in folder.iterdir() if file.is_file()} == {".tex", ".pdf"}
+    assert {file.suffix for file in folder.iterdir() if file.is_file()} == {".tex", ".pdf", ".json"}
     log = (finished.folder / "logs" / "tiny" / "compile.log").read_text(errors="replace")
     assert "undefined" not in log.rsplit("Latexmk: applying rule", 1)[-1].lower()
 
