@@ -659,6 +659,27 @@ def test_training_is_given_the_arguments_it_takes(config):
     }
 
 
+def test_warmup_and_initial_scale_are_settings_of_the_conditions_that_have_them_alone(config, changed):
+    new = changed(
+        ("conditions > vgg_none > warmup", 0.1),
+        ("conditions > vgg_batch > initial_scale", 2),
+        ("conditions > vgg_l1 > initial_scale", 1),
+    )
+    old, new = written_out(config), written_out(new)
+    for condition in config["conditions"]:
+        before, after = study.train_settings(old, condition), study.train_settings(new, condition)
+        assert before.keys() == study.train_settings(old, "vgg_noise").keys()
+        if condition == "vgg_none":
+            assert after == before | {"warmup": 0.1}
+        elif condition == "vgg_batch":
+            assert after == before | {"net": before["net"] | {"initial_scale": 2}}
+        else:
+            assert after == before
+    # Probes measure at the configured rate.
+    before, after = (study.probe_settings(s, "vgg_none", "along_gradient") for s in (old, new))
+    assert after == before
+
+
 def test_a_probe_is_given_the_layers_of_the_net(config):
     settings = study.probe_settings(written_out(config), "vgg_batch", "activations")
     sizes = config["scales"]["digits"]["vgg"]
