@@ -388,7 +388,8 @@ def test_weight_standard_is_a_loop_over_units(pair):
     for unit in range(4):
         mean, variance = moments(v[unit].flatten().tolist())
         offset, _ = moments(start.weight[unit].flatten().tolist())
-        expected = gain[unit] * (v[unit] - mean) / math.sqrt(variance + EPS) + offset
+        scale = math.sqrt(v[unit].numel() * (variance + EPS))
+        expected = gain[unit] * (v[unit] - mean) / scale + offset
         torch.testing.assert_close(ours.weight[unit], expected)
         # The mean of a unit's weights never changes.
         assert ours.weight[unit].mean().item() == pytest.approx(offset, abs=1e-14)

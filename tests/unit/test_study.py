@@ -997,8 +997,15 @@ def test_images_that_come_with_a_name_have_that_name_as_their_content():
 # -- files and names ------------------------------------------------------------------------------
 
 
+# Norms that a later part of the study compares; no condition uses them yet.
+AWAITED = {
+    *("layer", "group", "instance", "rms", "ghost", "frozen", "dyt", "dyt_alpha1", "centre", "divide"),
+    *("weight_norm", "weight_standard"),
+}
+
+
 def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
-    """The configuration names every file of the open folders: none is unused."""
+    """The configuration names every file of the open folders, except the norms that a later part needs."""
     conditions = config["conditions"].values()
     tables = written_out(config)["tables"]
     used = {
@@ -1009,6 +1016,8 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
         "quantities": set(tables),
         "figures": {*config["figures"], "claims"},
     }
+    assert not used["norms"] & AWAITED
+    used["norms"] |= AWAITED
     for kind, names in used.items():
         assert set(plugins.names(kind)) == names
 

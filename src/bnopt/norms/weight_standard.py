@@ -6,30 +6,31 @@ from torch.nn.utils import parametrize
 
 
 class Standardised(nn.Module):
-    """w = g (v − μ) / √(σ² + ε) + c per unit, with μ and σ² of the unit's v.
+    """w = g (v − μ) / √(n (σ² + ε)) + c per unit, with μ and σ² of the unit's n entries of v.
 
-    At the start v = w, g = √(σ² + ε) and c = μ, which changes no value except by rounding. v and g are
+    At the start v = w, g = √(n (σ² + ε)) and c = μ, which changes no value except by rounding. v and g are
     learnt. c is a constant: the mean of a unit's weights never changes. Qiao et al. have neither g nor c,
     because a norm follows; here none does. Without c the net would compute another function at the start.
+    Without n (Brock et al., 2021), g would be n times as fast as the weights of the plain net.
     """
 
     eps = 1.0e-5
 
     def __init__(self, weight):
         super().__init__()
-        mean, variance = _moments(weight.detach())
-        self.gain = nn.Parameter((variance + self.eps).sqrt())
+        mean, scale = self._statistics(weight.detach())
+        self.gain = nn.Parameter(scale)
         self.register_buffer("centre", mean)
 
     def forward(self, v):
-        mean, variance = _moments(v)
-        return self.gain * ((v - mean) * (variance + self.eps).rsqrt()) + self.centre
+        mean, scale = self._statistics(v)
+        return self.gain * (v - mean) / scale + self.centre
 
-
-def _moments(weight):
-    """Return mean and variance of the weights of each unit; the variance divides by their number."""
-    variance, mean = torch.var_mean(weight, dim=list(range(1, weight.dim())), correction=0, keepdim=True)
-    return mean, variance
+    def _statistics(self, v):
+        """Return μ and √(n (σ² + ε)) of every unit."""
+        dims = list(range(1, v.dim()))
+        variance, mean = torch.var_mean(v, dim=dims, correction=0, keepdim=True)
+        return mean, (v[0].numel() * (variance + self.eps)).sqrt()
 
 
 def build(channels):
