@@ -402,6 +402,7 @@ OPTIONAL = {
     "scales.*.vgg": {"tf32"},
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
+    "conditions.*": {"warmup", "initial_scale"},
     "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
     "figures.*": {"layers"},
     **{
