@@ -208,7 +208,7 @@ def conditions_table(study):
             {
                 "Condition": identifier(name),
                 "Task": escape(condition["task"]),
-                "Norm": escape(condition["norm"]),
+                "Norm": _norm(condition),
                 "Learning rate": number(condition["lr"]),
                 "Runs": len(study["seeds"]),
                 "Diverged": len(lost[name]),
@@ -217,6 +217,16 @@ def conditions_table(study):
             for name, condition in study["conditions"].items()
         ]
     )
+
+
+def _norm(condition):
+    """Return the norm of a condition, with the settings that few conditions have in brackets."""
+    more = [
+        f"{key.replace('_', ' ')} {number(condition[key])}"
+        for key in ("warmup", "initial_scale")
+        if key in condition
+    ]
+    return escape(condition["norm"]) + (f" ({', '.join(more)})" if more else "")
 
 
 def compute_table(provenance):

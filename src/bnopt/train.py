@@ -13,8 +13,10 @@ from bnopt.run.run import Run, split
 from bnopt.runtime import StudyError
 
 
-def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None):
+def train(run, *, lr, warmup=0, steps, test_every, snapshot_every, folder, checkpoint=None):
     """Train by plain SGD, θ_{t+1} = θ_t − lr ∇L_t(θ_t); return the curve as a table.
+
+    warmup: fraction of the steps in which the learning rate rises linearly to lr (`rate_at`).
 
     Row t of the table holds the loss and the accuracy of batch t at θ_t in training mode. At every
     `test_every`-th step and after the last, it also holds the accuracy on the test set at θ_t in
@@ -55,7 +57,8 @@ def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None
                 progress.set_postfix(loss=f"{losses[step - 1]:.3g}", accuracy=f"{accuracies[step - 1]:.3f}")
 
         run.set_noise(step)
-        losses[step], accuracies[step] = update(*run.batch(step))
+        rate = rate_at(step, lr=lr, warmup_steps=warmup * steps)
+        losses[step], accuracies[step] = update(*run.batch(step), rate)
 
     tests[steps] = run.task.test(run.model, run.data)
     curve = _mark_divergence(_curve(record.cpu(), chance=run.task.chance(run.data)), folder)
@@ -67,35 +70,50 @@ def train(run, *, lr, steps, test_every, snapshot_every, folder, checkpoint=None
     return curve
 
 
+def rate_at(step, *, lr, warmup_steps):
+    """Return the learning rate of a step: lr · (step + 1) / warmup_steps until it reaches lr."""
+    return lr if step + 1 >= warmup_steps else lr * (step + 1) / warmup_steps
+
+
 def updater(run, *, lr):
-    """Return a function that makes one step of plain SGD: inputs, targets -> loss, accuracy."""
+    """Return a function that makes one step of plain SGD: inputs, targets, learning rate -> loss, accuracy.
+
+    Steps at the rate lr are recorded (`Run.recorded`). A recording holds its rate, so steps at other rates,
+    those of a warm-up, are not.
+    """
     parameters = list(run.model.parameters())
     detached = [p.detach() for p in parameters]
     buffers = list(run.model.buffers())
     # The function behind `torch.optim.SGD`: the class would import PyTorch's compiler (`be_repeatable`).
     plain = {"momentum": 0, "dampening": 0, "nesterov": False, "weight_decay": 0, "maximize": False}
 
-    def descend(gradient):
+    def descend(gradient, rate):
         with torch.no_grad():
-            sgd(parameters, gradient, [], lr=lr, **plain)
+            sgd(parameters, gradient, [], lr=rate, **plain)
 
-    def fast_update(inputs, targets):
+    def fast_update(inputs, targets, rate=lr):
         del inputs, targets
         loss, gradient = run.fast_pass(detached, buffers)
-        descend(gradient)
+        descend(gradient, rate)
         return loss, torch.nan
 
-    def update(inputs, targets):
+    def update(inputs, targets, rate=lr):
         outputs = run.model(inputs)
         loss = run.task.loss(outputs, targets)
         run.model.zero_grad()
         loss.backward()
-        descend([p.grad for p in parameters])
+        descend([p.grad for p in parameters], rate)
+        run.settle()
         return loss.detach(), run.task.accuracy(outputs.detach(), targets)
 
     if run.fast_pass:
         return fast_update
-    return run.recorded(update, changes=run.model.state_dict().values())
+    recorded = run.recorded(update, changes=run.model.state_dict().values())
+
+    def step(inputs, targets, rate=lr):
+        return recorded(inputs, targets) if rate == lr else update(inputs, targets, rate)
+
+    return step
 
 
 def _curve(record, *, chance):

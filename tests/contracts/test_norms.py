@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.func import functional_call
 
 from bnopt import plugins
 
 CHANNELS = 5
+# Norms whose statistics run over several units of a sample.
+ACROSS_UNITS = {"layer", "group", "rms"}
 pytestmark = pytest.mark.parametrize("name", plugins.names("norms"))
 shapes = pytest.mark.parametrize("shape", [(8, CHANNELS), (4, CHANNELS, 6, 3), (2, CHANNELS, 1, 1)])
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -124,16 +128,77 @@ def test_a_state_dict_brings_another_module_to_the_same_state(name, shape):
 @shapes
 def test_units_are_treated_alike_except_for_noise_and_independently(name, shape):
     """Changing one unit changes no other; two units with equal values have equal outputs."""
-    module = build(name)
     y = inputs(shape)
-    first = module(y)
     changed = y.clone()
     changed[:, 2] = inputs(shape, seed=5)[:, 2]
-    second = build(name)(changed)
     others = [0, 1, 3, 4]
-    assert torch.equal(first[:, others], second[:, others])
+    module = build(name)
+    same = torch.equal(module(y)[:, others], build(name)(changed)[:, others])
+    assert same == (name not in ACROSS_UNITS)
     if not any(hasattr(part, "stream") for part in module.modules()):
         twins = y.clone()
         twins[:, 1] = twins[:, 0]
         output = build(name)(twins)
         torch.testing.assert_close(output[:, 0], output[:, 1])
+
+
+@shapes
+def test_second_derivatives_are_those_of_finite_differences(name, shape):
+    """The curvature of the loss needs them."""
+    module = build(name, torch.float64)
+    y = inputs(shape, torch.float64).requires_grad_()
+    parameters = list(module.parameters())
+
+    def outputs(y, *values):
+        tensors = dict(zip(dict(module.named_parameters()), values, strict=True))
+        buffers = {key: buffer.clone() for key, buffer in module.named_buffers()}
+        return functional_call(module, tensors | buffers, (y,))
+
+    assert torch.autograd.gradcheck(outputs, (y, *parameters))
+    assert torch.autograd.gradgradcheck(outputs, (y, *parameters))
+
+
+@shapes
+def test_a_norm_with_a_running_variance_of_pytorchs_name_is_batch_normalisation(name, shape):
+    """The probe `theorems` takes such a module for batch normalisation."""
+    found = [part for part in build(name).modules() if hasattr(part, "running_var")]
+    for module in found:
+        y = inputs(shape)
+        module.weight.data.fill_(2.0)
+        expected = nn.functional.batch_norm(y, None, None, module.weight, module.bias, training=True)
+        torch.testing.assert_close(module(y), expected)
+    assert bool(found) == ("batch" in name)
+
+
+# -- norms that act on weights ----------------------------------------------------------------------------
+
+
+def linear_of(shape):
+    """Return a linear map whose outputs have this shape, and its inputs."""
+    positions = shape[2:]
+    linear = nn.Conv2d(3, CHANNELS, 3, padding=1) if positions else nn.Linear(3, CHANNELS)
+    return linear.double(), inputs((shape[0], 3, *positions), torch.float64)
+
+
+@shapes
+def test_acting_on_weights_keeps_the_initial_weights_and_the_initial_function(name, shape):
+    reparametrise = getattr(plugins.load("norms", name), "reparametrise", None)
+    assert bool(reparametrise) == name.startswith("weight_")
+    if not reparametrise:
+        return
+    linear, x = linear_of(shape)
+    weight, output = linear.weight.detach().clone(), linear(x).detach()
+    reparametrise(linear)
+    torch.testing.assert_close(linear.weight, weight, rtol=1e-12, atol=0)
+    torch.testing.assert_close(linear(x), output, rtol=1e-12, atol=1e-12)
+    assert any(torch.equal(parameter, weight) for parameter in linear.parameters())
+
+    names = [key for key, _ in linear.named_parameters()]
+    (linear(x) ** 2).sum().backward()
+    assert all(linear.get_parameter(key).grad.isfinite().all() for key in names)
+
+    def outputs(*values):
+        return functional_call(linear, dict(zip(names, values, strict=True)), (x,))
+
+    values = [linear.get_parameter(key) for key in names]
+    assert torch.autograd.gradgradcheck(outputs, values)

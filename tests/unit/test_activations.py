@@ -94,7 +94,7 @@ def test_rows_are_those_of_a_plain_loop(prepared, sizes, run_of, norm, step):
         module = {"before_relu": "norm", "after_relu": "relu"}[row["site"]]
         where = (LAYERS[row["layer"]], module, row["unit"])
         values = values_of(now, *where)
-        scale = math.sqrt(moments(values)[1]) + 1e-3
+        scale = math.sqrt(moments(values)[1]) + 1e-2
         for suffix, outputs in (("", now), ("_next", following), ("_same_batch", same)):
             mean, variance = moments(values_of(outputs, *where))
             assert row[f"mean{suffix}"] == pytest.approx(mean, abs=1e-5 * scale, rel=1e-5), (where, suffix)

@@ -210,7 +210,7 @@ from bnopt import probe, random_layers, train
 from bnopt.run import device
 from bnopt.run.run import Run
 data, folder, of_run, measured, layers = json.loads(sys.argv[1])
-run = Run(data, **of_run, norm="batch", seed=0, device=device.choose())
+run = Run(data, **of_run, seed=0, device=device.choose())
 train.train(run, lr=1e-6, steps=2, test_every=1, snapshot_every=1, folder=folder)
 for name, settings in measured.items():
     assert probe.probe(run, folder, lr=1e-6, probe=name, settings=settings) is not None
@@ -219,11 +219,16 @@ print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modu
 """
 
 
-@pytest.mark.parametrize("task", ["vgg", "deep_linear"])
-def test_no_job_waits_for_pytorchs_compiler(task, small_config, prepared, sizes_of, probe_settings, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "norm"), [("vgg", "batch"), ("deep_linear", "batch"), ("vgg", "weight_norm"), ("vgg", "frozen")]
+)
+def test_no_job_waits_for_pytorchs_compiler(
+    task, norm, small_config, prepared, sizes_of, probe_settings, tmp_path
+):
     """No job uses the compiler. Its import takes as long as everything else before the first step."""
     measured = {n: probe_settings(n, task) for n, of in small_config["probes"].items() if task in of}
-    told = [str(prepared), str(tmp_path), sizes_of(task), measured, {"draws": 2, "seed": 0}]
+    of_run = sizes_of(task) | {"norm": norm}
+    told = [str(prepared), str(tmp_path), of_run, measured, {"draws": 2, "seed": 0}]
     done = subprocess.run(
         [sys.executable, "-c", START_AND_COMPUTE, json.dumps(told)],
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},

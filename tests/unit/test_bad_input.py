@@ -302,6 +302,8 @@ WRONG = {
     "conditions.*.task": [NONE_OF, ("", "one of deep_linear, vgg")],
     "conditions.*.norm": [NONE_OF, ("bach", "one of batch", "none", "found bach")],
     "conditions.*.lr": [(0, "more than 0", "found 0"), (-0.1, "more than 0", "found -0.1")],
+    "conditions.*.warmup": [(0, "more than 0", "found 0"), (1.5, "at most 1", "found 1.5")],
+    "conditions.*.initial_scale": [(0, "more than 0", "found 0"), (-2, "more than 0", "found -2")],
     "probes": [],
     "probes.*": [({}, "1 or more entries")],
     "probes.*.*": [],
@@ -400,6 +402,7 @@ OPTIONAL = {
     "scales.*.vgg": {"tf32"},
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
+    "conditions.*": {"warmup", "initial_scale"},
     "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
     "figures.*": {"layers"},
     **{
@@ -493,6 +496,12 @@ NAMES = [
     ("claims > fig1 > bn_trains_faster > varies", "a", ["paper_value, source; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
+
+
+def test_a_spread_over_rates_and_another_setting_is_refused(refusal):
+    message = refusal("conditions > vgg_none_lr0.5 > warmup", 0.1)
+    assert "differ from vgg_none only in their learning rate" in message
+    assert "found vgg_none_lr0.5 (vgg, none, 0.1)" in message
 
 
 @pytest.mark.parametrize(("path", "value", "words"), NAMES, ids=[row[0].replace(" > ", ".") for row in NAMES])

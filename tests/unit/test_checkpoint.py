@@ -67,8 +67,8 @@ def new_run(prepared, sizes_of):
 def trained(new_run, stopping):
     """Function: train a short run, stopped at some steps; return its curve and its snapshots' bytes."""
 
-    def trained(norm, task="vgg", lr=0.1, stops=(), name="job"):
-        settings = {"lr": lr, "steps": STEPS, "test_every": 4, "snapshot_every": EVERY}
+    def trained(norm, task="vgg", lr=0.1, stops=(), name="job", **more):
+        settings = {"lr": lr, "steps": STEPS, "test_every": 4, "snapshot_every": EVERY} | more
         folder = stopping(name).folder / "snapshots"
         for call in [*stops, None]:
             own = stopping(name, norm=norm, task=task, **settings)
@@ -97,6 +97,13 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not(trained, 
 def test_a_deep_linear_run_resumes_likewise(trained, norm):
     whole = trained(norm, task="deep_linear", lr=1e-6, name="whole")
     stopped = trained(norm, task="deep_linear", lr=1e-6, stops=[2, 5], name="stopped")
+    np.testing.assert_array_equal(stopped[0], whole[0])
+    assert stopped[1] == whole[1]
+
+
+def test_a_run_with_a_warmup_resumes_likewise(trained):
+    whole = trained("batch", warmup=0.6, name="whole")
+    stopped = trained("batch", warmup=0.6, stops=[2, 2], name="stopped")
     np.testing.assert_array_equal(stopped[0], whole[0])
     assert stopped[1] == whole[1]
 

@@ -136,7 +136,7 @@ def test_a_call_with_other_shapes_or_another_number_of_tensors_is_refused(record
 def trained(recorder, prepared, sizes_of, tmp_path):
     """Function: task, norm, whether to record steps -> the curve and the snapshots of a run."""
 
-    def trained(task, norm, *, recorded, lr=None):
+    def trained(task, norm, *, recorded, lr=None, warmup=0):
         recorder.recording(recorded)
         folder = tmp_path / f"{task}-{norm}-{recorded}"
         run = Run(prepared, **sizes_of(task), norm=norm, seed=0, device=device.choose())
@@ -144,6 +144,7 @@ def trained(recorder, prepared, sizes_of, tmp_path):
         curve = train(
             run,
             lr=lr or {"vgg": 0.1, "deep_linear": 1e-6}[task],
+            warmup=warmup,
             steps=STEPS,
             test_every=3,
             snapshot_every=2,
@@ -164,6 +165,17 @@ def test_a_recorded_run_equals_the_plain_one_bit_for_bit(recorder, trained, task
     assert curve.equals(fast_curve)
     assert curve["loss"][0] != curve["loss"][STEPS - 1]
     assert len(states) == len(fast_states) == STEPS // 2
+    for state, fast in zip(states, fast_states, strict=True):
+        assert all(torch.equal(state[name], fast[name]) for name in state)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "frozen", "weight_norm"])
+def test_the_steps_of_a_warmup_are_plain_and_those_after_it_recorded(recorder, trained, norm):
+    curve, states = trained("vgg", norm, recorded=False, warmup=0.5)
+    fast_curve, fast_states = trained("vgg", norm, recorded=True, warmup=0.5)
+    # The fourth step of the warm-up has the full rate.
+    assert (recorder.recordings, recorder.replays) == (1, STEPS - STEPS // 2 + 1)
+    assert curve.equals(fast_curve)
     for state, fast in zip(states, fast_states, strict=True):
         assert all(torch.equal(state[name], fast[name]) for name in state)
 

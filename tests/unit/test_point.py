@@ -54,9 +54,7 @@ def test_outputs_are_those_of_the_named_modules_in_training_mode_on_any_steps_ba
         assert list(found) == ["2.norm", "2.relu", "5.norm"]
 
         model = copy.deepcopy(point.run.model)
-        names = dict(model.named_parameters())
-        for name, value in zip(point.names, point.parameters, strict=True):
-            names[name].data = value.clone()
+        model.load_state_dict(dict(zip(point.names, point.parameters, strict=True)) | point.buffers)
         for layer in range(1, 6):
             for module in model.get_submodule(f"{layer}.norm").modules():
                 if hasattr(module, "stream"):
@@ -134,7 +132,9 @@ def test_a_probe_changes_nothing_and_measures_the_same_twice(
     prepared, sizes_of, run_of, probe_settings, measured, norm
 ):
     name, task = measured
-    point, state = raw_point(prepared, sizes_of, run_of, norm, task, step=8)
+    # In the small net with `divide` all units of a layer die early: then there is nothing to measure.
+    step = 0 if norm == "divide" else 8
+    point, state = raw_point(prepared, sizes_of, run_of, norm, task, step=step)
     measure = plugins.load("probes", name).measure
     before = everything(point, state)
     first = measure(point, **probe_settings(name, task))

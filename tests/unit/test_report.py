@@ -234,6 +234,18 @@ def test_the_table_of_conditions_counts_diverged_runs():
     }  # fmt: skip
 
 
+def test_the_table_of_conditions_shows_warmup_and_initial_scale():
+    conditions = {
+        "a": {"task": "vgg", "norm": "noisy_batch", "lr": 0.1},
+        "b": {"task": "vgg", "norm": "none", "lr": 0.1, "warmup": 0.1, "initial_scale": 2},
+    }
+    table = report.conditions_table(STUDY | {"conditions": conditions})
+    assert table["Norm"].tolist() == [
+        r"noisy\_batch",
+        r"none (warmup \num{0.1}, initial scale \num{2})",
+    ]
+
+
 def record(stage, started, seconds, cpu_seconds, memory, **settings):
     return {"stage": f"bnopt.{stage}", "settings": settings, "started": started} | {
         "seconds": seconds, "cpu_seconds": cpu_seconds, "memory_mib": memory

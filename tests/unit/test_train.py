@@ -14,7 +14,7 @@ from bnopt.run.run import Run, split
 from bnopt.runtime import StudyError
 from bnopt.study import study
 from bnopt.tasks import vgg
-from bnopt.train import train
+from bnopt.train import rate_at, train
 
 STEPS = 12
 CPU = torch.device("cpu")
@@ -24,28 +24,52 @@ CPU = torch.device("cpu")
 def trained(prepared, sizes, tmp_path):
     """Function: train a short run; return its curve and the folder of its snapshots."""
 
-    def trained(norm="batch", *, lr=0.1, steps=STEPS, test_every=5, snapshot_every=0, seed=0, name="run"):
+    def trained(norm="batch", *, initial_scale=1, seed=0, name="run", **settings):
         folder = tmp_path / name
         folder.mkdir()
-        curve = train(
-            Run(prepared, **sizes, norm=norm, seed=seed, device=CPU),
-            lr=lr,
-            steps=steps,
-            test_every=test_every,
-            snapshot_every=snapshot_every,
-            folder=folder,
-        )
-        return curve, folder
+        scaled = sizes | {"net": sizes["net"] | {"initial_scale": initial_scale}}
+        run = Run(prepared, **scaled, norm=norm, seed=seed, device=CPU)
+        defaults = {"lr": 0.1, "steps": STEPS, "test_every": 5, "snapshot_every": 0}
+        return train(run, **(defaults | settings), folder=folder), folder
 
     return trained
 
 
-def naive_run(prepared, sizes, norm, *, lr, steps, seed):
+def naive_net(prepared, sizes, norm, *, seed, initial_scale):
+    """Return an untrained net of the task vgg, and what a frozen norm needs: the inputs of its modules."""
+    data = {"train_images": torch.from_numpy(images.read(prepared).train_images), "classes": 10}
+    norm_file = plugins.load("norms", norm)
+    model = vgg.build(norm_file, data, **sizes["net"], seed=seed)
+    seen = {}
+    for name, module in model.named_modules():
+        if name.endswith("linear"):
+            with torch.no_grad():
+                module.weight *= initial_scale
+            if norm.startswith("weight_") and not name.startswith(f"{len(model)}."):
+                norm_file.reparametrise(module)
+        if norm == "frozen" and name.endswith("norm"):
+            module.register_forward_hook(lambda module, x, _: seen.update({module: x[0].detach()}))
+    return model, seen
+
+
+def move_statistics(seen, share):
+    """Move the statistics of frozen norms towards those of the inputs that they saw last."""
+    for module, x in seen.items():
+        variance, mean = torch.var_mean(x, dim=[d for d in range(x.dim()) if d != 1], correction=0)
+        module.settled_mean.lerp_(mean, share)
+        module.settled_var.lerp_(variance, share)
+
+
+def naive_run(prepared, sizes, norm, *, lr, steps, seed, warmup=0, initial_scale=1):
     """Train with a plain loop; return loss, accuracy and test accuracy of every step, and all states θ_t."""
     raw = images.read(prepared)
     mean, std = (torch.from_numpy(v).float().view(1, -1, 1, 1) for v in (raw.mean, raw.std))
-    data = {"train_images": torch.from_numpy(raw.train_images), "classes": 10}
-    model = vgg.build(plugins.load("norms", norm), data, **sizes["net"], seed=seed)
+    model, seen = naive_net(prepared, sizes, norm, seed=seed, initial_scale=initial_scale)
+    if norm == "frozen":
+        indices = streams.batch_indices(seed, 0, len(raw.train_labels), sizes["batch_size"]).numpy()
+        for _ in model:  # each pass is right for one more layer
+            model((torch.from_numpy(raw.train_images[indices]).float() - mean) / std)
+            move_statistics(seen, 1)
     losses, accuracies, tests, states = [], [], [], []
     for step in range(steps + 1):
         states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
@@ -68,7 +92,9 @@ def naive_run(prepared, sizes, norm, *, lr, steps, seed):
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-                parameter.sub_(gradient, alpha=lr)
+                rate = lr * min(1, (step + 1) / (warmup * steps)) if warmup else lr
+                parameter.sub_(gradient, alpha=rate)
+        move_statistics(seen, 0.1)
     return losses, accuracies, tests, states
 
 
@@ -95,6 +121,38 @@ def test_training_is_plain_sgd_bit_for_bit(prepared, sizes, trained, norm):
         state = snapshots.read(folder, step, "cpu")
         assert state.keys() == states[step].keys()
         assert all(torch.equal(state[name], states[step][name]) for name in state), step
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "weight_norm", "frozen"])
+@pytest.mark.parametrize(
+    "changes", [{"warmup": 0.3}, {"warmup": 1}, {"initial_scale": 2}, {"warmup": 0.5, "initial_scale": 0.5}]
+)
+def test_warmup_and_initial_scale_are_those_of_a_naive_loop(prepared, sizes, trained, norm, changes):
+    curve, folder = trained(norm, snapshot_every=1, name="changed", **changes)
+    losses, *_, states = naive_run(prepared, sizes, norm, lr=0.1, steps=STEPS, seed=0, **changes)
+    assert curve["loss"].tolist()[:-1] == pytest.approx(losses, rel=1e-6)
+    for step in range(STEPS):
+        state = snapshots.read(folder, step, "cpu")
+        for name, value in states[step].items():
+            torch.testing.assert_close(state[name], value, rtol=1e-5, atol=1e-6)
+    plain, _ = trained(norm, name="plain")
+    assert (curve["loss"] != plain["loss"])[2:STEPS].all()
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "expected"),
+    [
+        (0, [0.4] * 6),
+        (1, [0.4] * 6),
+        (4, [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]),
+        (2.5, [0.16, 0.32, 0.4, 0.4, 0.4, 0.4]),
+        (6, [0.4 * step / 6 for step in range(1, 7)]),
+    ],
+)
+def test_the_rate_rises_linearly_and_stays(warmup_steps, expected):
+    rates = [rate_at(step, lr=0.4, warmup_steps=warmup_steps) for step in range(6)]
+    assert rates == pytest.approx(expected, rel=1e-14)
+    assert all(rate == 0.4 for rate in rates[max(math.ceil(warmup_steps) - 1, 0) :])
 
 
 def test_the_naive_loop_moves_far_enough_to_reveal_mistakes(prepared, sizes):

@@ -213,10 +213,12 @@ def test_every_step_of_a_run_agrees_with_autograd_at_the_same_weights(norm):
 
 
 @norms
-def test_a_step_changes_the_net_as_a_plain_step_does(norm):
+@pytest.mark.parametrize("rate", [LR, 0.3 * LR])
+def test_a_step_changes_the_net_as_a_plain_step_does(norm, rate):
+    """Also at another rate than that of the run, as in a warm-up."""
     run, plain = randomised(new_run(norm)), randomised(new_run(norm, fast=False))
-    loss, accuracy = updater(run, lr=LR)(*run.batch(0))
-    of_plain, nan = updater(plain, lr=LR)(*plain.batch(0))
+    loss, accuracy = updater(run, lr=LR)(*run.batch(0), rate)
+    of_plain, nan = updater(plain, lr=rate)(*plain.batch(0))
     torch.testing.assert_close(loss, of_plain, rtol=1e-11, atol=0)
     assert math.isnan(accuracy)
     assert math.isnan(nan)

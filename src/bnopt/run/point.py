@@ -15,7 +15,9 @@ class Point:
     No method changes the run. Parameters are arguments, every pass works on a copy of the buffers
     (running statistics), and the noise is that of the step, the same at every call.
 
-    step: t; seed: that of the run; lr: the learning rate of the run; parameters: θ_t, a list of tensors.
+    step: t; seed: that of the run; parameters: θ_t, a list of tensors; lr: the configured learning rate of
+    the run. It is the same at all steps, also where a warm-up trains with less: probes then compare the
+    landscape at equal step sizes, and "the run's own update" in them is a step of lr.
     """
 
     def __init__(self, run, state, *, step, lr):

@@ -1,5 +1,7 @@
 """A run: one condition at one seed. Training changes it, probes measure it; both see the same batches."""
 
+import torch
+
 from bnopt import plugins
 from bnopt.run import graphs
 
@@ -7,8 +9,9 @@ from bnopt.run import graphs
 class Run:
     """The net, the batches and the loss of a run.
 
-    data: path of the prepared data, if the task needs any; net: keyword arguments of the task's `build`;
-    device: a torch device (`device.choose`).
+    data: path of the prepared data, if the task needs any; net: keyword arguments of the task's `build`,
+    and `initial_scale`, a factor of the initial weights, if it is not 1; device: a torch device
+    (`device.choose`).
 
     fast_pass: if the task has a faster form for this norm and device, a function with the results of the
     net's own passes in training mode: (parameters, buffers) -> loss, gradient. It updates the running
@@ -23,7 +26,7 @@ class Run:
         self.task = plugins.load("tasks", task)
         self.data = self.task.read(data, seed=seed, batch_size=batch_size, device=device)
         norm_file = plugins.load("norms", norm)
-        self.model = self.task.build(norm_file, self.data, **net, seed=seed)
+        self.model = _built(self.task, norm_file, self.data, **net, seed=seed)
         self.model.to(device).train()
         # Not every task has a faster form of its passes, nor is there one for every norm and device.
         build_fast_pass = getattr(self.task, "fast_pass", None)
@@ -34,10 +37,12 @@ class Run:
             for module in layer.modules()
             if hasattr(module, "stream")
         ]
+        self.settling = [module for module in self.model.modules() if hasattr(module, "settle")]
         self.name = f"{task} {norm} seed {seed}"
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
+        self._start()
 
     def batch(self, step):
         """Return the inputs and targets of the batch of `step`."""
@@ -48,6 +53,27 @@ class Run:
         for number, module in self.noisy:
             module.stream = (self.seed, step, number)
 
+    def settle(self):
+        """After the update of a step: move the statistics that norms keep constant within a step."""
+        with torch.no_grad():
+            for module in self.settling:
+                module.settle()
+
+    def _start(self):
+        """Set these statistics to those of batch 0 at the initial weights."""
+
+        def start(module, inputs):
+            module.observe(*inputs)
+            module.settle(share=1)
+
+        hooks = [module.register_forward_pre_hook(start) for module in self.settling]
+        if hooks:
+            self.set_noise(0)
+            with torch.no_grad():
+                self.model(self.batch(0)[0])
+        for hook in hooks:
+            hook.remove()
+
     def recorded(self, function, *, changes=()):
         """Return a function of tensors, recorded (`graphs.Recorded`) if the run is on a GPU without noise.
 
@@ -55,6 +81,23 @@ class Run:
         """
         recordable = self.device.type == "cuda" and not self.noisy
         return graphs.Recorded(function, changes=changes) if recordable else function
+
+
+def _built(task, norm, data, *, initial_scale=1, **arguments):
+    """Return the untrained net of a task; arguments: those of its `build`.
+
+    The weights of all linear maps are multiplied by `initial_scale`. A norm may have a function
+    `reparametrise(linear)`: it acts on the linear map in front of it. It is called last, because
+    it would lose weights that are drawn later.
+    """
+    model = task.build(norm, data, **arguments)
+    reparametrise = getattr(norm, "reparametrise", None)
+    for layer in model:
+        with torch.no_grad():
+            layer.linear.weight.mul_(initial_scale)
+        if reparametrise and hasattr(layer, "norm"):
+            reparametrise(layer.linear)
+    return model
 
 
 def split(settings):

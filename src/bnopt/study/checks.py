@@ -165,9 +165,10 @@ def _check_rate_spread(config):
         own = config["conditions"][name]
         for other in names:
             entry = config["conditions"][other]
-            if (entry["task"], entry["norm"]) != (own["task"], own["norm"]):
+            if entry | {"lr": None} != own | {"lr": None}:
                 expected = f"conditions that differ from {name} only in their learning rate"
-                refuse(f"rate_spread.{name}", expected, f"{other} ({entry['task']}, {entry['norm']})")
+                others = ", ".join(str(value) for key, value in entry.items() if key != "lr")
+                refuse(f"rate_spread.{name}", expected, f"{other} ({others})")
 
 
 # -- what is judged and shown ---------------------------------------------------------------------

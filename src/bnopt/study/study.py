@@ -157,23 +157,34 @@ def _fill(value, words, key):
 
 
 def net_settings(study, condition):
-    """Return the settings that define a run: task, norm, learning rate, net and batch size."""
+    """Return the settings that define a run: task, norm, learning rate, net and batch size.
+
+    `initial_scale` becomes a part of the net if it is not 1, so conditions without it keep their settings.
+    """
     chosen = study["conditions"][condition]
     sizes = study["sizes"][chosen["task"]]
-    return {key: chosen[key] for key in ("task", "norm", "lr")} | {
+    settings = {key: chosen[key] for key in ("task", "norm", "lr")} | {
         key: sizes[key] for key in ("net", "batch_size")
     }
+    if (scale := chosen.get("initial_scale", 1)) != 1:
+        settings["net"] = sizes["net"] | {"initial_scale": scale}
+    return settings
 
 
 def train_settings(study, condition):
-    """Return the settings of a training job; it writes snapshots only if a probe needs them."""
-    sizes = study["sizes"][study["conditions"][condition]["task"]]
+    """Return the settings of a training job; it writes snapshots only if a probe needs them.
+
+    `warmup` is one of them only where the condition has it: others keep their settings.
+    """
+    chosen = study["conditions"][condition]
+    sizes = study["sizes"][chosen["task"]]
     probed = any(condition in needs for table, needs in study["tables"].items() if table in study["probes"])
     return net_settings(study, condition) | {
         "tf32": sizes["tf32"],
         "steps": sizes["steps"],
         "test_every": sizes["test_every"],
         "snapshot_every": sizes["snapshot_every"] if probed else 0,
+        **({"warmup": chosen["warmup"]} if "warmup" in chosen else {}),
     }
 
 

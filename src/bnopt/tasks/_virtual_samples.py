@@ -11,7 +11,7 @@ samples. So its outputs are Y = QV, where V are the outputs of the virtual sampl
 Thus the mean, the variance, the ℓ2 norm and the loss, a sum of squares, need V alone. Other statistics need
 Y = QV, but nothing else does.
 
-A norm takes part if it is the identity, or if its file has a function
+A norm takes part if it is the identity and leaves the weights alone, or if its file has a function
 
     virtual_scale(y, rotation, eps) -> s, ∂s/∂y, statistic
 
@@ -32,7 +32,8 @@ def fast_pass(norm, model, data):
     """
     norms = [layer.norm for layer in model if hasattr(layer, "norm")]
     scale = getattr(norm, "virtual_scale", None)
-    if data["inputs"].device.type != "cpu" or not (scale or all(isinstance(m, nn.Identity) for m in norms)):
+    plain = all(isinstance(m, nn.Identity) for m in norms) and not hasattr(norm, "reparametrise")
+    if data["inputs"].device.type != "cpu" or not (scale or plain):
         return None
     return VirtualPass(data["inputs"].numpy(), data["targets"].numpy(), norms=norms, scale=scale)
 
