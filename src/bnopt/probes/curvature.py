@@ -34,7 +34,7 @@ def measure(point, *, every, phases, products, draws):
 
     All values are NaN where a derivative is not finite. Vectors are stored in float64, `products` of them;
     products of H have the dtype of the net. Cost per phase: one pass, and products + draws + 2 Hessian
-    products, each about two backward passes of the net's own pass.
+    products, each two to four passes. All are the net's own passes: a fast pass has no second derivatives.
     """
     if point.step % every:
         return []

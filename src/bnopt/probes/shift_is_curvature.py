@@ -39,8 +39,9 @@ def measure(point, *, layers, every, phases):
 
     Values that divide by zero or take its logarithm are NaN or ±∞, as for layer 1.
 
-    Cost per phase: a pass and a Hessian product (about two backward passes) for κ, then for every layer
-    a Hessian product and G′ (`_shifted.shifted`).
+    Cost per phase: two passes and a Hessian product (two to four passes) for κ, then for every layer a
+    Hessian product and G′ (`_shifted.shifted`). Hessian products take the net's own passes, also in a run
+    with a fast pass.
     """
     if point.step % every:
         return []
