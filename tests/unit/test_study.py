@@ -976,8 +976,9 @@ def test_images_that_come_with_a_name_have_that_name_as_their_content():
 # -- files and names ------------------------------------------------------------------------------
 
 
-def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
-    """The configuration names every file of the open folders: none is unused."""
+def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_config):
+    """The configuration names every file of the open folders, except probes that only tests configure."""
+    waiting = set(small_config["probes"]) - set(config["probes"])
     conditions = config["conditions"].values()
     tables = written_out(config)["tables"]
     used = {
@@ -989,7 +990,8 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config):
         "figures": {*config["figures"], "claims"},
     }
     for kind, names in used.items():
-        assert set(plugins.names(kind)) == names
+        not_yet = waiting if kind in ("probes", "quantities") else set()
+        assert set(plugins.names(kind)) - not_yet == names
 
 
 # -- scales for one task --------------------------------------------------------------------------
