@@ -321,7 +321,7 @@ def definiteness(low, high):
     min_eigenvalue, max_eigenvalue    low and high
     semidefinite                      1.0 if low is at least 0 up to rounding, else 0.0
 
-    low and high may be Ritz values (`extreme_eigenvalues`), which lie within the spectrum. A negative
+    low and high may be Ritz values (`probes/_lanczos.py`), which lie within the spectrum. A negative
     Ritz value proves that H is indefinite. The absence of one proves nothing if there are fewer Ritz
     values than dimensions of H.
     """
@@ -330,32 +330,6 @@ def definiteness(low, high):
         "max_eigenvalue": high,
         "semidefinite": _not_more(0.0, low, size=max(abs(low), abs(high))),
     }
-
-
-def extreme_eigenvalues(product, start, *, products):
-    """Return the smallest and the largest Ritz value of a symmetric map v -> Hv (Lanczos, 1950).
-
-    product: the map; start: first vector of the basis; products: largest number of calls of `product`.
-    Every new basis vector is orthogonalised twice against all earlier ones.
-    """
-    basis = [start.double() / start.double().norm()]
-    diagonal, beside = [], []
-    for _ in range(min(products, len(start))):
-        image = product(basis[-1])
-        diagonal.append((basis[-1] @ image).item())
-        size = image.norm().item()
-        earlier = torch.stack(basis)
-        for _ in range(2):
-            image = image - earlier.T @ (earlier @ image)
-        beside.append(image.norm().item())
-        if beside[-1] <= ROUNDING * size:  # the basis spans an invariant space
-            break
-        basis.append(image / beside[-1])
-    off = torch.tensor(beside[: len(diagonal) - 1], dtype=torch.float64)
-    ritz = torch.linalg.eigvalsh(
-        torch.diag(torch.tensor(diagonal, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
-    )
-    return ritz[0].item(), ritz[-1].item()
 
 
 def _not_more(a, b, *, size=None):

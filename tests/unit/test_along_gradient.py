@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bnopt import plugins
-from bnopt.probes import _line, along_gradient
+from bnopt.probes import _line, along_gradient, random_directions
 from bnopt.quantities import along_gradient as quantities
 from bnopt.run.vectors import value_and_gradient
 
@@ -65,6 +65,9 @@ def test_on_a_quadratic_loss_and_gradient_have_their_closed_form(lr):
         assert row["gradient_length"] == pytest.approx(np.linalg.norm(gradient), rel=1e-12)
         change = row["eta"] * np.linalg.norm(matrix @ gradient)
         assert row["gradient_change"] == pytest.approx(change, rel=1e-9)
+        assert row["loss_at_start"] == pytest.approx(x @ matrix @ x / 2, rel=1e-12)
+        product = (matrix @ moved) @ gradient
+        assert row["inner"] == pytest.approx(product / (gradient @ gradient), rel=1e-9, abs=1e-12)
 
 
 def test_on_a_quadratic_beta_is_the_same_at_every_step_size_and_below_the_top_eigenvalue():
@@ -164,6 +167,44 @@ def test_on_a_net_the_probe_is_brute_force_at_every_step_size(point_of, norm, st
         assert row["loss"] == pytest.approx(loss, rel=tolerance)
         assert row["gradient_length"] == pytest.approx(size, rel=tolerance)
         assert row["gradient_change"] == pytest.approx(change, rel=10 * tolerance)
+        assert row["loss_at_start"] == pytest.approx(bench.at(bench.start)[0], rel=tolerance)
+        product = (gradient.double() @ bench.gradient.double()).item()
+        assert row["inner"] == pytest.approx(product / size**2, rel=10 * tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "l1", "linf"])
+def test_on_a_deep_linear_net_the_two_columns_are_those_of_plain_passes_at_every_step_size(point_of, norm):
+    point = point_of(norm, 4, task="deep_linear")
+    assert point.run.fast_pass
+    start, gradient = value_and_gradient(point.loss, point.parameters)
+    squared = sum((g * g).sum().item() for g in gradient)
+    for row in along_gradient.measure(point, step_sizes=[0.01, 1, 30]):
+        moved = [p - row["eta"] * g for p, g in zip(point.parameters, gradient, strict=True)]
+        _, after = value_and_gradient(point.loss, moved)
+        product = sum((a * g).sum().item() for a, g in zip(after, gradient, strict=True))
+        assert row["loss_at_start"] == pytest.approx(start.item(), rel=1e-12)
+        assert row["inner"] == pytest.approx(product / squared, rel=1e-8)
+
+
+@pytest.mark.parametrize("task", ["vgg", "deep_linear"])
+def test_the_two_columns_cost_no_pass_and_random_directions_do_not_have_them(point_of, task):
+    point = point_of("batch", 4, task=task)
+    calls = []
+    given = point.run.fast_pass or point.value_and_gradient
+
+    def counted(parameters):
+        calls.append(0)
+        return given(parameters)
+
+    if point.run.fast_pass:
+        point.run.fast_pass = counted
+    else:
+        point.value_and_gradient = counted
+    rows = along_gradient.measure(point, step_sizes=SIZES)
+    assert len(calls) == (2 if task == "deep_linear" else 1 + len(SIZES))
+    assert list(rows[0])[-2:] == ["loss_at_start", "inner"]
+    others = random_directions.measure(point, step_sizes=[1], directions=1)
+    assert list(others[0]) == ["direction", *list(rows[0])[:-2]]
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "noisy_batch"])

@@ -57,6 +57,38 @@ def test_value_and_gradient_of_a_polynomial_are_exact_and_detached():
     assert not any(t.requires_grad for t in (value, *gradient, *at))
 
 
+def test_the_hessian_of_a_polynomial_is_exact_and_detached():
+    at = [torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)]
+    value, gradient, product = vectors.value_gradient_and_hessian(lambda p: (p[0] ** 2).sum() * p[1], at)
+    v = [torch.tensor([1.0, -1.0], dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64)]
+    curved = product(v)
+    assert value.item() == 15
+    assert flat(gradient) == [6, 12, 5]
+    assert flat(curved) == [6 * 1 + 2 * 2, -6 + 4 * 2, 2 * 1 + 4 * -1]
+    assert flat(product(v)) == flat(curved)
+    assert not any(t.requires_grad for t in (value, *gradient, *curved, *at))
+
+
+@pytest.mark.parametrize("linear_in", [[0], [0, 1]])
+def test_the_hessian_of_a_loss_that_is_linear_in_some_parameters_has_zeros_there(linear_in):
+    at = [torch.tensor([1.0, 2.0]), torch.tensor(3.0)]
+    _, _, product = vectors.value_gradient_and_hessian(
+        lambda p: p[0].sum() + (p[1] if 1 in linear_in else p[1] ** 2), at
+    )
+    curved = product([torch.tensor([1.0, 1.0]), torch.tensor(1.0)])
+    assert flat(curved) == [0, 0, 0 if 1 in linear_in else 2]
+
+
+def test_a_vector_is_cut_into_the_tensors_of_which_it_is_the_flat_form():
+    a = [*tensors(0), torch.randn(2, 3, 2, 2).to(memory_format=torch.channels_last)]
+    vector = vectors.flat(a)
+    assert vector.dtype == torch.float64
+    assert vector.tolist() == flat(a)
+    found = vectors.parts(vector, a)
+    assert all(torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(found, a, strict=True))
+    assert vectors.inner(a, a).item() == pytest.approx((vector @ vector).item(), rel=1e-6)
+
+
 def test_cosine_is_that_of_the_flat_vectors_and_nan_for_a_zero_vector():
     a, b = tensors(0, torch.float64), tensors(1, torch.float64)
     product = math.fsum(x * y for x, y in zip(flat(a), flat(b), strict=True))

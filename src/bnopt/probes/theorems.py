@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from bnopt import theory
+from bnopt.probes import _lanczos
 from bnopt.probes._matrix import as_matrices
 from bnopt.run import streams
 
@@ -181,7 +182,7 @@ def _theorems(y, rest, gamma, beta, eps, *, spectral_norm, start):
         "obs4.3": theory.observation_4_3(y),
     }
     start = torch.randn(len(y), generator=start, dtype=torch.float64).to(y.device)
-    extremes = theory.extreme_eigenvalues(unit.hessian_product, start, products=PRODUCTS)
+    extremes = _lanczos.extreme_eigenvalues(unit.hessian_product, start, products=PRODUCTS)
     exact["thm4.2"] |= theory.definiteness(*extremes)
     values = {"values": len(y), "gamma": unit.gamma, "sigma": unit.variance**0.5}
     values |= {"spectral_norm": spectral_norm} | _columns(exact, EXACT)

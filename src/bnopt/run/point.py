@@ -1,12 +1,13 @@
 """A run at one step, restored from a snapshot; probes measure on it."""
 
+from contextlib import contextmanager
 from functools import lru_cache, partial
 
 import torch
 from torch.func import functional_call
 
 from bnopt.run import streams
-from bnopt.run.vectors import value_and_gradient
+from bnopt.run.vectors import descend, value_and_gradient, value_gradient_and_hessian
 
 
 class Point:
@@ -45,6 +46,23 @@ class Point:
         value, *gradient = _recorded_pass(self.run)(*parameters, *self.buffers.values(), inputs, targets)
         return value, gradient
 
+    def value_gradient_and_hessian(self, parameters):
+        """Return the loss of batch t in training mode, its gradient and its Hessian (`vectors`).
+
+        It is the net's own pass, also in a run with a fast pass: that one has no second derivatives.
+        """
+        return value_gradient_and_hessian(self.loss, parameters)
+
+    def after_update(self):
+        """Return the point at step t + 1, after the run's own update θ_{t+1} = θ_t − lr g_t.
+
+        Its buffers are those of θ_t: no pass in training mode depends on them.
+        """
+        _, gradient = self.value_and_gradient(self.parameters)
+        updated = descend(self.parameters, gradient, self.lr)
+        state = dict(zip(self.names, updated, strict=True)) | self.buffers
+        return Point(self.run, state, step=self.step + 1, lr=self.lr)
+
     def inputs(self):
         """Return the inputs of batch t."""
         return self.run.batch(self.step)[0]
@@ -82,17 +100,36 @@ class Point:
 
     def outputs(self, parameters, modules, *, step):
         """Return the outputs of the named modules (such as "3.norm") on the batch of `step`."""
+        inputs, _ = self.run.batch(step)
+        with self._collected(modules) as outputs:
+            self._forward(parameters, inputs, step)
+        return {name: output.detach() for name, output in outputs.items()}
+
+    def outputs_and_gradients(self, parameters, modules):
+        """Return name -> outputs, and name -> ∂L/∂outputs, of the named modules (such as "3.linear").
+
+        Both are those of batch t in training mode. The modules depend on parameters.
+        """
+        with self._collected(modules) as outputs:
+            loss = self.loss([p.detach().requires_grad_() for p in parameters])
+        gradients = torch.autograd.grad(loss, list(outputs.values()))
+        detached = {name: output.detach() for name, output in outputs.items()}
+        return detached, dict(zip(outputs, gradients, strict=True))
+
+    @contextmanager
+    def _collected(self, modules):
+        """Yield a dictionary that the passes in this block fill: name of a module -> its output."""
         outputs = {}
 
         def store(name):
-            return lambda _module, _inputs, output: outputs.__setitem__(name, output.detach())
+            return lambda _module, _inputs, output: outputs.__setitem__(name, output)
 
         hooks = [self.run.model.get_submodule(name).register_forward_hook(store(name)) for name in modules]
-        inputs, _ = self.run.batch(step)
-        self._forward(parameters, inputs, step)
-        for hook in hooks:
-            hook.remove()
-        return outputs
+        try:
+            yield outputs
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _forward(self, parameters, inputs, step):
         self.run.set_noise(step)

@@ -1,0 +1,208 @@
+"""First-order covariate shift: blocks of full Hessians, convergence in lr, rank one, mistakes."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bnopt.probes import covariate_shift, shift_is_curvature
+from bnopt.quantities import shift_is_curvature as quantities
+from unit import whole_hessian
+from unit.whole_hessian import flat, of_layers, precise_point
+
+LAYERS = {"vgg": {"#5": 2, "#10": 4}, "deep_linear": {"#9": 2, "#17": 4}}
+CASES = [(task, norm) for task in LAYERS for norm in ("none", "batch", "l1", "linf")]
+SMOOTH = [(task, norm) for task in LAYERS for norm in ("none", "batch")]
+
+
+def rows_of(point, layers):
+    return shift_is_curvature.measure(point, layers=layers, every=1, phases=1)
+
+
+def first_order(point, gradient, hessian, number, **other):
+    """Return the predicted columns of a layer from the full Hessian; `other`: a mistake."""
+    mistake = {"rate": point.lr, "earlier": lambda n: n < number, "only": 1} | other
+    own, before = (
+        of_layers(point, lambda n: n == number),
+        of_layers(point, mistake["earlier"]) * mistake["only"],
+    )
+    g = gradient[own].numpy()
+    change = (hessian[own] @ (gradient * before)).numpy()
+    predicted = g - mistake["rate"] * change
+    squared = (gradient @ gradient).item()
+    return {
+        "share_before": ((gradient * before) @ gradient).item() / squared,
+        "gradient_curvature": (gradient @ hessian @ gradient).item() / squared,
+        "first_order_relative_difference": np.linalg.norm(predicted - g) / np.linalg.norm(g),
+        "first_order_cosine": predicted @ g / np.linalg.norm(predicted) / np.linalg.norm(g),
+    }
+
+
+@pytest.mark.parametrize(("task", "norm"), CASES)
+def test_predictions_are_those_of_the_blocks_of_the_full_hessian(prepared, task, norm):
+    point = precise_point(prepared, task, norm)
+    gradient, hessian = whole_hessian.gradient_and_hessian(point, norm)
+    rows = rows_of(point, LAYERS[task])
+    assert [row["layer"] for row in rows] == list(LAYERS[task])
+    for row, number in zip(rows, LAYERS[task].values(), strict=True):
+        for name, value in first_order(point, gradient, hessian, number).items():
+            assert row[name] == pytest.approx(value, rel=1e-9), name
+        law = point.lr * abs(row["gradient_curvature"]) * row["share_before"]
+        measured = row["relative_difference"]
+        assert row["log_over_rank_one"] == pytest.approx(math.log(measured / law), abs=1e-9)
+        predicted = row["first_order_relative_difference"]
+        assert row["log_over_first_order"] == pytest.approx(math.log(measured / predicted), abs=1e-9)
+        assert (row["phase"], row["lr"]) == (0, point.lr)
+
+
+@pytest.mark.parametrize("task", ["vgg", "deep_linear"])
+@pytest.mark.parametrize("norm", ["none", "batch", "noisy_batch"])
+def test_the_measured_columns_are_those_of_the_probe_covariate_shift(point_of, task, norm):
+    point = point_of(norm, 4, task=task)
+    layers = {"#9": 4, "#17": 2}
+    expected = {row["layer"]: row for row in covariate_shift.measure(point, layers=layers)}
+    for row in rows_of(point, layers):
+        for name in ("relative_difference", "cosine"):
+            assert row[name] == pytest.approx(expected[row["layer"]][name], rel=1e-6)
+
+
+@pytest.mark.parametrize(("task", "norm"), SMOOTH)
+def test_in_smooth_nets_the_prediction_converges_at_first_order_in_lr(prepared, task, norm):
+    gradient, hessian = whole_hessian.gradient_and_hessian(
+        precise_point(prepared, task, norm, smooth=True), norm
+    )
+    start = 0.02 / torch.linalg.eigvalsh(hessian)[-1].item()
+    errors = {}
+    for lr in (start, start / 2, start / 4):
+        point = precise_point(prepared, task, norm, smooth=True, lr=lr)
+        for row in rows_of(point, LAYERS[task]):
+            errors.setdefault(row["layer"], []).append(math.expm1(row["log_over_first_order"]))
+    for found in errors.values():
+        assert abs(found[2]) < 0.1
+        assert found[0] / found[1] == pytest.approx(2, rel=0.15)
+        assert found[1] / found[2] == pytest.approx(2, rel=0.1)
+    # The length alone could agree by chance: so does the whole vector.
+    point = precise_point(prepared, task, norm, smooth=True, lr=start / 4)
+    for number in LAYERS[task].values():
+        own = of_layers(point, lambda n, layer=number: n == layer)
+        before = of_layers(point, lambda n, layer=number: n < layer)
+        moved = flat(point.parameters) - point.lr * gradient * before
+        after, _ = whole_hessian.gradient_and_hessian(point, norm, at=moved)
+        change = (after - gradient)[own]
+        predicted = -point.lr * (hessian[own] @ (gradient * before))
+        assert (change - predicted).norm() < 0.1 * change.norm()
+
+
+# -- rank one --------------------------------------------------------------------------------------
+
+
+def of_rank_one(lr):
+    """Return a point of the loss (aᵀx)² / 2, whose x is split into four layers of two weights."""
+    a = torch.arange(1.0, 9.0, dtype=torch.float64)
+
+    def parts(vector):
+        return list(vector.split(2))
+
+    def derivatives(parameters):
+        x = torch.cat(parameters)
+        return (a @ x) ** 2 / 2, parts(a * (a @ x)), lambda v: parts(a * (a @ torch.cat(v)))
+
+    return SimpleNamespace(
+        run=SimpleNamespace(fast_pass=True),
+        own=lambda number: [number - 1],
+        value_and_gradient=lambda parameters: derivatives(parameters)[:2],
+        value_gradient_and_hessian=derivatives,
+        parameters=parts(torch.ones(8, dtype=torch.float64)),
+        lr=lr,
+        step=0,
+    )
+
+
+@pytest.mark.parametrize("edges", [0.2, 0.9, 1.5, 2.0])
+def test_where_the_hessian_has_rank_one_along_the_gradient_the_law_is_exact(edges):
+    """κ = ‖a‖² = 204; the cosine turns where lr κ s passes 1."""
+    rows = rows_of(of_rank_one(edges * 2 / 204), {"#2": 2, "#3": 3, "#4": 4})
+    for row, share in zip(rows, (5 / 204, 30 / 204, 91 / 204), strict=True):
+        law = 2 * edges * share
+        assert row["gradient_curvature"] == pytest.approx(204)
+        assert row["share_before"] == pytest.approx(share)
+        assert row["relative_difference"] == pytest.approx(law)
+        assert row["cosine"] == pytest.approx(math.copysign(1, 1 - law))
+        assert row["first_order_cosine"] == pytest.approx(row["cosine"])
+        assert row["log_over_first_order"] == pytest.approx(0, abs=1e-9)
+        assert row["log_over_rank_one"] == pytest.approx(0, abs=1e-9)
+    assert rows[-1]["cosine"] == pytest.approx(1 if edges < 1.12 else -1)
+
+
+def test_layer_1_has_nothing_before_it():
+    (row,) = rows_of(of_rank_one(0.01), {"#1": 1})
+    assert (row["share_before"], row["relative_difference"], row["cosine"]) == (0, 0, pytest.approx(1))
+    assert math.isnan(row["log_over_first_order"])
+    assert math.isnan(row["log_over_rank_one"])
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["vgg", "deep_linear"])
+def test_mistakes_give_other_predictions(prepared, task):
+    # At a rate at which the law gives a change as long as the gradient: signs count too.
+    point = precise_point(prepared, task, "batch", lr={"vgg": 10, "deep_linear": 1e-3}[task])
+    number = 3
+    (row,) = rows_of(point, {"": number})
+    derivatives = whole_hessian.gradient_and_hessian(point, "batch")
+    evaluation = whole_hessian.gradient_and_hessian(point, "batch", evaluation=True)
+    named = zip(point.names, point.parameters, strict=True)
+    without_norms = torch.cat([torch.full((p.numel(),), ".norm." not in name) for name, p in named])
+    mistakes = {
+        "the layer itself moves": {"earlier": lambda n: n <= number},
+        "all layers move": {"earlier": lambda n: True},
+        "only the layer before moves": {"earlier": lambda n: n == number - 1},
+        "the layers after move": {"earlier": lambda n: n > number},
+        "γ and β stay": {"only": without_norms},
+        "no learning rate": {"rate": 1},
+        "twice the learning rate": {"rate": 2 * point.lr},
+        "uphill": {"rate": -point.lr},
+    }
+    wrong = {name: first_order(point, *derivatives, number, **of) for name, of in mistakes.items()}
+    wrong["evaluation mode"] = first_order(point, *evaluation, number)
+    if task == "vgg":
+        other = whole_hessian.gradient_and_hessian(point, "batch", step=point.step + 1)
+        wrong["another batch"] = first_order(point, *other, number)
+    for mistake, values in wrong.items():
+        off = [
+            abs(values[f"first_order_{name}"] - row[f"first_order_{name}"])
+            for name in ("relative_difference", "cosine")
+        ]
+        assert max(off) > 1e-3 * row["first_order_relative_difference"], mistake
+
+
+# -- phases, steps, and quantities -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_second_phase_is_the_first_of_the_next_snapshot(point_of, norm):
+    settings = {"layers": {"#9": 2, "#17": 4}, "every": 1}
+    rows = shift_is_curvature.measure(point_of(norm, 4, task="deep_linear"), phases=2, **settings)
+    following = shift_is_curvature.measure(point_of(norm, 5, task="deep_linear"), phases=1, **settings)
+    assert [(row["phase"], row["layer"]) for row in rows] == [(0, "#9"), (0, "#17"), (1, "#9"), (1, "#17")]
+    assert [row | {"phase": 0} for row in rows[2:]] == following
+    assert (
+        shift_is_curvature.measure(point_of(norm, 5, task="deep_linear"), phases=1, **settings | {"every": 2})
+        == []
+    )
+
+
+def test_quantities_are_means_over_phases(point_of):
+    point = point_of("batch", 4, task="deep_linear")
+    rows = shift_is_curvature.measure(point, layers={"#9": 2, "#17": 4}, every=1, phases=2)
+    table = pd.DataFrame(rows).assign(condition="c", seed=0, step=4)
+    found = {row["layer"]: row for row in quantities.per_step(table).to_dict("records")}
+    assert set(found) == {"#9", "#17"}
+    for first, second in zip(rows[:2], rows[2:], strict=True):
+        for name in set(first) - {"phase", "lr", "layer"}:
+            expected = (first[name] + second[name]) / 2
+            assert found[first["layer"]][name] == pytest.approx(expected, rel=1e-12)
