@@ -4,16 +4,20 @@ Seconds of whole processes depend on the load of the machine; processor seconds 
 """
 
 import json
+import os
+import shlex
 import sys
 import tempfile
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 from _timing import ROOT, Row, command, side_by_side, times
 from probes import point_of
 
+import fork_server
 from bnopt.run import snapshots
 
 SEEDS = 20
@@ -51,9 +55,27 @@ def job_rows(of_scale, prepared):
     pairs = [(job()[1], torch()[1]) for _ in range(5)]
     own, other = (sorted(column)[2] for column in zip(*pairs, strict=True))
     yield Row("start of an empty job", "`import torch` alone", f"{own:.1f} CPU s, {times(own / other)}")
+    yield _forking()
     for condition in ("vgg_batch", "deep_linear_batch"):
         if condition in of_scale["conditions"]:
             yield _reading(of_scale, condition, prepared if condition.startswith("vgg") else None)
+
+
+def _forking():
+    """Return the row of an empty job that the fork server starts, in seconds of the clock."""
+    workflow = SimpleNamespace(is_main_process=True, local_exec=True, touch=False)
+    workflow.deployment_settings = SimpleNamespace(deployment_method=set())
+    exports = f"python={shlex.quote(sys.executable)}; export PYTHONPATH={shlex.quote(SOURCE)}; "
+    fork_server.start(workflow, exports, "cpu")
+    words = ("bash", "-c", f'{exports} exec "$python" -m fork_server bnopt.train --help')
+    threads, name = dict.fromkeys(fork_server.THREADS, "1"), fork_server.ADDRESS
+    forked, alone = (
+        partial(command, *words, cwd=".", **threads, **{name: address}) for address in (os.environ[name], "")
+    )
+    forked()  # the server imports PyTorch at the first job
+    pairs = [(forked()[0], alone()[0]) for _ in range(5)]
+    own, other = (sorted(column)[2] for column in zip(*pairs, strict=True))
+    return Row("start of an empty job by the fork server", "without it", f"{own:.1f} s, {times(own / other)}")
 
 
 def _reading(of_scale, condition, images):
