@@ -57,4 +57,5 @@ onsuccess:
 
 
 onerror:
-    print(progress.closing(RESULTS, REPORT_FORMATS[-1]))
+    if not (interrupts and interrupts.noted):
+        print(progress.closing(RESULTS, REPORT_FORMATS[-1]))

@@ -33,9 +33,10 @@ IMAGES = 1_000_000
 
 from bnopt.study import progress
 
-messages = logging.getLogger("snakemake.logging")
+messages, interrupts = logging.getLogger("snakemake.logging"), None
 if workflow.is_main_process:
-    messages.addFilter(progress.Interrupts())
+    interrupts = progress.Interrupts()
+    messages.addFilter(interrupts)
     messages.addFilter(progress.Progress(workflow))
 
 import fork_server

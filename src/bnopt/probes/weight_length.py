@@ -12,7 +12,8 @@ def measure(point, *, layers):
     """Return one row per layer.
 
     layers: name -> number of the layer, counted from 1. w are the weights of the layer's linear map,
-    without its bias, and g = ∂L/∂w is their gradient for batch t at θ_t in training mode.
+    without its bias, and g = ∂L/∂w is their gradient for batch t at θ_t in training mode. If the norm computes
+    the weights from other parameters, w are these.
 
     layer              name of the layer
     weight_length      ‖w‖₂
@@ -29,8 +30,8 @@ def measure(point, *, layers):
     _, gradient = point.value_and_gradient(point.parameters)
     rows = []
     for name, number in layers.items():
-        index = point.names.index(f"{number}.linear.weight")
-        w, g = [point.parameters[index]], [gradient[index]]
+        own = [i for i in point.own(number) if _is_weight(point.names[i])]
+        w, g = ([values[i] for i in own] for values in (point.parameters, gradient))
         size = length(w).item()
         rows.append(
             {
@@ -42,3 +43,9 @@ def measure(point, *, layers):
             }
         )
     return rows
+
+
+def _is_weight(name):
+    """Return whether a parameter is the weights of a linear map, or one of those they are computed from."""
+    _, module, *rest = name.split(".")
+    return module == "linear" and "weight" in rest
