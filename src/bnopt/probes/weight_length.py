@@ -12,8 +12,8 @@ def measure(point, *, layers):
     """Return one row per layer.
 
     layers: name -> number of the layer, counted from 1. w are the weights of the layer's linear map,
-    without its bias, and g = ∂L/∂w is their gradient for batch t at θ_t in training mode. If the norm computes
-    the weights from other parameters, w are these.
+    without its bias, and g = ∂L/∂w is their gradient for batch t at θ_t in training mode. If the norm
+    computes the weights from other parameters, w are these.
 
     layer              name of the layer
     weight_length      ‖w‖₂
