@@ -375,3 +375,17 @@ def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):
 def test_text_is_written_as_utf8_on_every_machine(tmp_path):
     artefacts.write_text("θ − ü\n", tmp_path / "text.txt")
     assert (tmp_path / "text.txt").read_bytes() == "θ − ü\n".encode()
+
+
+# -- tables of runs -------------------------------------------------------------------------------
+
+
+def test_the_table_of_another_run_is_refused(tmp_path):
+    """Its record is intact and its settings are those of the present study, if only the seed differs."""
+    for seed in (0, 1):
+        table = pd.DataFrame({"condition": ["vgg_none"], "seed": [0], "step": [0]})
+        artefacts.write_table(table, tmp_path / "vgg_none" / f"seed{seed}.csv")
+    pattern = str(tmp_path / "{condition}" / "seed{seed}.csv")
+    assert len(artefacts.read_runs(pattern, conditions=["vgg_none"], seeds=[0])) == 1
+    with pytest.raises(StudyError, match=r"expected the run vgg_none at seed 1, found vgg_none at seed 0"):
+        artefacts.read_runs(pattern, conditions=["vgg_none"], seeds=[0, 1])

@@ -399,3 +399,9 @@ def test_an_unknown_commit_says_why(checkout, monkeypatch):
     assert provenance.commit(checkout) == "unknown (the repository has no commit yet)"
     monkeypatch.setenv("PATH", str(checkout))
     assert provenance.commit(checkout) == "unknown (git is not installed)"
+
+
+def test_a_repository_of_another_user_is_named_as_the_reason():
+    said = "fatal: detected dubious ownership in repository at '/of/somebody'"
+    assert provenance._reason(said) == "git refuses a repository of another user, see safe.directory"
+    assert provenance._reason("fatal: something else") == "git failed"

@@ -3,11 +3,14 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from bnopt import report
 from bnopt.files import artefacts
+from bnopt.runtime import StudyError
 from bnopt.study import study
 
 ROOT = Path(__file__).parents[2]
@@ -108,3 +111,24 @@ def test_the_texts_count_as_the_verdicts_do(scale, verdicts):
         said = re.search(counted, text)
         assert said, f"{page} does not say how the claims came out"
         assert [int(number) for number in said.groups()] == counts, page
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.replace(b"\n", b"\r\n"), "its lines end in CR LF"),
+        (lambda content: content[:-5], "found it altered or truncated; to restore"),
+    ],
+)
+def test_altered_stored_results_are_refused_with_a_remedy_that_fits_them(tmp_path, change, words):
+    """No command of Snakemake makes them; git restores them, and `make store` makes and stores them."""
+    folder = shutil.copytree(STORED / "digits", tmp_path / "digits")
+    file = folder / "claims.csv"
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(StudyError) as caught:
+        report._read_stored(folder)
+    message = str(caught.value)
+    assert words in message
+    assert f"git checkout -- {folder}" in message
+    assert "make store SCALE=digits" in message
+    assert "snakemake" not in message
