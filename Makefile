@@ -16,7 +16,7 @@ help:
 	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE), IMAGES=folder)"
 	@echo "make store       the same, then store verdicts and figures in docs/results/$(SCALE)/"
 	@echo "make test        install, then run the tests"
-	@echo "make bench       install, then measure speed and write bench/results.md (half an hour)"
+	@echo "make bench       install, then measure speed and write bench/results.md (10 minutes)"
 	@echo "make lint        install, then check style: ruff, snakefmt, snakemake --lint"
 
 install: .venv/installed
