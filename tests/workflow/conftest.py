@@ -115,6 +115,17 @@ class Study:
             text = yaml.safe_dump(part, sort_keys=False, allow_unicode=True)
             (self.folder / name).write_text(text, encoding="utf-8")
 
+    def change(self, *path_and_value):
+        """Give the key at the end of a path of keys another value; return the study."""
+        *parents, key, value = path_and_value
+        config = self.config
+        entry = config
+        for parent in parents:
+            entry = entry[parent]
+        entry[key] = value
+        self.config = config
+        return self
+
     @property
     def written_out(self):
         """The study of its scale, written out."""

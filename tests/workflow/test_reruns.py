@@ -3,7 +3,6 @@
 Most tests are dry runs of a finished study. `Account` derives the expected jobs independently.
 """
 
-import copy
 import os
 import re
 import shutil
@@ -88,17 +87,6 @@ def account(finished):
     return Account(finished.config, latex=(finished.results / "report" / "report.pdf").exists())
 
 
-def changed(study, *path_and_value):
-    config = copy.deepcopy(study.config)
-    *parents, key, value = path_and_value
-    entry = config
-    for parent in parents:
-        entry = entry[parent]
-    entry[key] = value
-    study.config = config
-    return study
-
-
 def with_norm(config, *norms):
     return [name for name, entry in config["conditions"].items() if entry["norm"] in norms]
 
@@ -166,7 +154,7 @@ def test_a_change_of_the_configuration_reruns_exactly(copy_of_finished, account,
     change, expected = CONFIGURATION[row]
     if row == "another scale":
         change = ("scales", "other", copy_of_finished.config["scales"]["tiny"])
-    jobs = names(changed(copy_of_finished, *change).planned())
+    jobs = names(copy_of_finished.change(*change).planned())
     assert jobs == expected(account)
 
 
@@ -359,7 +347,7 @@ def test_other_images_retrain_what_uses_them_alone(copy_of_finished, account, tm
     for changes in [others, ["--forcerun", "prepare"]]:
         assert names(study.planned(*changes)) == expected
     # Other images do not hide a second change either.
-    study = changed(study, "conditions", "deep_linear_l1", "lr", 2.0e-6)
+    study = study.change("conditions", "deep_linear_l1", "lr", 2.0e-6)
     expected |= account.training(["deep_linear_l1"])
     assert names(study.planned(*others)) == expected
 
@@ -389,7 +377,7 @@ def build(channels):
 
 
 def test_a_norm_is_one_file_and_one_line_and_trains_its_condition_alone(copy_of_finished, checkout):
-    study = changed(copy_of_finished, "conditions", "vgg_mine", {"task": "vgg", "norm": "mine", "lr": 0.1})
+    study = copy_of_finished.change("conditions", "vgg_mine", {"task": "vgg", "norm": "mine", "lr": 0.1})
     file = checkout / "src/bnopt/norms/mine.py"
     file.write_text(NORM, encoding="utf-8")
     try:

@@ -1,6 +1,5 @@
 """Results of other settings or code are never shown under the present ones, whatever Snakemake knows."""
 
-import copy
 import re
 import shlex
 import shutil
@@ -31,17 +30,6 @@ CHANGES = {
 }
 
 
-def changed(study, *path_and_value):
-    config = copy.deepcopy(study.config)
-    *parents, key, value = path_and_value
-    entry = config
-    for parent in parents:
-        entry = entry[parent]
-    entry[key] = value
-    study.config = config
-    return study
-
-
 def command_in(said):
     """Return the arguments of the command that a refusal tells to type."""
     return shlex.split(re.search(r"(?:make them|make it) again.*: snakemake (.*)", said)[1])
@@ -51,7 +39,7 @@ def command_in(said):
 def test_without_metadata_a_change_is_refused_with_the_command_that_makes_anew(copy_of_finished, what):
     """Snakemake alone says that nothing is to be done."""
     path, words = CHANGES[what]
-    study = changed(copy_of_finished, *path)
+    study = copy_of_finished.change(*path)
     shutil.rmtree(study.folder / ".snakemake")
     said = study.refused()
     assert "expected results of the present settings and code" in said
@@ -68,7 +56,7 @@ def test_without_metadata_a_change_is_refused_with_the_command_that_makes_anew(c
     ids=["to ignore changes", "that all is up to date", "to show what there is"],
 )
 def test_settings_are_not_mistaken_whatever_snakemake_is_told(copy_of_finished, told):
-    study = changed(copy_of_finished, "conditions", "vgg_l1", "lr", 0.2)
+    study = copy_of_finished.change("conditions", "vgg_l1", "lr", 0.2)
     said = study.refused(*told)
     assert "vgg_l1/seed0/training.csv: lr was 0.1, now 0.2" in said
     assert not (study.folder / "page.html").exists()
@@ -76,7 +64,7 @@ def test_settings_are_not_mistaken_whatever_snakemake_is_told(copy_of_finished, 
 
 def test_a_job_refuses_a_table_of_other_settings_when_it_reads_it(copy_of_finished):
     """Jobs that a call may not run are not planned, so nothing but the job itself can notice."""
-    study = changed(copy_of_finished, "conditions", "vgg_l1", "lr", 0.2)
+    study = copy_of_finished.change("conditions", "vgg_l1", "lr", 0.2)
     target = "results/tiny/statistics/training_per_seed.csv"
     said = study.refused("--allowed-rules", "summarise", "--force", target)
     table = "results/tiny/runs/vgg_l1/seed0/training.csv"
