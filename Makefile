@@ -34,6 +34,8 @@ test: .venv/installed
 bench: .venv/installed
 	@.venv/bin/python bench/bench.py
 
+# snakefmt looks for shfmt on PATH.
+lint: export PATH := $(CURDIR)/.venv/bin:$(PATH)
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .

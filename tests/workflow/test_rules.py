@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ def run_tool(name, *arguments):
     done = subprocess.run(
         [sys.executable, "-m", name, *map(str, arguments)],
         cwd=ROOT,
+        # snakefmt looks for shfmt on PATH, where it is only once the environment has been activated.
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
