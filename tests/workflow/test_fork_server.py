@@ -38,7 +38,8 @@ print(json.dumps({
 WORK = """
 import os, signal, sys, time
 def stop(number, _):
-    print("stopped by", number, flush=True)
+    # `print` fails if the signal comes while the one below is under way.
+    os.write(1, f"stopped by {number}\\n".encode())
     sys.exit(5)
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
@@ -171,22 +172,24 @@ def test_a_child_is_what_python_m_is(called):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "error"),
+    ("number", "body", "status", "error"),
     [
-        ("", 0, ""),
-        ("raise SystemExit", 0, ""),
-        ("raise SystemExit(3)", 3, ""),
-        ("raise SystemExit('error: a sentence')", 1, "error: a sentence\n"),
-        ("raise ValueError('a bug')", 1, "ValueError: a bug\n"),
-        ("import atexit; atexit.register(print, 'last', file=__import__('sys').stderr)", 0, "last\n"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + 9, ""),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 128 + 11, ""),
-        ("import no_such_module", 1, "ModuleNotFoundError: No module named 'no_such_module'\n"),
+        (1, "", 0, ""),
+        (2, "raise SystemExit", 0, ""),
+        (3, "raise SystemExit(3)", 3, ""),
+        (4, "raise SystemExit('error: a sentence')", 1, "error: a sentence\n"),
+        (5, "raise ValueError('a bug')", 1, "ValueError: a bug\n"),
+        (6, "import atexit; atexit.register(print, 'last', file=__import__('sys').stderr)", 0, "last\n"),
+        (7, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + 9, ""),
+        (8, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 128 + 11, ""),
+        (9, "import no_such_module", 1, "ModuleNotFoundError: No module named 'no_such_module'\n"),
     ],
 )
-def test_the_command_ends_as_its_child(called, body, status, error):
-    (called.folder / "ending.py").write_text(body)
-    found, _, errors = called.run("ending")
+def test_the_command_ends_as_its_child(called, number, body, status, error):
+    # A name of its own: Python would take another file of one length, written in one second, for the same.
+    module = f"ending_{number}"
+    (called.folder / f"{module}.py").write_text(body)
+    found, _, errors = called.run(module)
     assert (found, errors.splitlines()[-1:]) == (status, error.splitlines())
 
 
