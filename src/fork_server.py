@@ -182,9 +182,20 @@ def can_fork():
     return len(os.listdir("/proc/self/task")) == 1
 
 
+def leave(succeeded):
+    """End this process if its job succeeded: Python would first free all that was imported, in 0.6 s."""
+    if succeeded:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
 if __name__ == "__main__":
     if sys.argv[1] != "--serve":
         run(*sys.argv[1:])
+    succeeded = []
+    atexit.register(leave, succeeded)  # the first to be registered is called last
     sys.argv = serve(socket.socket(fileno=int(sys.argv[2])))
     importlib.invalidate_caches()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    succeeded.append(True)

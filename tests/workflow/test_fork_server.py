@@ -193,6 +193,14 @@ def test_the_command_ends_as_its_child(called, number, body, status, error):
     assert (found, errors.splitlines()[-1:]) == (status, error.splitlines())
 
 
+def test_a_child_ends_only_once_all_is_said(called):
+    """It skips the end of the interpreter, but waits for threads, calls exit functions, and flushes."""
+    late = "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()"
+    body = f"import atexit, threading, time; atexit.register(print, 'exit'); {late}; print('main')"
+    (called.folder / "saying.py").write_text(body)
+    assert called.run("saying") == (0, "main\nthread\nexit\n", "")
+
+
 def test_a_missing_module_is_an_error(called):
     status, _, errors = called.run("no_such_module")
     assert status == 1
