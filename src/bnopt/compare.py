@@ -60,9 +60,7 @@ def read(path):
         return Side(str(path), claims, known | {"statistics/claims.csv": records.read(file)})
     except StudyError as error:
         what, *to_make_again = str(error).split("; to make it again:")
-        remedy = (
-            "; copy it again together with its record, or make the results again" if to_make_again else ""
-        )
+        remedy = "; copy it again with its record, or make the results again" if to_make_again else ""
         raise StudyError(f"{what}{remedy}") from error
 
 
@@ -73,7 +71,7 @@ def _table_of(path):
     found = [path / place for place in PLACES if (path / place).exists()]
     if not found:
         raise StudyError(
-            f"{path}: expected {' or '.join(PLACES)} in this folder, found neither; name the results of a "
+            f"{path}: expected {' or '.join(PLACES)} in it, found neither; name the results of a "
             "scale, such as results/digits"
         )
     return found[0]

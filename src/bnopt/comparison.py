@@ -40,7 +40,9 @@ def read(file):
     except FileNotFoundError as error:
         raise _refused(file, "a table of claims", "no such file") from error
     except ValueError as error:  # of pandas, or a text that is not UTF-8
-        raise _refused(file, "a table of claims (.csv)", f"a file that is none ({error})") from error
+        raise _refused(
+            file, "a table of claims (.csv)", f"a file that is none ({str(error).strip()})"
+        ) from error
     if missing := [column for column in NEEDED if column not in claims]:
         raise _refused(file, f"the column {missing[0]}", f"{', '.join(claims)}")
     for column in NUMBERS:
