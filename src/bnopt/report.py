@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnopt import runtime
+from bnopt import comparison, runtime
 from bnopt.files import artefacts
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
 from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
-
-# The columns of a claim that say what is judged.
-DEFINITION = ["quantity", "compare", "condition_a", "condition_b", "expected", "margin"]
 
 
 def numbers(results, study):
@@ -149,20 +146,27 @@ def theorems_table(theorems):
 def scales_table(claims, stored):
     """Return effect and verdict of every claim at this scale and at those with stored results.
 
-    A stored verdict on a claim that was defined otherwise is not shown.
+    A stored verdict on a claim that was defined otherwise is not shown; one that contradicts the verdict
+    of this scale is bold.
     """
-    defined = claims.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
-    table = pd.DataFrame({"Claim": claims["label"].map(escape)})
-    others = {escape(scale): of_scale.claims for scale, of_scale in stored.items()}
-    for heading, found in {"Here": claims, **others}.items():
-        shown = {
-            row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
-            for row in found.to_dict("records")
-        }
-        judged = found.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
-        shown |= {claim: "defined otherwise" for claim in shown if judged[claim] != defined.get(claim)}
-        table[heading] = [shown.get(claim, "--") for claim in claims["claim"]]
+    table = pd.DataFrame({"Claim": claims["label"].map(escape), "Here": _effects_and_verdicts(claims)})
+    for scale, of_scale in stored.items():
+        shown = dict(zip(of_scale.claims["claim"], _effects_and_verdicts(of_scale.claims), strict=True))
+        for row in comparison.compare(claims, of_scale.claims).to_dict("records"):
+            if row["kind"] == "defined otherwise":
+                shown[row["claim"]] = row["kind"]
+            elif row["kind"] == "contradiction":
+                shown[row["claim"]] = rf"\textbf{{{shown[row['claim']]}}}"
+        table[escape(scale)] = [shown.get(claim, "--") for claim in claims["claim"]]
     return table
+
+
+def _effects_and_verdicts(claims):
+    """Return effect, interval and verdict of every claim as one text; the verdict alone if it is not run."""
+    return [
+        row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
+        for row in claims.to_dict("records")
+    ]
 
 
 def stored_numbers(stored):
@@ -265,12 +269,7 @@ def _stage(record):
 
 def software_table(provenance):
     """Return the versions, machines and commits that made the tables: every value of each, in one row."""
-    found = {}
-    for record in provenance.values():
-        about = record["versions"] | record["hardware"] | {"commit": record["commit"]}
-        for key, value in about.items():
-            if value is not None:
-                found.setdefault(key, {})[str(value)] = None
+    found = comparison.surroundings(provenance)
     rows = [(key, ", ".join(values)) for key, values in found.items()]
     return pd.DataFrame(rows, columns=["Item", "Value"]).map(escape)
 
@@ -344,13 +343,6 @@ def tables(results, stored, study):
     return found
 
 
-def _read_claims(file):
-    """Read a table of claims; its empty texts are texts, not missing numbers."""
-    claims = artefacts.read_table(file)
-    texts = ["flips_under", "paper_value", "reason"]
-    return claims.assign(**claims[texts].astype(object).fillna(""))
-
-
 def _read_json(file):
     return json.loads(artefacts.read_recorded(file))
 
@@ -359,7 +351,7 @@ def _read_stored(folder):
     """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
     figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
     try:
-        return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
+        return Stored(comparison.read(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
     except StudyError as error:
         what = str(error).split("; to make it again:")[0]
         crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))
@@ -389,7 +381,7 @@ def main(argv=None):
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
     results = Results(
-        claims=_read_claims(options.claims),
+        claims=comparison.read(options.claims),
         sensitivity=artefacts.read_table(options.sensitivity),
         alternatives=artefacts.read_table(options.alternatives),
         theorems=artefacts.read_table(options.theorems),

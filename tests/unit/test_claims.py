@@ -308,6 +308,107 @@ def test_only_steps_before_either_run_has_passed_an_accuracy_count_and_the_whole
     assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(math.fsum(whole.values()) / 4)
 
 
+# -- runs long enough that smoothing matters --------------------------------------------------------------
+
+
+def long_runs(steps=100, seed=5):
+    """Return a training table and a table probed at every step, whose accuracies and losses are noisy."""
+    random = np.random.default_rng(seed)
+    curves, probed = [], []
+    for condition, run in itertools.product(("a", "b"), SEEDS):
+        rise = random.uniform(0.007, 0.010)
+        for step in range(steps + 1):
+            end = step == steps
+            loss = 2 * math.exp(-0.02 * step + random.normal(0, 0.3))
+            curves.append(
+                {"condition": condition, "seed": run, "layer": "", "step": step, "chance": CHANCE}
+                | {"loss": NAN if end else loss, "diverged": 0}
+                | {"accuracy": NAN if end else rise * step + random.normal(0, 0.1)}
+            )
+            value = random.lognormal() * math.exp(step / 20)
+            probed.append({"condition": condition, "seed": run, "layer": "", "step": step, "shift": value})
+    return {"training": pd.DataFrame(curves), "probed": pd.DataFrame(probed)}
+
+
+def smoothed_by_loop(values):
+    """Return step -> mean over the window of five steps around it; the window is shorter at the ends."""
+    windows = {step: [values[s] for s in range(step - 2, step + 3) if s in values] for step in values}
+    return {step: math.fsum(window) / len(window) for step, window in windows.items()}
+
+
+def counted_by_loop(tables, accuracy):
+    """Return seed -> steps before the running mean of either run's accuracy reaches the accuracy."""
+    counted = {}
+    for seed in SEEDS:
+        curves = [
+            smoothed_by_loop(steps_of(tables["training"], condition, seed, "accuracy"))
+            for condition in ("a", "b")
+        ]
+        first = next(step for step in range(101) if any(curve.get(step, 0) >= accuracy for curve in curves))
+        counted[seed] = range(first)
+    return counted
+
+
+def test_the_accuracy_that_ends_the_counted_steps_is_a_running_mean_and_its_step_does_not_count():
+    """Every step is probed, so one step more or less changes each effect."""
+    tables = long_runs()
+    entry = quantity(until_accuracy=0.5, sensitivity=["last", "equal_loss", "whole_run"])
+    _, sensitivity, effects = judge(tables, {"x": claim()}, {"shift": entry})
+    counted = counted_by_loop(tables, 0.5)
+    before = pd.concat(
+        tables["probed"][(tables["probed"]["seed"] == seed) & tables["probed"]["step"].isin(steps)]
+        for seed, steps in counted.items()
+    )
+    expected = effects_by_loop(before, claim(), entry)
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    last = effects_by_loop(before, claim(), entry, "last")
+    assert sensitivity["x", "last"]["effect"] == pytest.approx(math.fsum(last.values()) / 4)
+    whole = effects_by_loop(tables["probed"], claim(), entry)
+    assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(math.fsum(whole.values()) / 4)
+    # Single batches reach the accuracy earlier: the test tells the two apart.
+    batches = tables["training"][tables["training"]["accuracy"] >= 0.5].groupby("seed")["step"].min()
+    assert all(batches[seed] < steps.stop for seed, steps in counted.items())
+
+
+def test_equal_loss_uses_running_means_of_the_loss_over_the_counted_steps():
+    tables = long_runs()
+    entry = quantity(until_accuracy=0.5, summary="equal_loss")
+    _, _, effects = judge(tables, {"x": claim()}, {"shift": entry})
+    for seed, steps in counted_by_loop(tables, 0.5).items():
+        losses, values = [], []
+        for condition in ("a", "b"):
+            loss = smoothed_by_loop(steps_of(tables["training"], condition, seed, "loss"))
+            value = steps_of(tables["probed"], condition, seed, "shift")
+            losses.append([loss[step] for step in steps])
+            values.append([value[step] for step in steps])
+        low, high = max(map(min, losses)), min(map(max, losses))
+        ratios = []
+        for start, end in itertools.pairwise(low * (high / low) ** (number / 10) for number in range(11)):
+            # Rounding decides nothing: no loss but the two extremes lies on an edge.
+            start, end = start * (1 - 1e-9 * (start <= low)), end * (1 + 1e-9 * math.isclose(end, high))
+            inside = [
+                [v for loss, v in zip(*run, strict=True) if start < loss <= end]
+                for run in zip(losses, values, strict=True)
+            ]
+            if all(inside):
+                means = [math.fsum(of_run) / len(of_run) for of_run in inside]
+                ratios.append(math.log(means[0] / means[1]))
+        assert len(ratios) > 3
+        assert effects["x", seed] == pytest.approx(math.fsum(ratios) / len(ratios)), seed
+
+
+def test_an_accuracy_is_reached_where_a_run_has_exactly_that_accuracy():
+    """In runs this short the running mean is the accuracy itself; 0.5 is exact in binary."""
+    training, table = training_table(), probe_table()
+    training.loc[training["accuracy"].notna(), "accuracy"] = 0.25
+    reached = (training["condition"] == "b") & (training["step"] >= 6) & training["accuracy"].notna()
+    training.loc[reached, "accuracy"] = 0.5
+    entry = quantity(until_accuracy=0.5)
+    _, _, effects = judge({"training": training, "probed": table}, {"x": claim()}, {"shift": entry})
+    expected = effects_by_loop(table[table["step"] < 6], claim(), entry)
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+
+
 # -- the other columns ----------------------------------------------------------------------------------
 
 

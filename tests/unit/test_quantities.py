@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bnopt import rate_spread
 from bnopt.quantities import activations, along_gradient, other_definitions, random_directions, training
+from bnopt.quantities import rate_spread as spread_quantities
 
 INF, NAN = math.inf, math.nan
 
@@ -161,6 +163,45 @@ def test_values_of_other_definitions_that_are_not_finite_count_as_infinite():
         predictiveness_evaluation=[1.0, INF], beta_evaluation=[INF, 2.0], consecutive_change=[INF, 3.0]
     )
     pd.testing.assert_frame_equal(other_definitions.per_step(table), expected)
+
+
+# -- the spread over rates ------------------------------------------------------------------------
+
+# Losses of three runs by step; the row of a run ends where the run stops.
+SPREADS = {
+    "all finite": [[2.0, 1.0, 3.0], [2.5, 0.5, 1.0], [2.25, 0.75, 0.5]],
+    "missing in the first run": [[2.0, NAN, 3.0], [2.5, 0.5, 1.0], [2.25, 0.75, 0.5]],
+    "missing in the middle run": [[2.0, 1.0, 3.0], [2.5, NAN, 1.0], [2.25, 0.75, 0.5]],
+    "missing in the last run": [[2.0, 1.0, 3.0], [2.5, 0.5, 1.0], [2.25, 0.75, NAN]],
+    "missing in all but one": [[2.0, NAN, 3.0], [2.5, NAN, 1.0], [2.25, 0.75, 0.5]],
+    "infinite in one": [[2.0, 1.0, 3.0], [2.5, INF, 1.0], [2.25, 0.75, 0.5]],
+    "infinite in all": [[2.0, INF, 3.0], [2.5, INF, 1.0], [2.25, INF, 0.5]],
+    "missing in all": [[2.0, 1.0, NAN], [2.5, 0.5, NAN], [2.25, 0.75, NAN]],
+    "one run stops": [[2.0, 1.0, 3.0], [2.5, 0.5, 1.0], [2.25]],
+}
+
+
+def spread_by_loop(losses):
+    """Return (step, smallest loss, largest, their difference) of the steps at which some run has a loss."""
+    rows = []
+    for step in range(3):
+        found = [run[step] for run in losses if step < len(run) and not math.isnan(run[step])]
+        if found:
+            # A run without a loss has diverged: its loss counts as infinite.
+            found += [INF] * (len(losses) - len(found))
+            low, high = min(found), max(found)
+            rows.append((step, low, high, INF if math.isinf(high) else high - low))
+    return rows
+
+
+@pytest.mark.parametrize("case", SPREADS)
+def test_a_missing_loss_makes_the_spread_over_rates_infinite(case):
+    curves = [pd.DataFrame({"step": range(len(run)), "loss": run}) for run in SPREADS[case]]
+    table = rate_spread.spread(curves)
+    values = spread_quantities.per_step(table.assign(condition="c", seed=0))
+    assert list(values) == ["condition", "seed", "step", "loss_variation"]
+    found = zip(table["step"], table["loss_min"], table["loss_max"], values["loss_variation"], strict=True)
+    assert list(found) == spread_by_loop(SPREADS[case])
 
 
 # -- activations ----------------------------------------------------------------------------------

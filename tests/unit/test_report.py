@@ -161,6 +161,20 @@ def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order()
     ]
 
 
+def test_a_verdict_at_another_scale_is_bold_only_if_it_contradicts_the_one_here():
+    kinds = {"a": "contradicted", "b_c": "contradicted", "d": "supported"}
+    there = claims(**{name: (verdict, math.log(2), "log_ratio") for name, verdict in kinds.items()})
+    shown = report.scales_table(HERE, {"there": stored(there)})["there"].tolist()
+    effect = rf"{TIMES}\num{{2}} [\num{{1}}, \num{{4}}]"
+    assert shown == [
+        rf"\textbf{{{effect} contradicted\textdagger}}",
+        f"{effect} contradicted",
+        rf"\textbf{{{effect} supported*\textdagger}}",
+    ]
+    alike = report.scales_table(HERE, {"there": stored(HERE)})
+    assert alike["there"].tolist() == alike["Here"].tolist()
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("margin", 0.1), ("quantity", "other"), ("expected", "greater"), ("condition_b", "x")],
