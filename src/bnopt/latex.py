@@ -5,9 +5,7 @@ import unicodedata
 
 import numpy as np
 
-from bnopt.verdicts import boundaries
-
-RATIO = "log_ratio"
+from bnopt.judged import RATIO, natural, supporting
 
 
 def _table(text):
@@ -112,20 +110,18 @@ def number(value):
 
 def interval(claim):
     """Return the interval of a claim as [low, high], in differences or ratios."""
-    low, high = (number(_shown(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
+    low, high = (number(natural(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
     return f"[{low}, {high}]"
 
 
 def expectation(claim):
     """Return the effects that support a claim, in differences or ratios: > 0.1, < 1, 0.5 to 2."""
-    # Adding 0.0 turns -0.0 into 0.0.
-    low, high = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
-    shown_low, shown_high = (number(_shown(bound, claim["compare"])) for bound in (low, high))
-    if np.isneginf(low):
-        return f"$<$ {shown_high}"
-    if np.isposinf(high):
-        return f"$>$ {shown_low}"
-    return f"{shown_low} to {shown_high}"
+    low, high = supporting(claim)
+    if low is None:
+        return f"$<$ {number(high)}"
+    if high is None:
+        return f"$>$ {number(low)}"
+    return f"{number(low)} to {number(high)}"
 
 
 def verdict(claim):
@@ -139,13 +135,7 @@ def estimate(claim):
     if np.isnan(claim["effect"]):
         return "--"
     sign = r"$\times$\," if claim["compare"] == RATIO else ""
-    return f"{sign}{number(_shown(claim['effect'], claim['compare']))} {interval(claim)}"
-
-
-def _shown(value, compare):
-    """Return an effect as readers see it: a log ratio as a ratio."""
-    with np.errstate(over="ignore"):
-        return np.exp(value) if compare == RATIO else value
+    return f"{sign}{number(natural(claim['effect'], claim['compare']))} {interval(claim)}"
 
 
 def as_latex(table, columns):

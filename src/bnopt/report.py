@@ -1,7 +1,5 @@
 """Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
-import json
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +9,9 @@ import pandas as pd
 
 from bnopt import runtime
 from bnopt.files import artefacts
+from bnopt.judged import defined_otherwise, read_claims, read_json, read_stored
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
-from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
-
-# The columns of a claim that say what is judged.
-DEFINITION = ["quantity", "compare", "condition_a", "condition_b", "expected", "margin"]
 
 
 def numbers(results, study):
@@ -151,7 +146,6 @@ def scales_table(claims, stored):
 
     A stored verdict on a claim that was defined otherwise is not shown.
     """
-    defined = claims.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
     table = pd.DataFrame({"Claim": claims["label"].map(escape)})
     others = {escape(scale): of_scale.claims for scale, of_scale in stored.items()}
     for heading, found in {"Here": claims, **others}.items():
@@ -159,8 +153,7 @@ def scales_table(claims, stored):
             row["claim"]: row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
             for row in found.to_dict("records")
         }
-        judged = found.set_index("claim")[DEFINITION].astype(str).agg(" ".join, axis=1)
-        shown |= {claim: "defined otherwise" for claim in shown if judged[claim] != defined.get(claim)}
+        shown |= dict.fromkeys(defined_otherwise(found, claims), "defined otherwise")
         table[heading] = [shown.get(claim, "--") for claim in claims["claim"]]
     return table
 
@@ -288,15 +281,6 @@ class Results:
     provenance: dict
 
 
-@dataclass(frozen=True)
-class Stored:
-    """The stored results of another scale: claims, description of the images, figures (.png files)."""
-
-    claims: pd.DataFrame
-    images: dict
-    figures: list
-
-
 def write(folder, results, stored, *, study, figures):
     """Write numbers.tex, the tables and the figures into a folder.
 
@@ -344,32 +328,6 @@ def tables(results, stored, study):
     return found
 
 
-def _read_claims(file):
-    """Read a table of claims; its empty texts are texts, not missing numbers."""
-    claims = artefacts.read_table(file)
-    texts = ["flips_under", "paper_value", "reason"]
-    return claims.assign(**claims[texts].astype(object).fillna(""))
-
-
-def _read_json(file):
-    return json.loads(artefacts.read_recorded(file))
-
-
-def _read_stored(folder):
-    """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
-    figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
-    try:
-        return Stored(_read_claims(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
-    except StudyError as error:
-        what = str(error).split("; to make it again:")[0]
-        crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))
-        cause = " (its lines end in CR LF: git or an editor changed them)" if crlf else ""
-        raise StudyError(
-            f"{what}{cause}; to restore the stored results: git checkout -- {shlex.quote(str(folder))}, or "
-            f"make and store them again: make store SCALE={folder.name}"
-        ) from error
-
-
 def _diverged(training):
     """Return condition, seed and first step of every diverged run, from the training table."""
     lost = training[training["diverged"] == 1]
@@ -389,13 +347,13 @@ def main(argv=None):
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
     results = Results(
-        claims=_read_claims(options.claims),
+        claims=read_claims(options.claims),
         sensitivity=artefacts.read_table(options.sensitivity),
         alternatives=artefacts.read_table(options.alternatives),
         theorems=artefacts.read_table(options.theorems),
         activations=artefacts.read_table(options.activations) if options.activations else None,
-        images=_read_json(options.images),
-        provenance=_read_json(options.provenance),
+        images=read_json(options.images),
+        provenance=read_json(options.provenance),
     )
     diverged = _diverged(artefacts.read_table(options.training))
     folders = [Path(file).parent for file in options.stored]
@@ -403,7 +361,7 @@ def main(argv=None):
         write(
             folder,
             results,
-            {stored.name: _read_stored(stored) for stored in folders},
+            {stored.name: read_stored(stored) for stored in folders},
             study=options.settings | {"diverged": diverged},
             figures=options.figures,
         )

@@ -22,10 +22,11 @@ LAYERS = (
     {"plugins"},
     {"files"},
     {"study", "run", "theory", "summaries", "verdicts"},
+    {"judged"},
     {"latex"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
-    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "provenance"},
+    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"},
 )
 MOST_MODULES, MOST_PARAMETERS = 40, 8
 
