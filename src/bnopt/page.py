@@ -102,16 +102,20 @@ def can_show(seeds, families):
     """Return what so many seeds can confirm; families: the number of claims of each."""
     if not families:
         return "no claim is judged"
-    needed = [seeds_needed(min(families)), seeds_needed(max(families))]
-    spans = f"from {needed[0]} seeds on for the smallest family of claims ({min(families)}), and from "
-    spans += f"{needed[1]} on for the largest ({max(families)})"
-    rule = f"a claim can be confirmed (p ≤ 0.05 after Holm’s adjustment) {spans}"
-    floor = f"the smallest p that {seeds} {'seed' if seeds == 1 else 'seeds'} can give is {number(0.5**seeds)}"
-    if seeds < needed[0]:
-        return f"it can confirm nothing: {floor}; {rule}"
-    if seeds >= needed[1]:
-        return f"it can confirm claims of every family: {floor}; {rule}"
-    return f"it can confirm claims of families of at most {2**seeds // P_VALUES_PER_CLAIM}: {floor}; {rule}"
+    least, most = seeds_needed(min(families)), seeds_needed(max(families))
+    if seeds < least:
+        confirms = "nothing"
+    elif seeds < most:
+        confirms = f"claims of families of at most {2**seeds // P_VALUES_PER_CLAIM} claims"
+    else:
+        confirms = "claims of every family"
+    who = "1 seed can" if seeds == 1 else f"{seeds} seeds can"
+    larger = f", from {most} on in the largest ({max(families)})" if most > least else ""
+    return (
+        f"{who} confirm {confirms}: the smallest p of so many is {number(0.5**seeds)}, and a claim can be "
+        f"confirmed (p ≤ 0.05 after Holm’s adjustment) from {least} seeds on in the smallest family "
+        f"({min(families)} claims){larger}"
+    )
 
 
 def figures_of(claim):
@@ -184,7 +188,9 @@ def rows(results, study):
                 "strip": strip([row["effect"] for row in own["seeds"]], claim),
                 "seeds": [(row["seed"], units.value(row["effect"], claim)) for row in own["seeds"]],
                 "summaries": [_summary(row, claim, units) for row in own["summaries"]],
-                "readings": [_outcome(row, row, units) | {"name": row["statement"]} for row in own["readings"]],
+                "readings": [
+                    _outcome(row, row, units) | {"name": row["statement"]} for row in own["readings"]
+                ],
                 "scales": [_at_scale(scale, of, claim["claim"], units) for scale, of in scales.items()],
             }
         )
@@ -208,6 +214,10 @@ def _outcome(row, claim, units):
 def _summary(row, claim, units):
     changed = row["verdict"] not in (claim["verdict"], "not run")
     return _outcome(row, claim, units) | {"name": row["summary"].replace("_", " "), "changed": changed}
+
+
+def _reading(row, units):
+    return _outcome(row, row, units) | {"name": row["statement"]}
 
 
 def _of_scale(found, claims):
@@ -320,7 +330,16 @@ def _figure_number(name):
 def main(argv=None):
     """Write the page from the command line."""
     parser = runtime.parser(__spec__.name, __doc__)
-    for name in ("template", "style", "script", "claims", "sensitivity", "per-seed", "alternatives", "images"):
+    for name in (
+        "template",
+        "style",
+        "script",
+        "claims",
+        "sensitivity",
+        "per-seed",
+        "alternatives",
+        "images",
+    ):
         parser.add_argument(f"--{name}", required=True, help="file to read")
     parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
     parser.add_argument("--figures", nargs="*", default=[], help="figures to show (.png)")

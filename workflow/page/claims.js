@@ -27,7 +27,6 @@
       figure.className = "shown";
       figure.append(image.cloneNode());
       claim.querySelector(".parts").append(figure);
-      delete link.dataset.figure;
       link.removeAttribute("data-figure");
     }
   }
@@ -109,7 +108,7 @@
     });
   }
 
-  form.addEventListener("input", filter);
+  for (const event of ["input", "change"]) form.addEventListener(event, filter);
   form.elements.sort.addEventListener("change", sort);
   form.addEventListener("submit", (event) => event.preventDefault());
   // The form has its first values again only after this event.

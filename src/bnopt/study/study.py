@@ -260,10 +260,10 @@ def page_settings(study):
     accuracies: the quantities whose differences are shown as percentage points
     parts: claim -> the part of the study to which it belongs, for claims that name one
     """
-    shown = {key: value for key, value in report_settings(study).items() if key in ("scale", "images", "seeds")}
+    about = report_settings(study)
     columns = {name: quantity["column"] for name, quantity in study["quantities"].items()}
-    return shown | {
-        "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
+    return {
+        **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
         "accuracies": [name for name, column in columns.items() if column in ACCURACIES],
         "parts": {name: claim["part"] for name, claim in study["claims"].items() if "part" in claim},
