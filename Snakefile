@@ -29,6 +29,7 @@ rule all:
     """Everything of one scale: figures, verdicts, and the reports about them."""
     default_target: True
     input:
+        expand("results/{scale}/claims.html", scale=STUDY["scale"]),
         expand("results/{scale}/report.html", scale=STUDY["scale"]),
         expand("results/{scale}/report/report.{format}", scale=STUDY["scale"], format=REPORT_FORMATS),
         expand("results/{scale}/statistics/claims.csv", scale=STUDY["scale"]),

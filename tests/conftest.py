@@ -202,3 +202,62 @@ def point_of(prepared, sizes_of, run_of):
         return Point(run, snapshots.read(folder, step, "cpu"), step=step, lr=RATES[task])
 
     return point_of
+
+
+@pytest.fixture(scope="session")
+def page_of(tmp_path_factory):
+    """Function: a scale with stored results -> the file of its page, with grey figures.
+
+    folder: where the tables are; settings: more settings of the job.
+    """
+    from PIL import Image
+
+    from bnopt import page
+    from bnopt.study import study
+
+    @functools.cache
+    def figures(names):
+        folder = tmp_path_factory.mktemp("figures")
+        for name in names:
+            Image.linear_gradient("L").resize((600, 300)).convert("RGB").save(folder / f"{name}.png")
+        return [str(folder / f"{name}.png") for name in names]
+
+    def page_of(scale, folder=None, settings=()):
+        stored = ROOT / "docs" / "results"
+        folder = folder or stored / scale
+        told = study.page_settings(study.written_out(CONFIG | {"scale": scale})) | dict(settings)
+        names = {"sensitivity": "claims_sensitivity", "per-seed": "claims_per_seed"}
+        words = ["--settings", json.dumps(told), "--images", str(folder / "images.json")]
+        for name in ("claims", "sensitivity", "per-seed", "alternatives"):
+            words += [f"--{name}", str(folder / f"{names.get(name, name)}.csv")]
+        for name, file in {"template": "html.jinja", "style": "css", "script": "js"}.items():
+            words += [f"--{name}", str(ROOT / "workflow" / "page" / f"claims.{file}")]
+        others = sorted(file for file in stored.glob("*/claims.csv") if file.parent.name != scale)
+        file = tmp_path_factory.mktemp("page") / "claims.html"
+        words += ["--stored", *map(str, others), "--figures", *figures(tuple(told["captions"]))]
+        page.main([*words, "--page", str(file)])
+        return file
+
+    return page_of
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real Chromium without a window, driven by selenium; skipped where it is not installed."""
+    import shutil
+
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the package selenium")
+    from selenium.webdriver.chrome.service import Service
+
+    programs = [shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")]
+    if not all(programs):
+        pytest.skip("needs a browser and its driver, of the packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    # In a container, the sandbox and the small shared memory keep Chromium from starting.
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(programs[1]))
+    yield driver
+    driver.quit()

@@ -17,6 +17,8 @@ from pathlib import Path
 CHECKOUT = "" if Path(workflow.basedir).samefile(".") else f"{workflow.basedir}/"
 STYLE = f"{CHECKOUT}paper/figures.mplstyle"
 TEXT = f"{CHECKOUT}paper/main.tex"
+# The template, style and script of the page of claims.
+PAGE = f"{CHECKOUT}workflow/page"
 # The captions of the HTML page.
 CAPTIONS = map(str, sorted(Path(f"{CHECKOUT}workflow/report").glob("*.rst")))
 CAPTIONS = [caption for caption in CAPTIONS if Path(caption).stem.isidentifier()]
@@ -122,6 +124,7 @@ def study_files(wildcards):
     """Return every result that the HTML page shows."""
     return [
         *job.figures(wildcards),
+        f"results/{wildcards.scale}/claims.html",
         f"results/{wildcards.scale}/statistics/claims.csv",
         f"results/{wildcards.scale}/statistics/theorems.csv",
         f"results/{wildcards.scale}/report/report.tex",

@@ -1,11 +1,13 @@
-"""The reports: a LaTeX document, and Snakemake's own HTML page.
+"""The reports: a LaTeX document, the page of all claims, and Snakemake's own HTML page.
 
 INPUTS    paper/main.tex, the hand-written text
+          workflow/page/, template, style and script of the page of all claims
           docs/results/{scale}/, stored results of other scales
           results/{scale}/statistics/claims*.csv, results/{scale}/figures/
 OUTPUTS   results/{scale}/provenance.json, the records of all tables
           results/{scale}/report/report.tex and generated/, ready for LaTeX
           results/{scale}/report/report.pdf, where latexmk is installed
+          results/{scale}/claims.html, every claim, to filter and search
           results/{scale}/report.html, self-contained
 """
 
@@ -109,6 +111,55 @@ rule compile:
             --settings {params.settings:q} \
             --code {params.code:q} \
             --report {input.report:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule page:
+    """Make the page of all claims, to filter, search and sort."""
+    input:
+        alternatives="results/{scale}/statistics/alternatives.csv",
+        claims="results/{scale}/statistics/claims.csv",
+        figures=job.figure_images,
+        images="results/{scale}/data/images.json",
+        per_seed="results/{scale}/statistics/claims_per_seed.csv",
+        script=f"{PAGE}/claims.js",
+        sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
+        stored=jobs.stored_of_others(STORED, "claims.csv"),
+        stored_images=jobs.stored_of_others(STORED, "images.json"),
+        style=f"{PAGE}/claims.css",
+        template=f"{PAGE}/claims.html.jinja",
+    output:
+        report(
+            "results/{scale}/claims.html",
+            caption="report/claims_page.rst",
+            category="Claims",
+            labels={"what": "All claims, to filter and search"},
+        ),
+    log:
+        "logs/{scale}/page.log",
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        code=job.stage_code("page"),
+        settings=job.page_settings,
+    shell:
+        r"""
+        "$python" -m bnopt.page \
+            --settings {params.settings:q} \
+            --code {params.code:q} \
+            --template {input.template:q} \
+            --style {input.style:q} \
+            --script {input.script:q} \
+            --claims {input.claims:q} \
+            --sensitivity {input.sensitivity:q} \
+            --per-seed {input.per_seed:q} \
+            --alternatives {input.alternatives:q} \
+            --images {input.images:q} \
+            --stored {input.stored:q} \
+            --figures {input.figures:q} \
+            --page {output:q} \
             >{log:q} 2>&1
         """
 

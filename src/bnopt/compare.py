@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnopt import comparison, runtime
+from bnopt import comparison, judged, runtime
 from bnopt.files import artefacts, records
 from bnopt.latex import RATIO
 from bnopt.runtime import StudyError
@@ -55,7 +55,7 @@ def read(path):
     folder = file.parent.parent if file.parent.name == "statistics" else file.parent
     collected = folder / "provenance.json"
     try:
-        claims = comparison.read(file)
+        claims = judged.read_claims(file)
         known = json.loads(artefacts.read_recorded(collected)) if collected.exists() else {}
         return Side(str(path), claims, known | {"statistics/claims.csv": records.read(file)})
     except StudyError as error:

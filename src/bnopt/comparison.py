@@ -1,20 +1,10 @@
 """Compares two tables of judged claims: those of two scales, commits, machines or devices."""
 
-import math
-
 import numpy as np
 import pandas as pd
 
-from bnopt.files import artefacts
-from bnopt.latex import RATIO, natural
-from bnopt.runtime import StudyError
-from bnopt.verdicts import VERDICTS
+from bnopt.judged import NEEDED, defined_alike, natural
 
-# The columns of a claim that say what is judged.
-DEFINITION = ("quantity", "compare", "condition_a", "condition_b", "expected", "margin")
-NUMBERS = ("margin", "effect", "ci_low", "ci_high", "n", "n_diverged")
-TEXTS = ("flips_under", "paper_value", "reason")
-NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
 # How the two results on a claim differ (`compare`), the gravest difference first.
 KINDS = (
     "contradiction",
@@ -27,40 +17,6 @@ KINDS = (
     "only in A",
     "only in B",
 )
-
-
-def read(file):
-    """Read a table of claims; its empty texts are texts, not missing numbers.
-
-    StudyError: the file is missing, damaged or no table; a column is missing or holds other values than
-    those of claims.csv; two rows have the same claim.
-    """
-    try:
-        claims = artefacts.read_table(file)
-    except FileNotFoundError as error:
-        raise _refused(file, "a table of claims", "no such file") from error
-    except ValueError as error:  # of pandas, or a text that is not UTF-8
-        raise _refused(
-            file, "a table of claims (.csv)", f"a file that is none ({str(error).strip()})"
-        ) from error
-    if missing := [column for column in NEEDED if column not in claims]:
-        raise _refused(file, f"the column {missing[0]}", f"{', '.join(claims)}")
-    for column in NUMBERS:
-        if not pd.api.types.is_numeric_dtype(claims[column]):
-            raise _refused(file, f"numbers in the column {column}", "a text")
-    for column, words in {"verdict": VERDICTS, "compare": ("difference", RATIO)}.items():
-        if unknown := sorted(set(claims[column].astype(str)) - set(words)):
-            raise _refused(file, f"in the column {column} one of {', '.join(words)}", unknown[0])
-    if claims["claim"].isna().any():
-        raise _refused(file, "the name of a claim in each row", "a row without one")
-    repeated = claims.loc[claims["claim"].duplicated(), "claim"]
-    if len(repeated):
-        raise _refused(file, "one row for each claim", f"several for {repeated.iloc[0]}")
-    return claims.assign(**claims[list(TEXTS)].astype(object).fillna(""))
-
-
-def _refused(file, expected, found):
-    return StudyError(f"{file}: expected {expected}, found {found}; name the claims.csv of a finished study")
 
 
 def compare(first, second):
@@ -109,7 +65,7 @@ def _kind(a, b):
     """Return how two results on a claim differ, one of `KINDS`."""
     if a is None or b is None:
         return "only in B" if a is None else "only in A"
-    if not _defined_alike(a, b):
+    if not defined_alike(a, b):
         return "defined otherwise"
     verdicts = {a["verdict"], b["verdict"]}
     if len(verdicts) > 1:
@@ -122,16 +78,9 @@ def _kind(a, b):
     return "other grade" if len(grades) > 1 and None not in grades else "agreement"
 
 
-def _defined_alike(a, b):
-    """Return whether two rows judge the same; two processors may round a margin's logarithm differently."""
-    *names, margin = DEFINITION
-    same = all(str(a[name]) == str(b[name]) for name in names)
-    return same and math.isclose(a[margin], b[margin], rel_tol=1e-12)
-
-
 def _overlap(a, b):
     """Return whether two intervals share an effect, their ends included; None if they do not compare."""
-    if a is None or b is None or not _defined_alike(a, b) or np.isnan([a["effect"], b["effect"]]).any():
+    if a is None or b is None or not defined_alike(a, b) or np.isnan([a["effect"], b["effect"]]).any():
         return None
     return bool(a["ci_low"] <= b["ci_high"] and b["ci_low"] <= a["ci_high"])
 

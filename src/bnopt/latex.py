@@ -5,9 +5,7 @@ import unicodedata
 
 import numpy as np
 
-from bnopt.verdicts import boundaries
-
-RATIO = "log_ratio"
+from bnopt.judged import RATIO, natural, supporting
 
 
 def _table(text):
@@ -118,14 +116,12 @@ def interval(claim):
 
 def expectation(claim):
     """Return the effects that support a claim, in differences or ratios: > 0.1, < 1, 0.5 to 2."""
-    # Adding 0.0 turns -0.0 into 0.0.
-    low, high = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
-    shown_low, shown_high = (number(natural(bound, claim["compare"])) for bound in (low, high))
-    if np.isneginf(low):
-        return f"$<$ {shown_high}"
-    if np.isposinf(high):
-        return f"$>$ {shown_low}"
-    return f"{shown_low} to {shown_high}"
+    low, high = supporting(claim)
+    if low is None:
+        return f"$<$ {number(high)}"
+    if high is None:
+        return f"$>$ {number(low)}"
+    return f"{number(low)} to {number(high)}"
 
 
 def verdict(claim):
@@ -140,12 +136,6 @@ def estimate(claim):
         return "--"
     sign = r"$\times$\," if claim["compare"] == RATIO else ""
     return f"{sign}{number(natural(claim['effect'], claim['compare']))} {interval(claim)}"
-
-
-def natural(value, compare):
-    """Return an effect as readers see it: a log ratio as a ratio."""
-    with np.errstate(over="ignore"):
-        return np.exp(value) if compare == RATIO else value
 
 
 def as_latex(table, columns):

@@ -1,7 +1,5 @@
 """Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
-import json
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,8 @@ import pandas as pd
 
 from bnopt import comparison, runtime
 from bnopt.files import artefacts
+from bnopt.judged import read_claims, read_json, read_stored
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
-from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
 
 
@@ -287,15 +285,6 @@ class Results:
     provenance: dict
 
 
-@dataclass(frozen=True)
-class Stored:
-    """The stored results of another scale: claims, description of the images, figures (.png files)."""
-
-    claims: pd.DataFrame
-    images: dict
-    figures: list
-
-
 def write(folder, results, stored, *, study, figures):
     """Write numbers.tex, the tables and the figures into a folder.
 
@@ -343,25 +332,6 @@ def tables(results, stored, study):
     return found
 
 
-def _read_json(file):
-    return json.loads(artefacts.read_recorded(file))
-
-
-def _read_stored(folder):
-    """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
-    figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
-    try:
-        return Stored(comparison.read(folder / "claims.csv"), _read_json(folder / "images.json"), figures)
-    except StudyError as error:
-        what = str(error).split("; to make it again:")[0]
-        crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))
-        cause = " (its lines end in CR LF: git or an editor changed them)" if crlf else ""
-        raise StudyError(
-            f"{what}{cause}; to restore the stored results: git checkout -- {shlex.quote(str(folder))}, or "
-            f"make and store them again: make store SCALE={folder.name}"
-        ) from error
-
-
 def _diverged(training):
     """Return condition, seed and first step of every diverged run, from the training table."""
     lost = training[training["diverged"] == 1]
@@ -381,13 +351,13 @@ def main(argv=None):
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
     results = Results(
-        claims=comparison.read(options.claims),
+        claims=read_claims(options.claims),
         sensitivity=artefacts.read_table(options.sensitivity),
         alternatives=artefacts.read_table(options.alternatives),
         theorems=artefacts.read_table(options.theorems),
         activations=artefacts.read_table(options.activations) if options.activations else None,
-        images=_read_json(options.images),
-        provenance=_read_json(options.provenance),
+        images=read_json(options.images),
+        provenance=read_json(options.provenance),
     )
     diverged = _diverged(artefacts.read_table(options.training))
     folders = [Path(file).parent for file in options.stored]
@@ -395,7 +365,7 @@ def main(argv=None):
         write(
             folder,
             results,
-            {stored.name: _read_stored(stored) for stored in folders},
+            {stored.name: read_stored(stored) for stored in folders},
             study=options.settings | {"diverged": diverged},
             figures=options.figures,
         )

@@ -22,13 +22,15 @@ LAYERS = (
     {"plugins"},
     {"files"},
     {"study", "run", "theory", "summaries", "verdicts"},
+    {"judged"},
     {"latex"},
     {"comparison"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
-    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "provenance", "compare"},
+    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"}
+    | {"compare"},
 )
-MOST_MODULES, MOST_PARAMETERS = 42, 8
+MOST_MODULES, MOST_PARAMETERS = 44, 8
 
 
 def module_name(file):

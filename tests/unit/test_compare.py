@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import compare, comparison
+from bnopt import compare, comparison, judged
 from bnopt.files import artefacts, records
 from bnopt.runtime import Job, StudyError
 
@@ -147,14 +147,14 @@ PAIRS = list(itertools.product(STORED, repeat=2))
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_stored_results_compare_as_in_the_slow_implementation(first, second):
     files = [STORED[name] / "claims.csv" for name in (first, second)]
-    assert_same(comparison.compare(*map(comparison.read, files)), slowly(*files))
+    assert_same(comparison.compare(*map(judged.read_claims, files)), slowly(*files))
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_tables_at_random_compare_as_in_the_slow_implementation_and_mirror_each_other(tmp_path, seed):
     a = write(tmp_path / "a", *random_claims(seed)) / "claims.csv"
     b = write(tmp_path / "b", *random_claims(1000 + seed, grades=seed % 3 > 0)) / "claims.csv"
-    one, other = (comparison.compare(*map(comparison.read, pair)) for pair in ((a, b), (b, a)))
+    one, other = (comparison.compare(*map(judged.read_claims, pair)) for pair in ((a, b), (b, a)))
     assert_same(one, slowly(a, b))
     assert_mirrored(one, other)
 
@@ -163,7 +163,7 @@ def test_the_random_tables_meet_every_kind(tmp_path):
     met = set()
     for seed in range(40):
         pair = [
-            comparison.read(write(tmp_path / f"{seed + more}", *random_claims(seed + more)) / "claims.csv")
+            judged.read_claims(write(tmp_path / f"{seed + more}", *random_claims(seed + more)) / "claims.csv")
             for more in (0, 1000)
         ]
         met |= set(comparison.compare(*pair)["kind"])
@@ -184,7 +184,7 @@ def assert_mirrored(one, other):
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_stored_results_compare_the_same_in_both_orders(first, second):
-    a, b = (comparison.read(STORED[name] / "claims.csv") for name in (first, second))
+    a, b = (judged.read_claims(STORED[name] / "claims.csv") for name in (first, second))
     assert_mirrored(comparison.compare(a, b), comparison.compare(b, a))
 
 
@@ -223,7 +223,7 @@ def test_two_claims_that_were_not_run_agree_without_an_interval():
     assert (found["kind"], found["overlap"]) == ("agreement", None)
 
 
-@pytest.mark.parametrize("column", comparison.DEFINITION)
+@pytest.mark.parametrize("column", judged.DEFINITION)
 def test_a_claim_that_is_defined_otherwise_is_not_compared(column):
     other = claim("x", "contradicted", effect=9.0)
     other[column] = {"margin": 0.1, "compare": "log_ratio"}.get(column, "other")
@@ -354,7 +354,7 @@ def test_the_table_has_a_row_for_each_claim(tmp_path, capsys):
     pair = STORED["digits"], STORED["deep-linear"]
     assert call(*pair, "--table", file) == 0
     capsys.readouterr()
-    expected = comparison.compare(*(comparison.read(folder / "claims.csv") for folder in pair))
+    expected = comparison.compare(*(judged.read_claims(folder / "claims.csv") for folder in pair))
     found = rows_of(file)
     assert list(found) == expected["claim"].tolist()
     for row in expected.to_dict("records"):
@@ -540,7 +540,7 @@ BAD = {
     ),
     **{
         f"without {column}": (_without(column), f"expected the column {column}, found ")
-        for column in comparison.NEEDED
+        for column in judged.NEEDED
     },
 }
 
@@ -609,4 +609,4 @@ def test_tables_without_claims_have_nothing_to_compare(tmp_path, capsys):
 def test_the_report_reads_claims_with_the_same_checks(tmp_path):
     write(tmp_path, claim("x"), claim("x"))
     with pytest.raises(StudyError, match="expected one row for each claim, found several for x"):
-        comparison.read(tmp_path / "claims.csv")
+        judged.read_claims(tmp_path / "claims.csv")

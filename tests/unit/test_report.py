@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import report, verdicts
+from bnopt import judged, report, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -54,7 +54,7 @@ STUDY = {
 
 
 def stored(table, source="50 % of A_B", figures=()):
-    return report.Stored(claims=table, images={"source": source}, figures=list(figures))
+    return judged.Stored(claims=table, images={"source": source}, figures=list(figures))
 
 
 def results(judged=HERE, activations=None):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnopt import report
+from bnopt import judged
 from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 from bnopt.study import study
@@ -126,7 +126,7 @@ def test_altered_stored_results_are_refused_with_a_remedy_that_fits_them(tmp_pat
     file = folder / "claims.csv"
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(StudyError) as caught:
-        report._read_stored(folder)
+        judged.read_stored(folder)
     message = str(caught.value)
     assert words in message
     assert f"git checkout -- {folder}" in message

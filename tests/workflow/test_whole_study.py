@@ -162,7 +162,7 @@ def test_every_job_has_a_log(finished):
     logs = finished.folder / "logs" / "tiny"
     config = finished.config
     expected = {f"train/{condition}/seed0.log" for condition in config["conditions"]}
-    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "web.log"}
+    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "page.log", "web.log"}
     expected |= {f"draw/{figure}.log" for figure in (*config["figures"], "claims")}
     assert expected <= {str(file.relative_to(logs)) for file in logs.rglob("*.log")}
 
@@ -215,6 +215,7 @@ def test_the_html_page_is_self_contained_with_figures_and_verdicts(finished):
     page = (finished.folder / "results" / "tiny" / "report.html").read_text(encoding="utf-8")
     for name in (*finished.config["figures"], "claims"):
         assert re.search(rf"data:image/png;[^,\"]*filename={name}\.png;base64,", page)
+    assert re.search(r"data:text/html;[^,\"]*filename=claims\.html;base64,", page)
     assert re.search(r"data:text/csv;[^,\"]*filename=claims\.csv;base64,", page)
     assert not re.search(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?:""", page)
 

@@ -98,6 +98,9 @@ class Jobs:
     def report_settings(self, _):
         return as_json(study.report_settings(self.study), ordered=True)
 
+    def page_settings(self, _):
+        return as_json(study.page_settings(self.study), ordered=True)
+
     def compile_settings(self, _):
         return as_json({}, ordered=False)
 
@@ -166,6 +169,7 @@ class Jobs:
         yield from self._recorded_figures()
         yield "provenance.json", self._plain("gather")
         yield "report/report.tex", self._plain("report")
+        yield "claims.html", self._plain("page")
 
     def _probed(self):
         """Yield every table that is not training's, with each condition for which it is needed."""
@@ -244,6 +248,10 @@ class Jobs:
         """Return all figures as PDF, including the forest plot of the claims."""
         names = [*self.study["figures"], "claims"]
         return [f"results/{wildcards.scale}/figures/{name}.pdf" for name in names]
+
+    def figure_images(self, wildcards):
+        """Return the paper's figures as PNG."""
+        return [f"results/{wildcards.scale}/figures/{name}.png" for name in self.study["figures"]]
 
     def activations(self, wildcards):
         """Return the activations per seed if the study measures them."""

@@ -148,6 +148,7 @@ def closing(results, report):
     """
     about_files = {
         "report.html": "figures and verdicts in a browser",
+        "claims.html": "every claim, to filter and search, in a browser",
         f"report/report.{report}": "the report",
         "statistics/claims.csv": "every claim with its verdict",
         "figures/": "the paper's figures as PDF and PNG",

@@ -13,6 +13,8 @@ TRAINING = "training"
 RATE_SPREAD = "rate_spread"
 RANDOM_LAYERS = "random_layers"
 CHANCE = "chance"
+# Columns of the training table that are shares of samples.
+ACCURACIES = ("accuracy", "test_accuracy")
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -249,6 +251,22 @@ def report_settings(study):
         "tasks": study["sizes"],
         "conditions": study["conditions"],
         "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
+    }
+
+
+def page_settings(study):
+    """Return what the page of claims shows of the study, with the task of each condition.
+
+    accuracies: the quantities whose differences are shown as percentage points
+    parts: claim -> the part of the study to which it belongs, for claims that name one
+    """
+    about = report_settings(study)
+    columns = {name: quantity["column"] for name, quantity in study["quantities"].items()}
+    return {
+        **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
+        "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
+        "accuracies": [name for name, column in columns.items() if column in ACCURACIES],
+        "parts": {name: claim["part"] for name, claim in study["claims"].items() if "part" in claim},
     }
 
 

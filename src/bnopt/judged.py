@@ -1,0 +1,103 @@
+"""Judged claims: how their tables are read and compared, and effects in the units that readers see."""
+
+import json
+import math
+import shlex
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bnopt.files import artefacts
+from bnopt.runtime import StudyError
+from bnopt.verdicts import VERDICTS, boundaries
+
+RATIO = "log_ratio"
+# The columns of a claim that say what is judged.
+DEFINITION = ("quantity", "compare", "condition_a", "condition_b", "expected", "margin")
+NUMBERS = ("margin", "effect", "ci_low", "ci_high", "n", "n_diverged")
+TEXTS = ("flips_under", "paper_value", "reason")
+NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
+
+
+def natural(value, compare):
+    """Return an effect as readers see it: a log ratio as a ratio, a difference as it is."""
+    with np.errstate(over="ignore"):
+        return np.exp(value) if compare == RATIO else value
+
+
+def supporting(claim):
+    """Return the least and the largest effect that support a claim, as readers see it; None: no boundary."""
+    # Adding 0.0 turns -0.0 into 0.0.
+    bounds = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
+    return tuple(natural(bound, claim["compare"]) if np.isfinite(bound) else None for bound in bounds)
+
+
+def defined_alike(a, b):
+    """Return whether two rows judge the same; two processors may round a margin's logarithm differently."""
+    *names, margin = DEFINITION
+    same = all(str(a[name]) == str(b[name]) for name in names)
+    return same and math.isclose(a[margin], b[margin], rel_tol=1e-12)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The stored results of another scale: claims, description of the images, figures (.png files)."""
+
+    claims: pd.DataFrame
+    images: dict
+    figures: list
+
+
+def read_claims(file):
+    """Read a table of claims; its empty texts are texts, not missing numbers.
+
+    StudyError: the file is missing, damaged or no table; a column is missing or holds other values than
+    those of claims.csv; two rows have the same claim.
+    """
+    try:
+        claims = artefacts.read_table(file)
+    except FileNotFoundError as error:
+        raise _refused(file, "a table of claims", "no such file") from error
+    except ValueError as error:  # of pandas, or a text that is not UTF-8
+        raise _refused(
+            file, "a table of claims (.csv)", f"a file that is none ({str(error).strip()})"
+        ) from error
+    if missing := [column for column in NEEDED if column not in claims]:
+        raise _refused(file, f"the column {missing[0]}", f"{', '.join(claims)}")
+    for column in NUMBERS:
+        if not pd.api.types.is_numeric_dtype(claims[column]):
+            raise _refused(file, f"numbers in the column {column}", "a text")
+    for column, words in {"verdict": VERDICTS, "compare": ("difference", RATIO)}.items():
+        if unknown := sorted(set(claims[column].astype(str)) - set(words)):
+            raise _refused(file, f"in the column {column} one of {', '.join(words)}", unknown[0])
+    if claims["claim"].isna().any():
+        raise _refused(file, "the name of a claim in each row", "a row without one")
+    repeated = claims.loc[claims["claim"].duplicated(), "claim"]
+    if len(repeated):
+        raise _refused(file, "one row for each claim", f"several for {repeated.iloc[0]}")
+    return claims.assign(**claims[list(TEXTS)].astype(object).fillna(""))
+
+
+def _refused(file, expected, found):
+    return StudyError(f"{file}: expected {expected}, found {found}; name the claims.csv of a finished study")
+
+
+def read_json(file):
+    """Read a JSON file that has a record."""
+    return json.loads(artefacts.read_recorded(file))
+
+
+def read_stored(folder):
+    """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
+    figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
+    try:
+        return Stored(read_claims(folder / "claims.csv"), read_json(folder / "images.json"), figures)
+    except StudyError as error:
+        what = str(error).split("; to make it again:")[0]
+        crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))
+        cause = " (its lines end in CR LF: git or an editor changed them)" if crlf else ""
+        raise StudyError(
+            f"{what}{cause}; to restore the stored results: git checkout -- {shlex.quote(str(folder))}, or "
+            f"make and store them again: make store SCALE={folder.name}"
+        ) from error

@@ -1,0 +1,364 @@
+"""The page of all claims: one HTML file that needs no network, no server and no other file."""
+
+import base64
+import io
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from bnopt import runtime
+from bnopt.files import artefacts
+from bnopt.judged import RATIO, defined_alike, natural, read_claims, read_json, read_stored, supporting
+from bnopt.verdicts import VERDICTS, boundaries
+
+# Snakemake's page shows this one as a data URI in a frame, and Chromium opens none above 2 MiB there.
+MOST_BYTES = 2**21 * 3 // 4 - 1000
+# Width in pixels and quality of the figures; the first with which all fit into the page is taken.
+FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
+# Holm's adjustment needs p ≤ 0.05 / m for the smallest of m p values, and p of n seeds is at least 1 / 2ⁿ.
+P_VALUES_PER_CLAIM = 20
+# What a strip leaves free at each side, as a share of what it shows.
+SIDE = 0.06
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of a scale that the page shows; `stored`: another scale -> its `judged.Stored`."""
+
+    claims: pd.DataFrame
+    sensitivity: pd.DataFrame
+    per_seed: pd.DataFrame
+    alternatives: pd.DataFrame
+    images: dict
+    stored: dict
+
+
+# -- texts ------------------------------------------------------------------------------------------
+
+
+def number(value):
+    """Return a number with three significant digits, as text; a dash if it is missing."""
+    if np.isnan(value):
+        return MISSING
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    digits, _, exponent = f"{value:.3g}".partition("e")
+    power = f"·10{str(int(exponent)).translate(SUPERSCRIPTS)}" if exponent else ""
+    return digits.replace("-", "−") + power
+
+
+class Units:
+    """Texts of effects: factors for log ratios, percentage points (pp) for accuracies, else plain numbers."""
+
+    def __init__(self, accuracies):
+        self.accuracies = accuracies
+
+    def _points(self, claim):
+        return claim["compare"] != RATIO and claim["quantity"] in self.accuracies
+
+    def bare(self, value, claim):
+        """Return a value in natural units without sign and unit."""
+        return number(value * 100 if self._points(claim) else value)
+
+    def value(self, effect, claim):
+        """Return an effect with its unit: ×3.2, +34.5 pp, +0.12; a dash if it is missing."""
+        if np.isnan(effect):
+            return MISSING
+        text = self.bare(natural(effect, claim["compare"]), claim)
+        if claim["compare"] == RATIO:
+            return f"×{text}"
+        return ("+" if effect > 0 else "") + text + (" pp" if self._points(claim) else "")
+
+    def interval(self, row, claim):
+        """Return [low, high] in natural units; an empty text if there is no interval."""
+        bounds = [natural(row[bound], claim["compare"]) for bound in ("ci_low", "ci_high")]
+        return "" if np.isnan(row["effect"]) else f"[{', '.join(self.bare(b, claim) for b in bounds)}]"
+
+    def expected(self, claim):
+        """Return the effects that support a claim: > ×1, < 0 pp, ×0.5 to ×2."""
+        sign = "×" if claim["compare"] == RATIO else ""
+        unit = " pp" if self._points(claim) else ""
+        low, high = supporting(claim)
+        shown = [None if bound is None else sign + self.bare(bound, claim) for bound in (low, high)]
+        if low is None:
+            return f"< {shown[1]}{unit}"
+        return f"> {shown[0]}{unit}" if high is None else f"{shown[0]} to {shown[1]}{unit}"
+
+
+def seeds_needed(claims):
+    """Return the least n for which a claim of a family of so many claims can reach 0.05: 2ⁿ ≥ 20 · claims."""
+    return math.ceil(math.log2(P_VALUES_PER_CLAIM * claims))
+
+
+def can_show(seeds, families):
+    """Return what so many seeds can confirm; families: the number of claims of each."""
+    if not families:
+        return "no claim is judged"
+    least, most = seeds_needed(min(families)), seeds_needed(max(families))
+    if seeds < least:
+        confirms = "nothing"
+    elif seeds < most:
+        confirms = f"claims of families of at most {2**seeds // P_VALUES_PER_CLAIM} claims"
+    else:
+        confirms = "claims of every family"
+    who = "1 seed can" if seeds == 1 else f"{seeds} seeds can"
+    larger = f", from {most} on in the largest ({max(families)})" if most > least else ""
+    return (
+        f"{who} confirm {confirms}: the smallest p of so many is {number(0.5**seeds)}, and a claim can be "
+        f"confirmed (p ≤ 0.05 after Holm’s adjustment) from {least} seeds on in the smallest family "
+        f"({min(families)} claims){larger}"
+    )
+
+
+def figures_of(claim):
+    """Return the numbers of the paper's figures that a claim is about, by its source, else by its family."""
+    named = re.findall(r"Figures? (\d+(?:\([a-z]\))?(?:(?:, | and )\d+(?:\([a-z]\))?)*)", claim["source"])
+    found = [int(digits) for text in named for digits in re.findall(r"\d+", text)]
+    family = re.match(r"fig(\d+)", claim["family"])
+    return sorted(set(found or ([int(family[1])] if family else [])))
+
+
+# -- rows -------------------------------------------------------------------------------------------
+
+
+def strip(effects, claim):
+    """Return where the strip of a claim has its marks, as shares of its width; None for what it lacks.
+
+    effects: one per seed. An infinite effect is at the edge.
+    zero: no effect; margins: the boundaries that are not 0; low, high, effect: the interval; dots: the seeds
+    """
+    margins = [b for b in boundaries(claim["expected"], claim["margin"]) if np.isfinite(b) and b]
+    interval = [claim["ci_low"], claim["ci_high"], claim["effect"]]
+    finite = [mark for mark in (0, *margins, *interval, *effects) if np.isfinite(mark)]
+    width = (max(finite) - min(finite)) or 1
+
+    def share(mark):
+        if np.isnan(mark):
+            return None
+        return float(np.clip((mark - min(finite) + SIDE * width) / (width + 2 * SIDE * width), 0, 1))
+
+    low, high, effect = map(share, interval)
+    return {
+        "zero": share(0),
+        "margins": list(map(share, margins)),
+        "low": low,
+        "high": high,
+        "effect": effect,
+        "dots": list(map(share, effects)),
+    }
+
+
+def rows(results, study):
+    """Return a dict per claim with all that its row and what opens below it show, as texts."""
+    units = Units(study["accuracies"])
+    tables = {
+        "seeds": dict(list(results.per_seed.groupby("claim"))),
+        "summaries": dict(list(results.sensitivity.groupby("claim"))),
+        "readings": dict(list(results.alternatives.groupby("source"))),
+    }
+    scales = {scale: _of_scale(found.claims, results.claims) for scale, found in results.stored.items()}
+    found = []
+    for claim in results.claims.to_dict("records"):
+        own = {name: _records(of.get(claim["claim"])) for name, of in tables.items()}
+        found.append(
+            {
+                **{key: claim[key] for key in ("claim", "label", "statement", "source", "paper_value")},
+                **{key: claim[key] for key in ("verdict", "reason", "quantity", "condition_a", "n")},
+                "against": str(claim["condition_b"]),
+                "grade": _text(claim.get("grade")),
+                "figures": [f"fig{number}" for number in figures_of(claim)],
+                "task": study["tasks"].get(claim["condition_a"], ""),
+                "part": study["parts"].get(claim["claim"], ""),
+                "effect": units.value(claim["effect"], claim),
+                "interval": units.interval(claim, claim),
+                "expected": units.expected(claim),
+                "flips_under": claim["flips_under"].replace(";", ", ").replace("_", " "),
+                "diverged": int(claim["n_diverged"]),
+                "p": number(claim["p_sign_flip"]),
+                "holm": number(claim["p_holm"]),
+                "sort": {"effect": claim["effect"], "spread": claim["ci_high"] - claim["ci_low"]},
+                "strip": strip([row["effect"] for row in own["seeds"]], claim),
+                "seeds": [(row["seed"], units.value(row["effect"], claim)) for row in own["seeds"]],
+                "summaries": [_summary(row, claim, units) for row in own["summaries"]],
+                "readings": [
+                    _outcome(row, row, units) | {"name": row["statement"]} for row in own["readings"]
+                ],
+                "scales": [_at_scale(scale, of, claim["claim"], units) for scale, of in scales.items()],
+            }
+        )
+    return found
+
+
+def _records(table):
+    return [] if table is None else table.to_dict("records")
+
+
+def _text(value):
+    return value if isinstance(value, str) else ""
+
+
+def _outcome(row, claim, units):
+    """Return effect, interval and verdict of a row as texts; claim: what gives the unit."""
+    shown = {"effect": units.value(row["effect"], claim), "interval": units.interval(row, claim)}
+    return shown | {"verdict": row["verdict"], "changed": False}
+
+
+def _summary(row, claim, units):
+    changed = row["verdict"] not in (claim["verdict"], "not run")
+    return _outcome(row, claim, units) | {"name": row["summary"].replace("_", " "), "changed": changed}
+
+
+def _reading(row, units):
+    return _outcome(row, row, units) | {"name": row["statement"]}
+
+
+def _of_scale(found, claims):
+    """Return claim -> its row at another scale; None if the claim is defined otherwise there."""
+    here = {row["claim"]: row for row in claims.to_dict("records")}
+    there = {row["claim"]: row for row in found.to_dict("records") if row["claim"] in here}
+    return {claim: row if defined_alike(row, here[claim]) else None for claim, row in there.items()}
+
+
+def _at_scale(scale, of_scale, claim, units):
+    """Return name, effect, interval and verdict of a claim at another scale."""
+    row = of_scale.get(claim)
+    if row is None:
+        why = "defined otherwise" if claim in of_scale else "not judged there"
+        return {"name": scale, "effect": MISSING, "interval": "", "verdict": why, "changed": False}
+    return _outcome(row, row, units) | {"name": scale}
+
+
+# -- figures ----------------------------------------------------------------------------------------
+
+
+def light(files, most_bytes):
+    """Return name -> data URI of each figure, all of one width and quality, in at most so many characters.
+
+    If not even the smallest size fits, the figures have the smallest size.
+    """
+    for width, quality in FIGURE_SIZES:
+        found = {Path(file).stem: _as_uri(file, width, quality) for file in files}
+        if sum(map(len, found.values())) <= most_bytes:
+            break
+    return found
+
+
+def _as_uri(file, width, quality):
+    """Return a figure as the data URI of a WebP image of at most this width."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    with Image.open(file) as image:
+        height = round(image.height * width / image.width)
+        smaller = image.convert("RGB")
+        if image.width > width:
+            smaller = smaller.resize((width, height), Image.Resampling.LANCZOS)
+        smaller.save(content, "WEBP", quality=quality)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def title(figure):
+    """Return the title of a figure: fig4 -> Figure 4, theorems -> Theorems."""
+    number_of = figure.removeprefix("fig")
+    return f"Figure {number_of}" if number_of.isdecimal() else figure.replace("_", " ").capitalize()
+
+
+# -- the page ---------------------------------------------------------------------------------------
+
+
+def render(results, study, *, figures, files):
+    """Return the page as text. Figures are made so small that the page keeps to `MOST_BYTES`.
+
+    figures: .png files; files: the paths of `template`, `style` and `script`
+    """
+    texts = {name: Path(file).read_text(encoding="utf-8") for name, file in files.items()}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["title_of"] = title
+    template = environment.from_string(texts["template"])
+    facts = _facts(results, study) | {key: Markup(texts[key]) for key in ("style", "script")}
+    names = sorted((Path(file).stem for file in figures), key=list(study["captions"]).index)
+    without = template.render(facts, figures=dict.fromkeys(names, ""))
+    uris = light(figures, MOST_BYTES - len(without.encode()))
+    return template.render(facts, figures={name: Markup(uris[name]) for name in names})
+
+
+def _facts(results, study):
+    """Return what the template shows besides the figures."""
+    found = rows(results, study)
+    families = results.claims.groupby("family").size().tolist()
+    judged = {row["verdict"] for row in found}
+    return {
+        "scale": study["scale"],
+        "images": results.images["source"] if study["images"] else "",
+        "seeds": study["seeds"],
+        "conditions": len(study["tasks"]),
+        "rows": found,
+        "captions": study["captions"],
+        "can_show": can_show(len(study["seeds"]), families),
+        "counts": {v: sum(row["verdict"] == v for row in found) for v in VERDICTS if v in judged},
+        "verdicts": list(VERDICTS),
+        "choices": _choices(found),
+    }
+
+
+def _choices(found):
+    """Return the filters: key -> value -> text. A filter is left out if there is nothing to choose."""
+    of_figures = sorted({name for row in found for name in row["figures"]}, key=_figure_number)
+    choices = {"figure": {name: title(name) for name in of_figures}}
+    if not all(row["figures"] for row in found):
+        choices["figure"][""] = "no figure"
+    for key in ("task", "part", "verdict", "grade"):
+        values = dict.fromkeys(row[key] for row in found if row[key])
+        order = [v for v in VERDICTS if v in values] if key == "verdict" else sorted(values)
+        choices[key] = {value: value.replace("_", " ") for value in order}
+    return {key: values for key, values in choices.items() if len(values) > 1}
+
+
+def _figure_number(name):
+    return int(name.removeprefix("fig"))
+
+
+def main(argv=None):
+    """Write the page from the command line."""
+    parser = runtime.parser(__spec__.name, __doc__)
+    for name in (
+        "template",
+        "style",
+        "script",
+        "claims",
+        "sensitivity",
+        "per-seed",
+        "alternatives",
+        "images",
+    ):
+        parser.add_argument(f"--{name}", required=True, help="file to read")
+    parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
+    parser.add_argument("--figures", nargs="*", default=[], help="figures to show (.png)")
+    parser.add_argument("--page", required=True, help="file to write (.html)")
+    options = parser.parse_args(argv)
+    folders = [Path(file).parent for file in options.stored]
+    results = Results(
+        claims=read_claims(options.claims),
+        sensitivity=artefacts.read_table(options.sensitivity),
+        per_seed=artefacts.read_table(options.per_seed),
+        alternatives=artefacts.read_table(options.alternatives),
+        images=read_json(options.images),
+        stored={folder.name: read_stored(folder) for folder in folders},
+    )
+    files = {name: getattr(options, name) for name in ("template", "style", "script")}
+    text = render(results, options.settings, figures=options.figures, files=files)
+    artefacts.write_recorded(text, options.page, job=runtime.job_of(options))
+
+
+if __name__ == "__main__":
+    runtime.run(main)
