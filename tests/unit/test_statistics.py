@@ -138,6 +138,15 @@ def test_infinite_values_make_the_mean_infinite_and_the_interval_empty(sample):
     assert n == len(sample)
 
 
+def test_an_interval_that_is_too_wide_for_a_number_is_missing():
+    """Losses of a net that explodes may be this large; their squares are infinite."""
+    summary = found(values({("a", "", 0): {"x": [1e200, 3e200]}}))
+    mean, low, high, n = summary["a", "", 0, "x"]
+    assert (mean, n) == (2e200, 2)
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
 def test_infinite_values_do_not_touch_their_neighbours():
     table = values(NUMBERS | {("a", "", 99): {"loss": [INF, 1.0, 2.0, 3.0, 4.0], "beta": [1.0] * 5}})
     summary = found(table)
