@@ -147,24 +147,25 @@ def scales_table(claims, stored):
     A stored verdict on a claim that was defined otherwise is not shown; one that contradicts the verdict
     of this scale is bold.
     """
-    table = pd.DataFrame({"Claim": claims["label"].map(escape), "Here": _effects_and_verdicts(claims)})
+    here = [_effect_and_verdict(row) for row in claims.to_dict("records")]
+    table = pd.DataFrame({"Claim": claims["label"].map(escape), "Here": here})
     for scale, of_scale in stored.items():
-        shown = dict(zip(of_scale.claims["claim"], _effects_and_verdicts(of_scale.claims), strict=True))
-        for row in comparison.compare(claims, of_scale.claims).to_dict("records"):
-            if row["kind"] == "defined otherwise":
-                shown[row["claim"]] = row["kind"]
-            elif row["kind"] == "contradiction":
-                shown[row["claim"]] = rf"\textbf{{{shown[row['claim']]}}}"
+        kinds = comparison.compare(claims, of_scale.claims).set_index("claim")["kind"]
+        shown = {
+            row["claim"]: "defined otherwise"
+            if kinds[row["claim"]] == "defined otherwise"
+            else _effect_and_verdict(row, bold=kinds[row["claim"]] == "contradiction")
+            for row in of_scale.claims.to_dict("records")
+        }
         table[escape(scale)] = [shown.get(claim, "--") for claim in claims["claim"]]
     return table
 
 
-def _effects_and_verdicts(claims):
-    """Return effect, interval and verdict of every claim as one text; the verdict alone if it is not run."""
-    return [
-        row["verdict"] if np.isnan(row["effect"]) else f"{estimate(row)} {verdict(row)}"
-        for row in claims.to_dict("records")
-    ]
+def _effect_and_verdict(claim, *, bold=False):
+    """Return effect, interval and verdict of a claim; the verdict alone if it is not run."""
+    if np.isnan(claim["effect"]):
+        return claim["verdict"]
+    return f"{estimate(claim)} " + (rf"\textbf{{{verdict(claim)}}}" if bold else verdict(claim))
 
 
 def stored_numbers(stored):

@@ -244,6 +244,18 @@ def test_a_floor_comes_before_the_logarithm():
     assert_row(rows["x"], expected)
 
 
+def test_without_a_floor_a_zero_is_infinitely_smaller_than_anything_but_another_zero():
+    table = probe_table(diverged=[("b", 2)])
+    of = {c: table["condition"] == c for c in ("a", "b")}
+    table.loc[of["a"] & table["seed"].isin([0, 1, 2]), "shift"] = 0.0
+    table.loc[of["b"] & (table["seed"] == 1), "shift"] = 0.0
+    tables = {"training": training_table(diverged=[("b", 2)]), "probed": table}
+    _, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(floor=0.0)})
+    # At seed 2 one side is zero and the other has diverged.
+    assert [effects["x", seed] for seed in (0, 1, 2)] == [-INF, 0, -INF]
+    assert math.isfinite(effects["x", 10])
+
+
 def test_chance_stands_in_for_a_condition():
     tables = {"training": training_table()}
     the_claim = claim(quantity="q", condition_b="chance", expected="equivalent", margin=0.05)
@@ -275,6 +287,19 @@ def test_of_several_columns_the_largest_effect_counts():
     for seed in SEEDS:
         assert effects["x", seed] == pytest.approx(max(of_column[seed] for of_column in columns))
     assert {columns[0][s] > columns[1][s] for s in SEEDS} == {True, False}
+
+
+def test_of_several_columns_those_steps_count_that_have_a_value_in_each():
+    """Otherwise the columns would be compared over other steps."""
+    table = probe_table()
+    table["at_1"], table["at_2"] = table["shift"], table["shift"] * (1 + table["other"])
+    table.loc[table["step"] == 6, "at_2"] = NAN
+    tables = {"training": training_table(), "probed": table}
+    _, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(column="at_*")})
+    rest = table[table["step"] != 6]
+    columns = [effects_by_loop(rest, claim(), quantity(column=c)) for c in ("at_1", "at_2")]
+    for seed in SEEDS:
+        assert effects["x", seed] == pytest.approx(max(of_column[seed] for of_column in columns))
 
 
 def test_columns_that_only_another_task_has_do_not_count():
@@ -538,6 +563,30 @@ def test_equal_loss_is_the_mean_effect_over_bins_of_the_loss_that_both_runs_visi
     assert sensitivity["x", "equal_loss"]["effect"] == pytest.approx(math.fsum(expected) / 4)
 
 
+def test_one_bin_that_both_runs_visit_suffices_for_equal_loss():
+    training, table = training_table(), probe_table()
+    for condition, losses in (("a", [4.0, 2.0, 1.0, 1.0]), ("b", [9.0, 3.0, 1.0, 0.5])):
+        of = training["condition"] == condition
+        training.loc[of, "loss"] = training.loc[of, "step"].map(
+            lambda step, losses=losses: losses[min(step // 3, 3)]
+        )
+    _, _, effects = judge(
+        {"training": training, "probed": table}, {"x": claim()}, {"shift": quantity(summary="equal_loss")}
+    )
+    # The range is 1 to 4. In its first bin are steps 6 and 9 of a and step 6 of b, in others one run alone.
+    for seed in SEEDS:
+        a, b = (steps_of(table, condition, seed, "shift") for condition in ("a", "b"))
+        assert effects["x", seed] == pytest.approx(math.log((a[6] + a[9]) / 2 / b[6]))
+
+
+def test_a_claim_with_two_pairs_has_a_verdict():
+    runs = [(condition, seed) for condition in ("a", "b") for seed in (0, 1)]
+    tables = {"training": training_table(runs=runs), "probed": probe_table(runs=runs)}
+    rows, _, _ = judge(tables, {"x": claim()}, {"shift": quantity()})
+    assert rows["x"]["verdict"] != "not run"
+    assert_row(rows["x"], effects_by_loop(tables["probed"], claim(), quantity()))
+
+
 @pytest.mark.parametrize("seeds", [[], [2]])
 def test_a_claim_with_fewer_than_two_pairs_is_not_run_and_has_a_reason(seeds):
     runs = [("a", 0), ("a", 1), ("b", 7), *((c, s) for c in ("a", "b") for s in seeds)]
@@ -648,6 +697,19 @@ def test_a_loss_of_a_diverged_run_is_infinite():
     _, _, effects = judged_with([("a", 0)], claim(quantity="q"), entry)
     assert effects["x", 0] == INF
     assert sum(map(math.isinf, effects.values())) == 1
+
+
+@pytest.mark.parametrize("summary", ["median", "last", "final", "mean"])
+def test_a_loss_of_a_diverged_run_is_infinite_whatever_the_summary(summary):
+    """Its median, and the losses before a run reaches an accuracy, are finite; they do not count."""
+    training = training_table(diverged=[("b", 1)])
+    training.loc[(training["condition"] == "a") & (training["step"] >= 3), "accuracy"] = 0.995
+    the_claim = claim(quantity="q", expected="less")
+    for until in (None, 0.99):
+        entry = quantity(table="training", column="loss", summary=summary, until_accuracy=until)
+        _, _, effects = judge({"training": training}, {"x": the_claim}, {"q": entry})
+        assert effects["x", 1] == -INF
+        assert sum(map(math.isinf, effects.values())) == 1
 
 
 def test_a_diverged_run_without_values_is_infinite_too():

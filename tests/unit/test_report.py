@@ -167,9 +167,9 @@ def test_a_verdict_at_another_scale_is_bold_only_if_it_contradicts_the_one_here(
     shown = report.scales_table(HERE, {"there": stored(there)})["there"].tolist()
     effect = rf"{TIMES}\num{{2}} [\num{{1}}, \num{{4}}]"
     assert shown == [
-        rf"\textbf{{{effect} contradicted\textdagger}}",
+        rf"{effect} \textbf{{contradicted\textdagger}}",
         f"{effect} contradicted",
-        rf"\textbf{{{effect} supported*\textdagger}}",
+        rf"{effect} \textbf{{supported*\textdagger}}",
     ]
     alike = report.scales_table(HERE, {"there": stored(HERE)})
     assert alike["there"].tolist() == alike["Here"].tolist()

@@ -138,6 +138,15 @@ def test_infinite_values_make_the_mean_infinite_and_the_interval_empty(sample):
     assert n == len(sample)
 
 
+def test_an_interval_that_is_too_wide_for_a_number_is_missing():
+    """Losses of a net that explodes may be this large; their squares are infinite."""
+    summary = found(values({("a", "", 0): {"x": [1e200, 3e200]}}))
+    mean, low, high, n = summary["a", "", 0, "x"]
+    assert (mean, n) == (2e200, 2)
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
 def test_infinite_values_do_not_touch_their_neighbours():
     table = values(NUMBERS | {("a", "", 99): {"loss": [INF, 1.0, 2.0, 3.0, 4.0], "beta": [1.0] * 5}})
     summary = found(table)
@@ -193,7 +202,7 @@ def test_long_curves_are_first_averaged_over_windows_of_steps(length):
     assert summary.pop(("b", "#2", 0, "x"))[0] == 2
     width = math.ceil(length / statistics.WINDOWS)
     windows = [range(start, min(start + width, length)) for start in range(0, length, width)]
-    assert len(summary) == len(windows) <= statistics.WINDOWS
+    assert len(summary) == len(windows) <= statistics.WINDOWS == 100
     for window in windows:
         step = 3 * (window[0] + window[-1]) / 2
         of_seeds = [sum(draw[i][seed] for i in window) / len(window) for seed in range(3)]
@@ -202,6 +211,51 @@ def test_long_curves_are_first_averaged_over_windows_of_steps(length):
         assert n == 3
         assert mean == pytest.approx(sum(of_seeds) / 3)
         assert (low, high) == pytest.approx(expected)
+
+
+def windows_by_loop(table):
+    """Return (condition, layer, middle of the window, quantity) -> mean over seeds of means over the window.
+
+    A curve is one quantity of one condition and layer; its windows hold equally many of its own steps.
+    """
+    points = {}
+    for row in table.to_dict("records"):
+        for name in ("x", "y"):
+            if not math.isnan(row[name]):
+                curve = points.setdefault((row["condition"], row["layer"], name), {})
+                curve.setdefault(row["step"], {})[row["seed"]] = row[name]
+    expected = {}
+    for (condition, layer, name), curve in points.items():
+        steps = sorted(curve)
+        width = math.ceil(len(steps) / 100)
+        for start in range(0, len(steps), width):
+            window = steps[start : start + width]
+            of_seeds = {}
+            for step in window:
+                for seed, value in curve[step].items():
+                    of_seeds.setdefault(seed, []).append(value)
+            means = [math.fsum(of_seed) / len(of_seed) for of_seed in of_seeds.values()]
+            middle = (window[0] + window[-1]) / 2
+            expected[condition, layer, middle, name] = (math.fsum(means) / len(means), len(means))
+    return expected
+
+
+def test_each_curve_has_windows_of_its_own_steps_at_their_middle():
+    """Steps are not evenly spaced, differ between curves, and some seeds lack some of them."""
+    draw = np.random.default_rng(3)
+    numbers = {}
+    for condition, layer, last in (("a", "#1", 2000), ("a", "#2", 900), ("b", "", 700), ("c", "", 40)):
+        steps = sorted({0, last, *draw.integers(1, last, size=last // 4).tolist()})
+        for step in steps:
+            x = [NAN if draw.random() < 0.2 and step < last else draw.normal() for _ in range(3)]
+            y = draw.normal(size=3).tolist() if step % 3 == 0 or step == last else [NAN] * 3
+            numbers[condition, layer, step] = {"x": x, "y": y}
+    table = values(numbers)
+    # Every run reaches the last step of its condition, so none is left out.
+    summary, expected = found(table), windows_by_loop(table)
+    assert summary.keys() == expected.keys()
+    for key, (mean, n) in expected.items():
+        assert summary[key][::3] == (pytest.approx(mean), n), key
 
 
 def test_an_infinite_value_makes_its_window_infinite():

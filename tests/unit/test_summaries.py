@@ -41,7 +41,9 @@ def test_geometric_mean_of_a_zero_is_tiny_not_an_error():
     assert 0 < found < 1e-150
 
 
-@pytest.mark.parametrize(("length", "counted"), [(1, 1), (9, 1), (20, 1), (40, 2), (100, 5), (500, 25)])
+@pytest.mark.parametrize(
+    ("length", "counted"), [(1, 1), (9, 1), (20, 1), (31, 2), (40, 2), (49, 2), (71, 4), (100, 5), (500, 25)]
+)
 def test_final_is_the_mean_of_the_last_twentieth_and_at_least_of_one_step(length, counted):
     values = list(np.random.default_rng(length).normal(size=length))
     assert summaries.final(series(values)) == pytest.approx(math.fsum(values[-counted:]) / counted)
@@ -54,11 +56,16 @@ def test_every_summary_of_one_run_is_known_by_its_name():
         assert function(series([3.0])) == pytest.approx(3.0)
 
 
-def test_smoothing_is_a_centred_mean_of_a_twentieth_of_the_run_shorter_at_its_ends():
-    values = list(np.random.default_rng(0).normal(size=100))
+@pytest.mark.parametrize(
+    ("length", "width"), [(1, 1), (29, 1), (31, 2), (71, 4), (100, 5), (129, 6), (500, 25)]
+)
+def test_smoothing_is_a_centred_mean_of_a_twentieth_of_the_run_shorter_at_its_ends(length, width):
+    """An even window has one step more before its centre than after it."""
+    values = list(np.random.default_rng(0).normal(size=length))
     found = summaries.smooth(series(values))
-    for step in range(100):
-        window = [values[i] for i in range(step - 2, step + 3) if 0 <= i < 100]
+    assert len(found) == length
+    for step in range(length):
+        window = values[max(0, step - width // 2) : step + (width - 1) // 2 + 1]
         assert found[step] == pytest.approx(math.fsum(window) / len(window))
 
 
@@ -142,6 +149,41 @@ def test_equal_loss_of_runs_whose_losses_never_agree_is_empty():
     values = series([1.0] * 20)
     a, b = summaries.equal_loss(values, values, series(range(10, 30)), series(range(40, 60)))
     assert len(a) == len(b) == 0
+
+
+@pytest.mark.parametrize(
+    ("loss_a", "loss_b"),
+    [
+        ([2.0, 1.0, 0.0], [3.0, 0.5, 0.0]),
+        ([1.0, 1.0, 1.0], [2.0, 1.0, 0.5]),
+        ([2.0, 1.0, 0.5], [0.5, 0.25, 0.125]),
+        ([1.0, INF, 2.0], [3.0, INF, 1.5]),
+    ],
+    ids=["both reach zero", "one is constant", "they share one loss", "both are infinite"],
+)
+def test_without_a_range_of_positive_finite_losses_equal_loss_is_empty(loss_a, loss_b):
+    values = series([1.0, 2.0, 3.0])
+    for losses in ((loss_a, loss_b), (loss_b, loss_a)):
+        a, b = summaries.equal_loss(values, values, *map(series, losses))
+        assert len(a) == len(b) == 0
+
+
+def test_a_step_without_a_value_does_not_widen_the_range_of_equal_loss():
+    values, losses = [1.0, 2.0, 4.0, 8.0], [2.0, 1.5, 1.2, 1.0]
+    with_gap = summaries.equal_loss(
+        *(series([*values, NAN]) for _ in range(2)), *(series([*losses, 0.01]) for _ in range(2))
+    )
+    without = summaries.equal_loss(*(series(values) for _ in range(2)), *(series(losses) for _ in range(2)))
+    assert [a.tolist() for a in with_gap] == [a.tolist() for a in without] == [[8.0, 4.0, 2.0, 1.0]] * 2
+
+
+def test_equal_loss_has_a_bin_for_the_least_range_and_only_bins_that_both_visit():
+    a, b = summaries.equal_loss(
+        series([1.0, 2.0, 4.0]), series([8.0, 32.0, 64.0]), series([2.0, 1.5, 1.0]), series([2.0, 1.01, 1.0])
+    )
+    # The first bin has the losses from 1 to 1.07, the last those from 1.87 to 2.
+    assert a.tolist() == [4.0, 1.0]
+    assert b.tolist() == [48.0, 8.0]
 
 
 def test_equal_loss_leaves_out_infinite_losses_after_divergence():
