@@ -114,7 +114,7 @@ def can_show(seeds, families):
     return (
         f"{who} confirm {confirms}: the smallest p of so many is {number(0.5**seeds)}, and a claim can be "
         f"confirmed (p ≤ 0.05 after Holm’s adjustment) from {least} seeds on in the smallest family "
-        f"({min(families)} claims){larger}"
+        f"({min(families)} {'claim' if min(families) == 1 else 'claims'}){larger}"
     )
 
 

@@ -338,6 +338,7 @@ def test_the_seeds_needed_are_the_fewest_with_which_holm_can_reach_five_percent(
         (3, [2, 12], "3 seeds can confirm nothing: the smallest p of so many is 0.125"),
         (3, [2, 12], "from 6 seeds on in the smallest family (2 claims), from 8 on in the largest (12)"),
         (1, [4], "1 seed can confirm nothing: the smallest p of so many is 0.5"),
+        (2, [1, 4], "from 5 seeds on in the smallest family (1 claim), from 7 on in the largest (4)"),
         (1, [4, 4], "from 7 seeds on in the smallest family (4 claims)"),
         (7, [2, 12], "families of at most 6"),
         (8, [2, 12], "claims of every family"),
