@@ -14,6 +14,8 @@ from bnopt.verdicts import boundaries
 RATIO = "log_ratio"
 # The columns of a claim that say what is judged.
 DEFINITION = ["quantity", "compare", "condition_a", "condition_b", "expected", "margin"]
+# The columns of a claim that may be empty texts; tables of older code lack some.
+TEXTS = ("flips_under", "paper_value", "reason", "grade", "seeds_agreeing")
 
 
 def natural(value, compare):
@@ -49,7 +51,7 @@ class Stored:
 def read_claims(file):
     """Read a table of claims; its empty texts are texts, not missing numbers."""
     claims = artefacts.read_table(file)
-    texts = ["flips_under", "paper_value", "reason"]
+    texts = [column for column in TEXTS if column in claims]
     return claims.assign(**claims[texts].astype(object).fillna(""))
 
 
