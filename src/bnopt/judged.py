@@ -17,6 +17,8 @@ RATIO = "log_ratio"
 DEFINITION = ("quantity", "compare", "condition_a", "condition_b", "expected", "margin")
 NUMBERS = ("margin", "effect", "ci_low", "ci_high", "n", "n_diverged")
 TEXTS = ("flips_under", "paper_value", "reason")
+# Tables of older code lack these.
+LATER_TEXTS = ("grade", "seeds_agreeing")
 NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
 
 
@@ -76,7 +78,8 @@ def read_claims(file):
     repeated = claims.loc[claims["claim"].duplicated(), "claim"]
     if len(repeated):
         raise _refused(file, "one row for each claim", f"several for {repeated.iloc[0]}")
-    return claims.assign(**claims[list(TEXTS)].astype(object).fillna(""))
+    texts = [*TEXTS, *(column for column in LATER_TEXTS if column in claims)]
+    return claims.assign(**claims[texts].astype(object).fillna(""))
 
 
 def _refused(file, expected, found):

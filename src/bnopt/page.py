@@ -114,7 +114,7 @@ def can_show(seeds, families):
     return (
         f"{who} confirm {confirms}: the smallest p of so many is {number(0.5**seeds)}, and a claim can be "
         f"confirmed (p ≤ 0.05 after Holm’s adjustment) from {least} seeds on in the smallest family "
-        f"({min(families)} claims){larger}"
+        f"({min(families)} {'claim' if min(families) == 1 else 'claims'}){larger}"
     )
 
 
@@ -184,6 +184,7 @@ def rows(results, study):
                 "diverged": int(claim["n_diverged"]),
                 "p": number(claim["p_sign_flip"]),
                 "holm": number(claim["p_holm"]),
+                "evidence": _evidence(claim),
                 "sort": {"effect": claim["effect"], "spread": claim["ci_high"] - claim["ci_low"]},
                 "strip": strip([row["effect"] for row in own["seeds"]], claim),
                 "seeds": [(row["seed"], units.value(row["effect"], claim)) for row in own["seeds"]],
@@ -203,6 +204,15 @@ def _records(table):
 
 def _text(value):
     return value if isinstance(value, str) else ""
+
+
+def _evidence(claim):
+    """Return name -> text of what the table says besides p values, if it has these columns."""
+    shown = {"agreeing seeds": _text(claim.get("seeds_agreeing"))}
+    for column, name in (("e_value", "e-value"), ("seeds_needed", "seeds that would decide it")):
+        value = claim.get(column)
+        shown[name] = "" if pd.isna(value) else number(float(value))
+    return {name: text for name, text in shown.items() if text}
 
 
 def _outcome(row, claim, units):
@@ -308,6 +318,7 @@ def _facts(results, study):
         "counts": {v: sum(row["verdict"] == v for row in found) for v in VERDICTS if v in judged},
         "verdicts": list(VERDICTS),
         "choices": _choices(found),
+        "graded": "grade" in results.claims,
     }
 
 

@@ -338,6 +338,7 @@ def test_the_seeds_needed_are_the_fewest_with_which_holm_can_reach_five_percent(
         (3, [2, 12], "3 seeds can confirm nothing: the smallest p of so many is 0.125"),
         (3, [2, 12], "from 6 seeds on in the smallest family (2 claims), from 8 on in the largest (12)"),
         (1, [4], "1 seed can confirm nothing: the smallest p of so many is 0.5"),
+        (2, [1, 4], "from 5 seeds on in the smallest family (1 claim), from 7 on in the largest (4)"),
         (1, [4, 4], "from 7 seeds on in the smallest family (4 claims)"),
         (7, [2, 12], "families of at most 6"),
         (8, [2, 12], "claims of every family"),
@@ -431,20 +432,41 @@ def page_with(page_of, tmp_path):
 
 
 def test_grades_and_parts_are_shown_where_there_are_some(page_with):
-    grades = {"bn_trains_faster": "confirmed", "bn_allows_larger_lr": "suggestive"}
+    grades = {"bn_trains_faster": "confirmed", "bn_allows_larger_lr": "refuted"}
     parts = {"bn_trains_faster": "the paper", "bn_generalises_better": "our extension"}
     bodies, text = page_with(lambda table: table.assign(grade=table["claim"].map(grades)), parts=parts)
     for name, body in bodies.items():
         assert cells(body)[6].text == grades.get(name, "–")
+        words = cells(body)[6].all("span", class_="word")
+        assert [word.attributes["class"] for word in words] == [
+            f"word {grade}" for grade in [grades.get(name)] if grade
+        ]
         assert body.attributes["data-grade"] == grades.get(name, "")
         assert body.attributes["data-part"] == parts.get(name, "")
     options = {
         node.attributes["name"]: [option.attributes["value"] for option in node.all("option")]
         for node in Document(text).root.all("select", class_="filter")
     }
-    assert options["grade"] == ["*", "confirmed", "suggestive"]
+    assert options["grade"] == ["*", "confirmed", "refuted"]
     assert options["part"] == ["*", "our extension", "the paper"]
     assert options["verdict"] == ["*", "supported", "contradicted", "inconclusive"]
+
+
+def test_a_column_of_grades_without_any_is_shown_and_offers_no_filter(page_with):
+    bodies, text = page_with(lambda table: table.assign(grade=""))
+    assert {cells(body)[6].text for body in bodies.values()} == {"–"}
+    assert 'name="grade"' not in text
+
+
+def test_more_evidence_is_shown_where_the_table_has_it(page_with):
+    def change(table):
+        numbers = {"bn_trains_faster": 4.0}
+        return table.assign(seeds_agreeing="3 of 3", e_value=3.75, seeds_needed=table["claim"].map(numbers))
+
+    bodies, _ = page_with(change)
+    first, second = (bodies[name].all("dd")[0].text for name in ("bn_trains_faster", "bn_allows_larger_lr"))
+    assert first.endswith(", agreeing seeds 3 of 3, e-value 3.75, seeds that would decide it 4")
+    assert second.endswith(", agreeing seeds 3 of 3, e-value 3.75")
 
 
 def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):
