@@ -3,22 +3,17 @@
 `FIGURES` states what the paper's panels show. A figure is covered once it is stated here.
 """
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import matplotlib.style
 import numpy as np
-import pandas as pd
 import pytest
 
-from bnopt import plugins, statistics
+from bnopt import plugins
 from bnopt.figures import _drawing
-from bnopt.study import study
 from figures import artists, by_hand, tables
 
-STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
 # Tests of their own: figures of distributions and of verdicts.
 ELSEWHERE = {"theorems": "test_theorems.py", "claims": "test_claims.py"}
 LEGEND = {
@@ -263,60 +258,6 @@ PANELS = [
 
 
 # -- the study and its figures ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def whole(config):
-    """The real study at its smallest scale, where layers have other numbers than in the paper."""
-    return study.written_out(config | {"scale": "digits"})
-
-
-@pytest.fixture(scope="module")
-def raw(whole):
-    """Function: table, condition, seed -> the raw table of that run."""
-    found = {}
-
-    def raw(table, condition, seed):
-        key = (table, condition, seed)
-        if key not in found:
-            found[key] = tables.measured(whole, *key)
-        return found[key]
-
-    return raw
-
-
-@pytest.fixture(scope="module")
-def drawn(whole, raw):
-    """Function: name of a figure -> the figure, drawn from what the stages before make of raw tables."""
-    found = {}
-
-    def draw(name):
-        settings = study.figure_settings(whole, name)
-        shown = settings.pop("tables")
-        del settings["seeds"]
-        over_seeds = {
-            table: statistics.over_seeds(
-                statistics.per_seed(
-                    [raw(table, *run) for run in itertools.product(conditions, tables.SEEDS)], table=table
-                )
-            )
-            for table, conditions in shown.items()
-        }
-        first_seed = {
-            table: pd.concat([raw(table, condition, tables.SEEDS[0]) for condition in conditions])
-            for table, conditions in shown.items()
-        }
-        with matplotlib.style.context(STYLE):
-            figure = plugins.load("figures", name).draw(over_seeds, first_seed, **settings)
-            figure.draw_without_rendering()
-        return figure
-
-    def drawn(name):
-        if name not in found:
-            found[name] = draw(name)
-        return found[name]
-
-    return drawn
 
 
 @pytest.fixture
