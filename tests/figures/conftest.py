@@ -61,7 +61,6 @@ def drawn(whole, raw):
         }
         with matplotlib.style.context(STYLE):
             figure = plugins.load("figures", name).draw(over_seeds, first_seed, **settings)
-            figure.draw_without_rendering()
         return figure
 
     def drawn(name):
