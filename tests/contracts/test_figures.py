@@ -349,27 +349,6 @@ def test_labels_may_have_any_letters_and_dollar_signs_are_no_formulas(tmp_path):
     assert all(label in tick.get_text() for tick in plot.axes[0].get_yticklabels())
 
 
-def test_claims_are_drawn_at_their_effects_and_bounds(tmp_path):
-    names = ["clear", "flipped", "other_way", "open"]
-    plot = drawn_claims(claims_table(names, tmp_path))
-    drawn = {"difference": {}, "log_ratio": {}}
-    for ax, compare in zip(plot.axes, drawn, strict=True):
-        labels = dict(zip(plot.axes[0].get_yticks(), plot.axes[0].get_yticklabels(), strict=True))
-        for line in ax.lines:
-            x, y = np.atleast_1d(line.get_xdata()), np.atleast_1d(line.get_ydata())
-            if len(set(y)) == 1 and line.get_linestyle() != ":" and y[0] in labels:
-                name = labels[y[0]].get_text().split(" · ")[0].removeprefix("It is ")
-                drawn[compare].setdefault(name, []).extend(map(float, x))
-    for name in names:
-        compare, _, _, effect, low, high, _, _ = FATES[name]
-        expected = [low, high, effect]
-        if compare == "log_ratio":
-            expected = np.exp(expected)
-        assert drawn[compare][name] == pytest.approx(list(expected))
-        other = "log_ratio" if compare == "difference" else "difference"
-        assert name not in drawn[other]
-
-
 def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_path):
     names = ["flipped", "unbounded", "decided"]
     plot = drawn_claims(claims_table(names, tmp_path))

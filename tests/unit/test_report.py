@@ -185,53 +185,6 @@ def test_a_stored_verdict_on_a_claim_that_was_defined_otherwise_is_not_shown(col
     assert shown == ["--", "defined otherwise", "defined otherwise"]
 
 
-def test_the_table_of_verdicts_names_claims_by_their_labels():
-    table = report.verdict_table(HERE)
-    assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
-    assert set(table["Source"]) == {r"Figure 1 \& 2"}
-    assert table["Effect"].tolist()[0] == rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]"
-    assert table["Verdict"].tolist() == [r"supported\textdagger", "not run", r"contradicted*\textdagger"]
-
-
-def test_the_table_of_a_family_has_statements_and_the_reason_for_a_claim_not_run():
-    table = report.family_table(HERE)
-    assert table["Statement"].tolist() == ["It holds (a).", r"It holds (b\_c).", "It holds (d)."]
-    assert set(table["In the paper"]) == {r"83 \%"}
-    assert set(table["Expected"]) == {r"$<$ \num{1}"}
-    assert table["Here"].tolist()[1] == "--"
-    assert set(table["$p$"]) == {r"\num{0.125}"}
-    assert set(table["Holm"]) == {r"\num{0.25}"}
-    assert table["Verdict"].tolist() == [r"supported\textdagger", "too few", r"contradicted*\textdagger"]
-
-
-def test_other_summaries_are_starred_where_they_change_the_verdict():
-    table = report.sensitivity_table(results().sensitivity, HERE)
-    assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
-    assert set(table["Summary"]) == {"median"}
-    assert table["Effect"].tolist()[0] == rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]"
-    assert table["Verdict"].tolist() == ["supported", "supported*", "supported*"]
-
-
-def test_an_alternative_stands_beside_the_claim_that_it_varies():
-    (row,) = report.alternatives_table(results().alternatives, HERE).to_dict("records")
-    assert row == {
-        "Claim": "Claim d",
-        "Other reading": "Read otherwise.",
-        "Effect": r"\num{0.5} [\num{0.25}, \num{0.75}]",
-        "Verdict": "supported",
-        "As specified": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
-        "Verdict as specified": "contradicted",
-    }
-
-
-def test_the_table_of_theorems_names_a_statement_once_and_leaves_missing_numbers_empty():
-    table = report.theorems_table(results().theorems)
-    assert table["Statement"].tolist() == ["Theorem 4.1", ""]
-    assert table["Where"].tolist() == ["random layers", r"vgg\_none"]
-    assert table["Largest"].tolist() == [r"\num{1e-15}"] * 2
-    assert table["Holds"].tolist() == table["Share"].tolist() == ["", ""]
-
-
 def test_the_table_of_sizes_has_images_only_if_a_task_needs_them():
     table = report.sizes_table(STUDY)
     assert dict(table.to_numpy().tolist()) == {
@@ -240,62 +193,16 @@ def test_the_table_of_sizes_has_images_only_if_a_task_needs_them():
     assert "images" not in set(report.sizes_table(STUDY | {"images": ""})["Size"])
 
 
-def test_the_table_of_conditions_counts_diverged_runs():
-    (row,) = report.conditions_table(STUDY).to_dict("records")
-    assert row == {
-        "Condition": r"\texttt{vgg\_\allowbreak none}", "Task": "vgg", "Norm": "none",
-        "Learning rate": r"\num{0.1}", "Runs": 3, "Diverged": 1, "From step": 5,
-    }  # fmt: skip
-
-
-def test_the_table_of_conditions_shows_warmup_and_initial_scale():
-    conditions = {
-        "a": {"task": "vgg", "norm": "noisy_batch", "lr": 0.1},
-        "b": {"task": "vgg", "norm": "none", "lr": 0.1, "warmup": 0.1, "initial_scale": 2},
-    }
-    table = report.conditions_table(STUDY | {"conditions": conditions})
-    assert table["Norm"].tolist() == [
-        r"noisy\_batch",
-        r"none (warmup \num{0.1}, initial scale \num{2})",
-    ]
-
-
 def record(stage, started, seconds, cpu_seconds, memory, **settings):
     return {"stage": f"bnopt.{stage}", "settings": settings, "started": started} | {
         "seconds": seconds, "cpu_seconds": cpu_seconds, "memory_mib": memory
     }  # fmt: skip
 
 
-def test_the_table_of_compute_counts_a_job_once_and_sums_the_jobs_of_a_stage():
-    table = report.compute_table(
-        {
-            "a.csv": record("train_it", "09:00", 9.0, 8.0, 100),
-            "b.csv": record("train_it", "09:01", 2.4, 1.3, 300),
-            # Two tables of one job.
-            "c.csv": record("claims", "09:00", 1.0, 0.5, 60),
-            "d.csv": record("claims", "09:00", 2.0, 1.6, 70),
-            "e.csv": record("probe", "09:00", 4.0, 3.0, 50, probe="p", settings={"every": 2}),
-            "f.csv": record("probe", "09:00", 5.0, 4.0, 40, probe="q_r"),
-        }
-    )
-    assert list(table) == ["Stage", "Jobs", "CPU seconds", "Wall seconds", "Largest memory (MiB)"]
-    assert table.to_numpy().tolist() == [
-        ["claims", 1, "2", "2", "70"],
-        ["probe p", 1, "3", "4", "50"],
-        [r"probe q\_r", 1, "4", "5", "40"],
-        [r"train\_it", 2, "9", "11", "300"],
-    ]
-
-
 def test_records_of_older_code_have_a_dash_in_the_table_of_compute():
     """Results that were accepted with --touch keep the records of the code that made them."""
     older = {"stage": "bnopt.train", "settings": {}, "started": "09:00", "seconds": 3.0}
     assert report.compute_table({"a.csv": older}).to_numpy().tolist() == [["train", 1, "--", "3", "--"]]
-
-
-def test_the_table_of_software_has_every_value_once():
-    table = report.software_table(results().provenance)
-    assert dict(table.to_numpy().tolist()) == {"torch": "2", "cpu": "one, another", "commit": "c0"}
 
 
 # -- files ------------------------------------------------------------------------------------------

@@ -1,0 +1,489 @@
+"""Every number and every cell of the report, read back from LaTeX and computed by another way.
+
+The command writes the report of a study that never ran: claims of every kind, with no two numbers alike.
+"""
+
+import decimal
+import itertools
+import json
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from figures import tables as raw_tables
+
+from bnopt import claims as claims_stage
+from bnopt import report, statistics
+from bnopt.files import artefacts
+from bnopt.study import study
+
+VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
+EXPECTED = ("greater", "less", "not_less", "not_greater", "equivalent")
+SOURCE = "50 % of A_B & C"
+SEEDS = list(raw_tables.SEEDS)
+TASKS = ("vgg", "deep_linear")
+
+
+# -- a reader of LaTeX --------------------------------------------------------------------------------
+
+
+def plain(text):
+    """Return a LaTeX text as a reader sees it; numbers without exponent and trailing zeros."""
+    text = re.sub(r"\\num\{([^}]+)\}", lambda found: shown(decimal.Decimal(found[1])), text.strip())
+    text = re.sub(r"\\texttt\{(.*)\}", r"\1", text.replace(r"\allowbreak ", ""))
+    signs = {
+        r"$\times$\,": "×", r"$-\infty$": "-∞", r"$\infty$": "∞", r"\textdagger": "†", r"$<$": "<",
+        r"$>$": ">",
+        r"\_": "_", r"\%": "%", r"\&": "&",
+    }  # fmt: skip
+    for latex, sign in signs.items():
+        text = text.replace(latex, sign)
+    return text
+
+
+def read(folder, name):
+    """Return the header of a table, and its rows, each a dict from the header to a cell."""
+    text = (folder / f"{name}.tex").read_text(encoding="utf-8")
+    head, body = text.split(r"\endfirsthead")[0], text.split(r"\endlastfoot")[1]
+    (header,) = ([plain(cell) for cell in line] for line in cells(head))
+    rows = [[plain(cell) for cell in line] for line in cells(body)]
+    return header, [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def cells(text):
+    """Return the cells of every row."""
+    lines = [line.removesuffix(r"\\") for line in text.splitlines() if line.endswith(r"\\")]
+    return [re.split(r"(?<!\\)&", line) for line in lines]
+
+
+# -- the same texts by hand -----------------------------------------------------------------------------
+
+
+def shown(value):
+    """Return a decimal number without exponent and trailing zeros."""
+    return format(value, "f").rstrip("0").rstrip(".") if value % 1 else format(value.quantize(1), "f")
+
+
+def three_digits(value):
+    """Return a number with three significant digits."""
+    if math.isnan(value):
+        return "--"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return shown(decimal.Context(prec=3).create_decimal_from_float(float(value)))
+
+
+def effect(claim):
+    """Return effect and interval; ratios have a sign before them."""
+    if math.isnan(claim["effect"]):
+        return "--"
+    ratio = claim["compare"] == "log_ratio"
+    one, low, high = (
+        three_digits(math.e ** claim[key] if ratio else claim[key]) for key in ("effect", "ci_low", "ci_high")
+    )
+    return f"{'×' if ratio else ''}{one} [{low}, {high}]"
+
+
+def marked(claim):
+    """Return the verdict, with * if another summary changes it and † if a run diverged."""
+    star = "*" if claim["flips_under"] else ""
+    return claim["verdict"] + star + ("†" if claim["n_diverged"] > 0 else "")
+
+
+def expected_effects(claim):
+    """Return the effects that support a claim."""
+    margin, ratio = claim["margin"], claim["compare"] == "log_ratio"
+    up, down = (three_digits(math.e**x if ratio else x) for x in (margin, -margin if margin else 0.0))
+    return {
+        "greater": f"> {up}", "not_less": f"> {down}", "less": f"< {down}", "not_greater": f"< {up}",
+        "equivalent": f"{down} to {up}",
+    }[claim["expected"]]  # fmt: skip
+
+
+# -- the study ------------------------------------------------------------------------------------------
+
+
+def judged(random, names, *, margins):
+    """Return claims of every kind; margins: name -> margin, the same wherever a claim is judged."""
+    kinds = itertools.cycle(itertools.product(EXPECTED, ("difference", "log_ratio")))
+    rows = []
+    for number, (name, (expected, compare)) in enumerate(zip(names, kinds, strict=False)):
+        drawn = VERDICTS[random.integers(0, 4)]
+        verdict = {3: "inconclusive", 4: "contradicted"}.get(number, drawn)
+        missing = verdict == "not run"
+        one = math.nan if missing else random.normal(scale=3)
+        rows.append(
+            {
+                "claim": name, "label": f"Label {number} & more", "source": f"Figure {number}_a",
+                "statement": f"Statement {number}, 100 %.", "family": f"family{number % 3}",
+                "quantity": "sigma" if number % 7 == 2 else "effective_beta",
+                "condition_a": "deep_linear_none" if number % 2 else "deep_linear_batch",
+                "condition_b": "vgg_none", "expected": expected, "margin": margins[name],
+                "compare": compare, "effect": one, "ci_low": one - random.lognormal(),
+                "ci_high": one + random.lognormal(), "n": int(random.integers(2, 9)),
+                "n_diverged": int(random.integers(0, 2) * random.integers(1, 9)),
+                "p_sign_flip": math.nan if missing else random.uniform(),
+                "p_holm": math.nan if missing else random.uniform(), "verdict": verdict,
+                "flips_under": "median;equal_loss" if random.integers(0, 2) and not missing else "",
+                "paper_value": f"{number} % in the paper", "margin_from": "paper",
+                "reason": f"too few: {number}" if missing else "",
+            }
+        )  # fmt: skip
+    # One effect is beyond all numbers, and one is exactly 0.
+    rows[3] |= {"effect": math.inf, "ci_low": -math.inf, "ci_high": math.inf}
+    rows[4] |= {"effect": 0.0, "ci_low": 0.0, "ci_high": 0.0}
+    return pd.DataFrame(rows)[claims_stage.COLUMNS]
+
+
+@pytest.fixture(scope="module")
+def made(config, tmp_path_factory):
+    """The tables of a study and the folder of files that the command made of them."""
+    folder = tmp_path_factory.mktemp("report")
+    random = np.random.default_rng(1)
+    names = [f"claim_{number}" for number in range(24)]
+    margins = {name: random.uniform(0.1, 1) if i % 4 else 0.0 for i, name in enumerate(names)}
+    whole = study.written_out(config | {"scale": "digits", "seeds": SEEDS})
+    whole["conditions"]["vgg_none"] = whole["conditions"]["vgg_none"] | {"warmup": 0.125, "initial_scale": 3}
+
+    claims = judged(random, names, margins=margins)
+    sensitivity = pd.DataFrame(
+        [
+            {"claim": claim["claim"], "summary": summary, "n": 3, "reason": ""}
+            | dict(zip(("effect", "ci_low", "ci_high"), random.normal(size=3), strict=True))
+            | {"verdict": claim["verdict"] if summary == "mean" else VERDICTS[random.integers(0, 4)]}
+            for number, claim in enumerate(claims.to_dict("records"))
+            for summary in ("mean", "geometric_mean", "median")[: 1 + number % 3]
+        ]
+    )
+    again = [f"again_{number}" for number in range(5)]
+    alternatives = judged(random, again, margins=dict.fromkeys(again, 0.5))
+    alternatives["source"] = names[5:10]
+    columns = ["median_error", "max_error", "violated", "holds", "median_share"]
+    theorems = pd.DataFrame(
+        [
+            {"statement": f"Theorem {number} & lemma", "where": where, "n": int(random.integers(1, 999))}
+            | {
+                column: 10 ** random.uniform(-18, 0) if (i + number) % 3 else math.nan
+                for i, column in enumerate(columns)
+            }
+            for number in range(4)
+            for where in ("random layers", "vgg_none")
+        ]
+    )
+    training = pd.concat(
+        [raw_tables.measured(whole, "training", c, seed) for c in whole["conditions"] for seed in SEEDS]
+    )
+    activations = [
+        raw_tables.measured(whole, "activations", condition, seed)
+        for condition in ("deep_linear_none", "deep_linear_batch", "vgg_none")
+        for seed in SEEDS
+    ]
+    per_seed = statistics.per_seed(activations, table="activations")
+    stored = {
+        scale: judged(random, order, margins=margins)
+        for scale, order in (("cifar10-small", names[:20]), ("deep-linear", names[2:]))
+    }
+    # The same claims; one is defined otherwise.
+    for table in stored.values():
+        for column in report.DEFINITION:
+            table[column] = table["claim"].map(claims.set_index("claim")[column])
+    stored["deep-linear"].loc[5, "expected"] = "other"
+    images = {"source": SOURCE, "train": 1234, "test": 567, "classes": 10}
+    there = {"cifar10-small": "CIFAR_10", "deep-linear": "generated"}
+
+    csv = {
+        "claims": claims, "sensitivity": sensitivity, "alternatives": alternatives, "theorems": theorems,
+        "training": training, "activations": per_seed,
+    }  # fmt: skip
+    for name, table in csv.items():
+        artefacts.write_table(table, folder / f"{name}.csv")
+    provenance = records(random)
+    for name, content in (("images", images), ("provenance", provenance)):
+        artefacts.write_recorded(json.dumps(content), folder / f"{name}.json")
+    for scale, table in stored.items():
+        of_scale = folder / "stored" / scale
+        artefacts.write_table(table, of_scale / "claims.csv")
+        artefacts.write_recorded(json.dumps({"source": there[scale]}), of_scale / "images.json")
+    (folder / "fig1.pdf").write_bytes(b"one")
+    (folder / "text.tex").write_text("The text.\n", encoding="utf-8")
+    settings = study.report_settings(whole)
+    words = [f"--{name}={folder / f'{name}.csv'}" for name in csv]
+    words += [f"--{name}={folder / f'{name}.json'}" for name in ("images", "provenance")]
+    words += ["--stored", *(str(folder / "stored" / scale / "claims.csv") for scale in stored)]
+    words += [f"--figures={folder / 'fig1.pdf'}", f"--text={folder / 'text.tex'}"]
+    words += [f"--generated={folder / 'out'}", f"--report={folder / 'report.tex'}"]
+    report.main([*words, "--settings", json.dumps(settings)])
+    return {
+        "folder": folder / "out", "whole": whole, "settings": settings, "training": training,
+        "claims": claims.to_dict("records"), "sensitivity": sensitivity.to_dict("records"),
+        "alternatives": alternatives.to_dict("records"), "theorems": theorems.to_dict("records"),
+        "activations": pd.concat(activations).to_dict("records"), "images": images,
+        "stored": {scale: table.to_dict("records") for scale, table in stored.items()},
+        "sources": there, "provenance": provenance,
+    }  # fmt: skip
+
+
+def records(random):
+    """Return provenance: jobs of three stages, one of which wrote two tables."""
+    found = {}
+    jobs = [
+        ("train", "09:00", {}), ("train", "09:01", {}), ("train", "09:02", {}), ("claims", "10:00", {}),
+        ("probe", "09:00", {"probe": "along_gradient"}), ("probe", "09:03", {"probe": "along_gradient"}),
+        ("probe", "09:00", {"probe": "activations"}),
+    ]  # fmt: skip
+    for number, (stage, started, settings) in enumerate(jobs):
+        found[f"{number}.csv"] = {
+            "stage": f"bnopt.{stage}", "settings": settings, "started": started, "commit": f"c{number % 2}",
+            "seconds": random.uniform(1, 900), "cpu_seconds": random.uniform(1, 900),
+            "memory_mib": random.uniform(1, 9000), "versions": {"torch": "2.1", "numpy": f"2.{number % 3}"},
+            "hardware": {"gpu": None, "processor": f"P_{number % 2}", "cores": 2},
+        }  # fmt: skip
+    # A second table of the job of claims, written later.
+    last = found["3.csv"]
+    found["again.csv"] = last | {key: 1.5 * last[key] for key in ("seconds", "cpu_seconds", "memory_mib")}
+    return found
+
+
+def table(made, name, header):
+    """Return the rows of a table; check its header."""
+    found, rows = read(made["folder"], name)
+    assert found == header
+    return rows
+
+
+def by_name(made):
+    return {claim["claim"]: claim for claim in made["claims"]}
+
+
+# -- numbers --------------------------------------------------------------------------------------------
+
+
+def test_every_number_of_the_text(made):
+    claims, settings = made["claims"], made["settings"]
+    flips = list(itertools.product((1, -1), repeat=len(SEEDS)))
+    lost = {
+        (row["condition"], row["seed"]) for row in made["training"].to_dict("records") if row["diverged"] == 1
+    }
+    expected = {
+        "claims": 24,
+        "seeds": 4,
+        "scale": "digits",
+        # The share of the sign flips whose mean is at least that of equal effects.
+        "p.floor": three_digits(sum(sum(signs) >= len(signs) for signs in flips) / len(flips)),
+        "diverged": len(lost),
+        "flipped": len([claim for claim in claims if claim["flips_under"]]),
+        "images.source": SOURCE,
+        "images.train": 1234,
+        "images.test": 567,
+        **{f"task.{task}": "" for task in TASKS},
+        **{f"count.{word}": [claim["verdict"] for claim in claims].count(word) for word in VERDICTS},
+        **{f"caption.{name}": of["caption"] for name, of in made["whole"]["figures"].items()},
+        **{f"{claim['claim']}.estimate": effect(claim) for claim in claims},
+        **{f"{claim['claim']}.verdict": claim["verdict"] for claim in claims},
+        **sigmas(made),
+    }
+    assert len(settings["captions"]) > 10
+    for scale, found in made["stored"].items():
+        of_scale = {
+            "claims": len(found),
+            "seeds": max(claim["n"] for claim in found),
+            "source": made["sources"][scale],
+            **{f"count.{word}": [claim["verdict"] for claim in found].count(word) for word in VERDICTS},
+        }
+        expected |= {f"stored.{scale}.{key}": value for key, value in of_scale.items()}
+    text = (made["folder"] / "numbers.tex").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\\setresult\{(.+?)\}\{(.*)\}$", text, flags=re.MULTILINE))
+    captions = {key: value for key, value in found.items() if key.startswith("caption.")}
+    assert {key: plain(value) for key, value in found.items() if key not in captions} == {
+        key: str(value) for key, value in expected.items() if key not in captions
+    }
+    # Captions have signs of all kinds, which test_latex.py escapes: their plain words must agree.
+    assert set(captions) == {key for key in expected if key.startswith("caption.")}
+    for key, value in captions.items():
+        assert re.findall(r"[a-z]{4,}", plain(value))[:5] == re.findall(r"[a-z]{4,}", expected[key])[:5]
+
+
+def sigmas(made):
+    """Return the numbers of σ of the conditions that a claim about σ judges, from the raw activations."""
+    conditions = {claim["condition_a"] for claim in made["claims"] if claim["quantity"] == "sigma"}
+    units = {}
+    for row in made["activations"]:
+        if row["condition"] in conditions and row["site"] == "layer_output":
+            key = (row["condition"], row["seed"], row["layer"], row["step"])
+            units.setdefault(key, []).append(math.sqrt(row["variance"]))
+    medians = [sorted(of_layer)[len(of_layer) // 2] for of_layer in units.values()]
+    assert raw_tables.UNITS % 2 == 1
+    everything = [sigma for of_layer in units.values() for sigma in of_layer]
+    return {
+        "sigma.median": three_digits(float(np.median(medians))),
+        "sigma.min": three_digits(min(everything)),
+        "sigma.max": three_digits(max(everything)),
+    }
+
+
+# -- tables ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_verdicts(made):
+    rows = table(made, "verdicts", ["Claim", "Source", "Effect", "Verdict"])
+    assert rows == [
+        {"Claim": c["label"], "Source": c["source"], "Effect": effect(c), "Verdict": marked(c)}
+        for c in made["claims"]
+    ]
+    assert {re.sub("[a-z ]", "", row["Verdict"]) for row in rows} == {"", "*", "†", "*†"}
+
+
+@pytest.mark.parametrize("family", range(3))
+def test_the_table_of_a_family(made, family):
+    header = ["Statement", "In the paper", "Expected", "Here", "$n$", "$p$", "Holm", "Verdict"]
+    assert table(made, f"family_family{family}", header) == [
+        {
+            "Statement": claim["statement"],
+            "In the paper": claim["paper_value"],
+            "Expected": expected_effects(claim),
+            "Here": effect(claim),
+            "$n$": str(claim["n"]),
+            "$p$": three_digits(claim["p_sign_flip"]),
+            "Holm": three_digits(claim["p_holm"]),
+            "Verdict": claim["reason"] or marked(claim),
+        }
+        for claim in made["claims"]
+        if claim["family"] == f"family{family}"
+    ]
+
+
+def test_the_table_of_other_summaries(made):
+    rows = table(made, "sensitivity", ["Claim", "Summary", "Effect", "Verdict"])
+    expected = []
+    for row in made["sensitivity"]:
+        claim = by_name(made)[row["claim"]]
+        if row["summary"] != "mean":
+            expected.append(
+                {
+                    "Claim": claim["label"],
+                    "Summary": row["summary"],
+                    "Effect": effect(row | {"compare": claim["compare"]}),
+                    "Verdict": row["verdict"] + ("" if row["verdict"] == claim["verdict"] else "*"),
+                }
+            )
+    assert rows == expected
+    assert 0 < sum(row["Verdict"].endswith("*") for row in rows) < len(rows)
+
+
+def test_the_table_of_alternatives(made):
+    header = ["Claim", "Other reading", "Effect", "Verdict", "As specified", "Verdict as specified"]
+    rows = table(made, "alternatives", header)
+    expected = []
+    for other in made["alternatives"]:
+        claim = by_name(made)[other["source"]]
+        cells = (
+            claim["label"], other["statement"], effect(other), other["verdict"], effect(claim),
+            claim["verdict"],
+        )  # fmt: skip
+        expected.append(dict(zip(header, cells, strict=True)))
+    assert rows == expected
+
+
+def test_the_table_of_theorems(made):
+    header = ["Statement", "Where", "$n$", "Median error", "Largest", "Violated", "Holds", "Share"]
+    rows = table(made, "theorems", header)
+    for number, (row, found) in enumerate(zip(made["theorems"], rows, strict=True)):
+        values = [row[key] for key in ("median_error", "max_error", "violated", "holds", "median_share")]
+        shown = ["" if math.isnan(value) else three_digits(value) for value in values]
+        statement = "" if number % 2 else row["statement"]
+        assert list(found.values()) == [statement, row["where"], str(row["n"]), *shown]
+
+
+def test_the_table_of_scales(made):
+    here = by_name(made)
+    rows = table(made, "scales", ["Claim", "Here", *made["stored"]])
+
+    def cell(claim):
+        return claim["verdict"] if math.isnan(claim["effect"]) else f"{effect(claim)} {marked(claim)}"
+
+    otherwise = 0
+    for claim, row in zip(made["claims"], rows, strict=True):
+        assert (row["Claim"], row["Here"]) == (claim["label"], cell(claim))
+        for scale, found in made["stored"].items():
+            (there,) = [c for c in found if c["claim"] == claim["claim"]] or [None]
+            if there is None:
+                assert row[scale] == "--"
+            elif there["expected"] != here[claim["claim"]]["expected"]:
+                otherwise += 1
+                assert row[scale] == "defined otherwise"
+            else:
+                assert row[scale] == cell(there)
+    assert otherwise == 1
+
+
+def test_the_table_of_sizes(made):
+    expected = {"images": made["settings"]["images"], "seeds": "3, 0, 7, 5"}
+    for task in TASKS:
+        for key, value in made["whole"]["sizes"][task].items():
+            words = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+            expected[f"{task}: {key.replace('_', ' ')}"] = words
+    rows = table(made, "sizes", ["Size", "Value"])
+    found = {row["Size"]: row["Value"] for row in rows}
+    assert len(found) == len(rows)
+    # The same words and numbers in the same order, whatever stands between them.
+    assert {key: re.findall(r"[\w.]+", value) for key, value in found.items()} == {
+        key: re.findall(r"[\w.]+", value) for key, value in expected.items()
+    }
+
+
+def test_the_table_of_conditions(made):
+    header = ["Condition", "Task", "Norm", "Learning rate", "Runs", "Diverged", "From step"]
+    expected = []
+    for name, condition in made["whole"]["conditions"].items():
+        lost = [
+            min(run["step"][run["diverged"] == 1])
+            for _, run in made["training"][made["training"]["condition"] == name].groupby("seed")
+            if run["diverged"].any()
+        ]
+        more = " (warmup 0.125, initial scale 3)" if name == "vgg_none" else ""
+        cells = (
+            name, condition["task"], condition["norm"] + more, three_digits(condition["lr"]), "4",
+            str(len(lost)), str(min(lost)) if lost else "",
+        )  # fmt: skip
+        expected.append(dict(zip(header, cells, strict=True)))
+    assert table(made, "conditions", header) == expected
+    assert sum(int(row["Diverged"]) for row in expected) == len(raw_tables.DIVERGED)
+
+
+def test_the_table_of_compute(made):
+    header = ["Stage", "Jobs", "CPU seconds", "Wall seconds", "Largest memory (MiB)"]
+    jobs = {}
+    for record in made["provenance"].values():
+        probe = record["settings"].get("probe")
+        stage = record["stage"].split(".")[1] + (f" {probe}" if probe else "")
+        jobs.setdefault(stage, {})[record["started"]] = record  # a later record of a job replaces its first
+    expected = []
+    for stage in sorted(jobs):
+        of_stage = jobs[stage].values()
+        sums = [sum(job[key] for job in of_stage) for key in ("cpu_seconds", "seconds")]
+        largest = max(job["memory_mib"] for job in of_stage)
+        expected.append([stage, str(len(of_stage)), *(str(round(value)) for value in (*sums, largest))])
+    assert [list(row.values()) for row in table(made, "compute", header)] == expected
+    assert [row[1] for row in expected] == ["1", "1", "2", "3"]
+
+
+def test_the_table_of_software(made):
+    rows = table(made, "software", ["Item", "Value"])
+    found = {row["Item"]: row["Value"].split(", ") for row in rows}
+    assert found == {
+        "torch": ["2.1"],
+        "numpy": ["2.0", "2.1", "2.2"],
+        "processor": ["P_0", "P_1"],
+        "cores": ["2"],
+        "commit": ["c0", "c1"],
+    }
+
+
+def test_every_table_of_the_report_has_a_test_here(made):
+    start = "test_the_table_of_"
+    tested = {name.removeprefix(start) for name in globals() if name.startswith(start)}
+    written = {file.stem for file in made["folder"].glob("*.tex")} - {"numbers"}
+    named = {"other_summaries": "sensitivity", "a_family": "family"}
+    assert {named.get(name, name) for name in tested} == {name.partition("_")[0] for name in written}
