@@ -1,5 +1,6 @@
 """Grades, e-values, bounds and seeds needed, against slow second implementations and published numbers."""
 
+import collections
 import itertools
 import math
 
@@ -9,6 +10,7 @@ import pytest
 from scipy import integrate, stats
 
 from bnopt import evidence, verdicts
+from bnopt.study import study
 
 INF, NAN = math.inf, math.nan
 KINDS = ("greater", "less", "not_less", "not_greater", "equivalent")
@@ -281,6 +283,15 @@ def test_the_seeds_from_which_on_a_family_can_be_confirmed(claims, seeds):
         found = evidence.of_families(pd.DataFrame(family("a", *[("supported", best, 1.0)] * claims)))
         assert set(found["grade"]) == ({"confirmed"} if n == seeds else {""})
         assert set(found["seeds_to_confirm"]) == {seeds}
+
+
+def test_with_the_eight_seeds_of_the_papers_scale_every_claim_can_be_confirmed(config):
+    """No family has more than 12 claims; the page of a study and its abstract say eight seeds."""
+    of_study = study.written_out(config | {"scale": "paper"})
+    sizes = collections.Counter(claim["family"] for claim in of_study["claims"].values())
+    assert sum(sizes.values()) > 80
+    assert {family: size for family, size in sizes.items() if size > 12} == {}
+    assert max(map(evidence.seeds_to_confirm, sizes.values())) == len(of_study["seeds"]) == 8
 
 
 def test_claims_that_are_not_run_count_only_where_none_is_run():

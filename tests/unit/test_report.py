@@ -27,6 +27,7 @@ def claims(**rows):
             | {"ci_low": effect - math.log(2), "ci_high": effect + math.log(2), "n": 3}
             | {"p_sign_flip": 0.125, "p_holm": 0.25, "reason": "too few" if verdict == "not run" else ""}
             | {"flips_under": "median" if name == "d" else "", "n_diverged": int(name in "ad")}
+            | {"grade": "", "seeds_agreeing": "" if verdict == "not run" else "2 of 3", "seeds_to_confirm": 6}
             for name, (verdict, effect, compare) in rows.items()
         ]
     )
@@ -97,6 +98,10 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "count.contradicted": 1,
         "count.inconclusive": 0,
         "count.not run": 1,
+        "count.confirmed": 0,
+        "count.refuted": 0,
+        "count.gradable": 0,
+        "seeds.to_confirm": 6,
         "diverged": 1,
         "flipped": 1,
         "task.vgg": "",
@@ -111,6 +116,13 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "d.estimate": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
         "d.verdict": "contradicted",
     }
+
+
+def test_grades_are_counted_and_so_are_the_claims_with_enough_seeds_for_one():
+    judged = HERE.assign(n=[6, 5, 8], seeds_to_confirm=[6, 6, 7], grade=["confirmed", "", "refuted"])
+    found = report.numbers(results(judged), STUDY)
+    keys = ("count.confirmed", "count.refuted", "count.gradable", "seeds.to_confirm")
+    assert [found[key] for key in keys] == [1, 1, 2, 7]
 
 
 def test_sigma_is_summarised_over_the_conditions_that_a_claim_about_it_judges():
@@ -176,6 +188,7 @@ def test_the_table_of_verdicts_names_claims_by_their_labels():
     assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
     assert set(table["Source"]) == {r"Figure 1 \& 2"}
     assert table["Effect"].tolist()[0] == rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]"
+    assert table["Agree"].tolist() == ["2 of 3", "", "2 of 3"]
     assert table["Verdict"].tolist() == [r"supported\textdagger", "not run", r"contradicted*\textdagger"]
 
 
@@ -185,6 +198,7 @@ def test_the_table_of_a_family_has_statements_and_the_reason_for_a_claim_not_run
     assert set(table["In the paper"]) == {r"83 \%"}
     assert set(table["Expected"]) == {r"$<$ \num{1}"}
     assert table["Here"].tolist()[1] == "--"
+    assert table["Agree"].tolist() == ["2 of 3", "", "2 of 3"]
     assert set(table["$p$"]) == {r"\num{0.125}"}
     assert set(table["Holm"]) == {r"\num{0.25}"}
     assert table["Verdict"].tolist() == [r"supported\textdagger", "too few", r"contradicted*\textdagger"]
@@ -339,6 +353,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     rows = [
         {"claim": name, "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3, "n_diverged": 0}
         | {"verdict": "supported", "flips_under": "", "p_sign_flip": 0.1, "p_holm": 0.1, "reason": ""}
+        | {"grade": "", "seeds_agreeing": "3 of 3", "seeds_to_confirm": 8}
         | claim
         | {"compare": whole["quantities"][claim["quantity"]]["compare"]}
         for name, claim in whole["claims"].items()
