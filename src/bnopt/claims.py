@@ -258,7 +258,7 @@ def _margin(claim, quantity):
 
 
 def main(argv=None):
-    """Judge all claims from the command line."""
+    """Judge all claims from the command line; those that can be registered get the column `registration`."""
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--tables", nargs="+", required=True, help="(.csv), in the order of the settings")
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
@@ -267,9 +267,11 @@ def main(argv=None):
     options = parser.parse_args(argv)
     job = runtime.job_of(options)
     settings = dict(job.settings)
-    names = settings.pop("tables")
+    names, registration = settings.pop("tables"), settings.pop("registration", None)
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **settings)
+    if registration:
+        results[0]["registration"] = registration
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
         artefacts.write_table(table, file, job=job)
 

@@ -27,6 +27,9 @@ def numbers(results, study):
     count.confirmed, count.refuted          numbers of grades
     count.gradable                          number of claims with enough seeds for a grade
     seeds.to_confirm                        the number of seeds from which on every claim can be confirmed
+    registration.hash                       the hash of what decides the verdicts
+    registration.registered                 the registered one, of the scale paper
+    registration.differs                    the parts in which they differ, or "nothing"
     p.floor                                 the smallest p value that so many seeds can give
     images.<key>                            source of the images, numbers for training and testing
     task.<task>                             empty; defined for each task of the study
@@ -44,6 +47,8 @@ def numbers(results, study):
         **{f"count.{word}": int((claims["grade"] == word).sum()) for word in ("confirmed", "refuted")},
         "count.gradable": int((claims["n"] >= claims["seeds_to_confirm"]).sum()),
         "seeds.to_confirm": int(claims["seeds_to_confirm"].max()) if len(claims) else 0,
+        **{f"registration.{key}": study["registration"][key] or "none" for key in ("hash", "registered")},
+        "registration.differs": escape(", ".join(study["registration"]["differs"]) or "nothing"),
         "diverged": len(study["diverged"]),
         "flipped": int((claims["flips_under"] != "").sum()),
         **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),

@@ -50,6 +50,7 @@ STUDY = {
     "tasks": {"vgg": {"steps": 8, "net": {"hidden": [4, 5]}}},
     "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
     "captions": {"fig1": "100 % of it"},
+    "registration": {"hash": "a1", "registered": "b2", "differs": ["sizes", "stopping rule"]},
     "diverged": [{"condition": "vgg_none", "seed": 1, "step": 5}],
 }
 
@@ -102,6 +103,9 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "count.refuted": 0,
         "count.gradable": 0,
         "seeds.to_confirm": 6,
+        "registration.hash": "a1",
+        "registration.registered": "b2",
+        "registration.differs": "sizes, stopping rule",
         "diverged": 1,
         "flipped": 1,
         "task.vgg": "",
@@ -116,6 +120,13 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "d.estimate": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
         "d.verdict": "contradicted",
     }
+
+
+def test_the_registered_study_differs_in_nothing_and_without_a_page_nothing_is_registered():
+    same = {"hash": "a1", "registered": "a1", "differs": []}
+    assert report.numbers(results(), STUDY | {"registration": same})["registration.differs"] == "nothing"
+    none = {"hash": "a1", "registered": "", "differs": ["claims"]}
+    assert report.numbers(results(), STUDY | {"registration": none})["registration.registered"] == "none"
 
 
 def test_grades_are_counted_and_so_are_the_claims_with_enough_seeds_for_one():
@@ -360,7 +371,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     ]
     judged = results(pd.DataFrame(rows), activations=pd.DataFrame())
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
-    settings = study.report_settings(whole) | {"diverged": []}
+    settings = study.report_settings(whole) | {"diverged": [], "registration": STUDY["registration"]}
     others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
