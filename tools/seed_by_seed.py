@@ -2,6 +2,9 @@
 
     python tools/seed_by_seed.py SCALE HOURS [images=PATH ...]
 
+Verdicts on fewer seeds than the scale has are interim results (docs/registration.md): looking at them makes
+p values and intervals too optimistic, but not the column `e_value`.
+
 Further arguments are passed to snakemake --config. Uses the GPUs of this machine, if any. Call it again
 to continue where it stopped.
 """

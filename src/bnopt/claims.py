@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnopt import runtime, summaries, verdicts
+from bnopt import evidence, runtime, summaries, verdicts
 from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 
@@ -12,6 +12,8 @@ COLUMNS = [
     "claim", "label", "source", "statement", "quantity", "condition_a", "condition_b", "expected", "margin",
     "effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict",
     "flips_under", "paper_value", "margin_from", "family", "compare", "reason",
+    "grade", "p_opposite", "p_opposite_holm", "e_value", "seeds_needed", "seeds_agreeing",
+    "share_agreeing_at_least", "seeds_to_confirm",
 ]  # fmt: skip
 CHANCE = "chance"
 WHOLE_RUN = "whole_run"
@@ -40,10 +42,11 @@ def judge(tables, *, claims, quantities):
     effect, ci_low, ci_high, p_sign_flip, verdict     see `verdicts.assess`
     n                             number of seeds with an effect
     n_diverged                    number of diverged runs of both conditions
-    p_holm                        p_sign_flip adjusted for the claims of the family
     flips_under                   the other summaries that change the verdict, separated by ;
     compare                       of the quantity: difference or log_ratio
     reason                        why a claim is not run; else empty
+    p_opposite, e_value, seeds_needed, seeds_agreeing, share_agreeing_at_least      see `evidence.of_claim`
+    p_holm, p_opposite_holm, seeds_to_confirm, grade                                see `evidence.of_families`
 
     No figure or report uses margin_from: it is for readers of the table.
 
@@ -76,6 +79,7 @@ def judge(tables, *, claims, quantities):
                 "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
                 "flips_under": ";".join(flips),
                 **primary,
+                **_evidence(primary, claim, quantity),
             }
         )
         sensitivity += [
@@ -86,8 +90,7 @@ def judge(tables, *, claims, quantities):
             {"claim": name, "seed": pair["seed"], "effect": effect}
             for pair, effect in zip(pairs, primary["effects"], strict=True)
         ]
-    verdict_rows = pd.DataFrame(rows, columns=COLUMNS)
-    verdict_rows["p_holm"] = verdict_rows.groupby("family")["p_sign_flip"].transform(_holm)
+    verdict_rows = evidence.of_families(pd.DataFrame(rows, columns=COLUMNS).astype({"seeds_needed": "Int64"}))
     columns = ["claim", "summary", "effect", "ci_low", "ci_high", "n", "verdict", "reason"]
     return (
         verdict_rows,
@@ -206,6 +209,14 @@ def _assess(pairs, claim, quantity, summary, *, finite_only=False):
     return result | verdicts.assess(counted, expected=claim["expected"], margin=margin)
 
 
+def _evidence(assessed, claim, quantity):
+    """Return the columns of `evidence.of_claim`, from the result of `_assess`."""
+    effects = assessed["effects"]
+    counted = effects[~np.isnan(effects)]
+    margin = _margin(claim, quantity)
+    return evidence.of_claim(counted, assessed["verdict"], expected=claim["expected"], margin=margin)
+
+
 def _effect(pair, quantity, summary):
     """Return the effect at one seed; if the quantity has several columns, the largest of their effects."""
     a, b = pair["values" if summary == WHOLE_RUN else "counted"]
@@ -246,15 +257,8 @@ def _margin(claim, quantity):
     return np.log(claim["margin"]) if quantity["compare"] == "log_ratio" else claim["margin"]
 
 
-def _holm(p_values):
-    """Return the adjusted p values of one family; claims that are not run have none and do not count."""
-    adjusted = p_values.copy()
-    adjusted[p_values.notna()] = verdicts.holm(p_values.dropna())
-    return adjusted
-
-
 def main(argv=None):
-    """Judge all claims from the command line."""
+    """Judge all claims from the command line; those that can be registered get the column `registration`."""
     parser = runtime.parser(__spec__.name, __doc__)
     parser.add_argument("--tables", nargs="+", required=True, help="(.csv), in the order of the settings")
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
@@ -263,9 +267,11 @@ def main(argv=None):
     options = parser.parse_args(argv)
     job = runtime.job_of(options)
     settings = dict(job.settings)
-    names = settings.pop("tables")
+    names, registration = settings.pop("tables"), settings.pop("registration", None)
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **settings)
+    if registration:
+        results[0]["registration"] = registration
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
         artefacts.write_table(table, file, job=job)
 

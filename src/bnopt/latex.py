@@ -125,9 +125,12 @@ def expectation(claim):
 
 
 def verdict(claim):
-    """Return a verdict with its marks: a star if another summary changes it, a dagger if a run diverged."""
+    """Return a verdict, bold if it has a grade (`evidence.grade`), with its marks.
+
+    A star: another summary changes it; a dagger: a run diverged.
+    """
     marks = ("*" if claim["flips_under"] else "") + (r"\textdagger" if claim["n_diverged"] else "")
-    return claim["verdict"] + marks
+    return (rf"\textbf{{{claim['verdict']}}}" if claim["grade"] else claim["verdict"]) + marks
 
 
 def estimate(claim):

@@ -19,6 +19,12 @@ def numbers(results, study):
 
     claims, seeds, scale, diverged          sizes of the study, and the number of diverged runs
     count.<verdict>, flipped                numbers of verdicts, and of those that another summary changes
+    count.confirmed, count.refuted          numbers of grades
+    count.gradable                          number of claims with enough seeds for a grade
+    seeds.to_confirm                        the number of seeds from which on every claim can be confirmed
+    registration.hash                       the hash of what decides the verdicts
+    registration.registered                 the registered one, of the scale paper
+    registration.differs                    the parts in which they differ, or "nothing"
     p.floor                                 the smallest p value that so many seeds can give
     images.<key>                            source of the images, numbers for training and testing
     task.<task>                             empty; defined for each task of the study
@@ -33,6 +39,11 @@ def numbers(results, study):
         "scale": escape(study["scale"]),
         "p.floor": number(0.5 ** len(study["seeds"])),
         **{f"count.{word}": int((claims["verdict"] == word).sum()) for word in VERDICTS},
+        **{f"count.{word}": int((claims["grade"] == word).sum()) for word in ("confirmed", "refuted")},
+        "count.gradable": int((claims["n"] >= claims["seeds_to_confirm"]).sum()),
+        "seeds.to_confirm": int(claims["seeds_to_confirm"].max()) if len(claims) else 0,
+        **{f"registration.{key}": study["registration"][key] or "none" for key in ("hash", "registered")},
+        "registration.differs": escape(", ".join(study["registration"]["differs"]) or "nothing"),
         "diverged": len(study["diverged"]),
         "flipped": int((claims["flips_under"] != "").sum()),
         **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),
@@ -64,12 +75,13 @@ def sigma_numbers(activations, claims):
 
 
 def verdict_table(claims):
-    """Return the table of all verdicts: claim, source, effect with its interval, verdict."""
+    """Return the table of all verdicts: claim, source, effect with its interval, agreeing seeds, verdict."""
     return pd.DataFrame(
         {
             "Claim": claims["label"].map(escape),
             "Source": claims["source"].map(escape),
             "Effect": [estimate(claim) for claim in claims.to_dict("records")],
+            "Agree": claims["seeds_agreeing"],
             "Verdict": [verdict(claim) for claim in claims.to_dict("records")],
         }
     )
@@ -84,7 +96,7 @@ def family_table(claims):
             "In the paper": [escape(row["paper_value"]) for row in rows],
             "Expected": [expectation(row) for row in rows],
             "Here": [estimate(row) for row in rows],
-            "$n$": [row["n"] for row in rows],
+            "Agree": [row["seeds_agreeing"] for row in rows],
             "$p$": [number(row["p_sign_flip"]) for row in rows],
             "Holm": [number(row["p_holm"]) for row in rows],
             "Verdict": [
@@ -311,7 +323,7 @@ def tables(results, stored, study):
     """Return name -> (table of LaTeX texts, column specification) for every table of the report."""
     claims = results.claims
     found = {
-        "verdicts": (verdict_table(claims), r"@{}L{6cm}L{2.6cm}L{4.6cm}l@{}"),
+        "verdicts": (verdict_table(claims), r"@{}L{5.4cm}L{2.2cm}L{4.4cm}ll@{}"),
         "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
         "alternatives": (
             alternatives_table(results.alternatives, claims),
@@ -323,7 +335,7 @@ def tables(results, stored, study):
         "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
         "software": (software_table(results.provenance), r"@{}lL{9cm}@{}"),
     } | {
-        f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.8cm}rrrl@{}")
+        f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.6cm}lrrl@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
     if stored:

@@ -95,6 +95,19 @@ def boundaries(expected, margin):
     }[expected]
 
 
+def distances(effects, *, expected, margin):
+    """Return how far effects lie within each finite boundary of a claim; an equivalence has two."""
+    effects = np.asarray(effects, dtype=float)
+    low, high = boundaries(expected, margin)
+    found = [effects - low] if np.isfinite(low) else []
+    return found + ([high - effects] if np.isfinite(high) else [])
+
+
+def confidence(expected):
+    """Return the confidence of a claim's interval: 95 %; 90 % for an equivalence, two tests at 5 %."""
+    return 0.90 if expected == EQUIVALENT else 0.95
+
+
 def assess(effects, *, expected, margin):
     """Return effect, ci_low, ci_high, p_sign_flip and verdict of effects, one per seed.
 
@@ -102,15 +115,12 @@ def assess(effects, *, expected, margin):
     contradicted    the whole interval lies beyond one boundary
     inconclusive    neither; an effect on a boundary is neither within nor beyond
 
-    The interval has confidence 95 %; for an equivalence 90 %, which is two one-sided tests at 5 %.
-    p_sign_flip tests the distance of the effects from the boundary; for an equivalence it is the larger
-    of the two one-sided p values.
+    `confidence` gives the confidence of the interval. p_sign_flip tests the distance of the effects from
+    the boundary; for an equivalence it is the larger of the two one-sided p values.
     """
     effects = np.asarray(effects, dtype=float)
     lower, upper = boundaries(expected, margin)
-    effect, low, high = interval(effects, 0.90 if expected == EQUIVALENT else 0.95)
-    beyond = [effects - lower] if np.isfinite(lower) else []
-    beyond += [upper - effects] if np.isfinite(upper) else []
+    effect, low, high = interval(effects, confidence(expected))
     # An infinite end is no boundary, so an infinite bound of the interval does not cross it.
     supported = (low > lower or np.isneginf(lower)) and (high < upper or np.isposinf(upper))
     contradicted = high < lower or low > upper
@@ -118,7 +128,7 @@ def assess(effects, *, expected, margin):
         "effect": effect,
         "ci_low": low,
         "ci_high": high,
-        "p_sign_flip": max(map(sign_flip_p, beyond)),
+        "p_sign_flip": max(map(sign_flip_p, distances(effects, expected=expected, margin=margin))),
         "verdict": "supported" if supported else "contradicted" if contradicted else "inconclusive",
     }
 

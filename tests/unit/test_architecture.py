@@ -22,7 +22,7 @@ LAYERS = (
     {"plugins"},
     {"files"},
     {"study", "run", "theory", "summaries", "verdicts"},
-    {"judged"},
+    {"judged", "evidence"},
     {"latex"},
     {"comparison"},
     OPEN_FOLDERS,
@@ -30,7 +30,7 @@ LAYERS = (
     | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"}
     | {"compare"},
 )
-MOST_MODULES, MOST_PARAMETERS = 44, 8
+MOST_MODULES, MOST_PARAMETERS = 46, 8
 
 
 def module_name(file):

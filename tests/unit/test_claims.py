@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bnopt import claims
+from bnopt import claims, evidence
 from bnopt.runtime import StudyError
 
 INF, NAN = math.inf, math.nan
@@ -510,6 +510,40 @@ def test_p_values_are_adjusted_within_their_family_alone():
     assert rows["other"]["p_holm"] == p["other"]
     assert math.isnan(p["missing"])
     assert math.isnan(rows["missing"]["p_holm"])
+
+
+def test_the_columns_of_evidence_are_those_of_the_effects_of_all_seeds():
+    tables = {"training": training_table(), "probed": probe_table(scale={"a": 3}, diverged=[("b", 1)])}
+    tables["training"] = training_table(diverged=[("b", 1)])
+    the_claims = {
+        "supported": claim(quantity="accuracy", margin=-1),
+        "opposite": claim(quantity="accuracy", margin=1),
+        "open": claim(expected="equivalent", margin=3),
+    }
+    rows, _, effects = judge(tables, the_claims, {"shift": quantity(), "accuracy": accuracy()})
+    margins = {"supported": -1, "opposite": 1, "open": math.log(3)}
+    assert [row["verdict"] for row in rows.values()] == ["supported", "contradicted", "inconclusive"]
+    for name, row in rows.items():
+        of_seeds = [effects[name, seed] for seed in SEEDS]
+        settings = {"expected": the_claims[name]["expected"], "margin": margins[name]}
+        wanted = evidence.of_claim(of_seeds, row["verdict"], **settings)
+        for column in evidence.COLUMNS:
+            assert row[column] == wanted[column] or (pd.isna(row[column]) and math.isnan(wanted[column]))
+    assert rows["supported"]["seeds_agreeing"] == "4 of 4"
+    assert rows["opposite"]["seeds_agreeing"] == "0 of 4"
+    # Three claims of one family need six seeds.
+    assert {row["seeds_to_confirm"] for row in rows.values()} == {6}
+    assert {row["grade"] for row in rows.values()} == {""}
+
+
+@pytest.mark.parametrize(("margin", "grade"), [(-1, "confirmed"), (1, "refuted")])
+def test_from_five_seeds_on_a_claim_alone_can_be_confirmed_or_refuted(margin, grade):
+    tables = {"training": training_table(runs=list(itertools.product(CONDITIONS, range(5))))}
+    rows, _, _ = judge(tables, {"x": claim(quantity="q", margin=margin)}, {"q": accuracy()})
+    assert rows["x"]["grade"] == grade
+    tables = {"training": training_table(runs=list(itertools.product(CONDITIONS, range(4))))}
+    rows, _, _ = judge(tables, {"x": claim(quantity="q", margin=margin)}, {"q": accuracy()})
+    assert rows["x"]["grade"] == ""
 
 
 def test_a_verdict_that_another_summary_would_change_is_flagged():

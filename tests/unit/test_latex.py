@@ -91,10 +91,11 @@ def test_the_expected_effects_are_those_that_support_the_claim(expected, margin,
     assert verdicts.assess([inside] * 9, expected=expected, margin=margin)["verdict"] == "supported"
 
 
-def claim(effect, low, high, *, compare="difference", verdict="supported", flips_under="", n_diverged=0):
+def claim(effect, low, high, *, compare="difference", flips_under="", n_diverged=0, grade=""):
     return {
         "effect": effect, "ci_low": low, "ci_high": high, "compare": compare,
-        "verdict": verdict, "flips_under": flips_under, "n_diverged": n_diverged,
+        "verdict": "supported", "flips_under": flips_under, "n_diverged": n_diverged,
+        "grade": grade,
     }  # fmt: skip
 
 
@@ -139,6 +140,12 @@ def test_an_effect_stands_before_its_interval_and_log_ratios_become_ratios(judge
 def test_a_verdict_has_a_star_if_it_flips_and_a_dagger_if_a_run_diverged(flips_under, n_diverged, expected):
     judged = claim(0.1, 0.0, 0.2, flips_under=flips_under, n_diverged=n_diverged)
     assert latex.verdict(judged) == expected
+
+
+def test_a_verdict_with_a_grade_is_bold():
+    assert latex.verdict(claim(0.1, 0.0, 0.2, grade="confirmed")) == r"\textbf{supported}"
+    judged = claim(0.1, 0.0, 0.2, grade="confirmed", flips_under="median")
+    assert latex.verdict(judged) == r"\textbf{supported}*"
 
 
 def test_a_table_keeps_its_latex_and_repeats_its_header_on_every_page():

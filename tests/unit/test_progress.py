@@ -1,8 +1,15 @@
 """The estimate of how long a study still takes, and the words for it."""
 
+import csv
+from pathlib import Path
+
+import jinja2
 import pytest
 
+from bnopt import evidence
 from bnopt.study import progress
+
+PAGE = Path(__file__).parents[2] / "workflow" / "report" / "study.rst"
 
 
 @pytest.fixture
@@ -66,3 +73,57 @@ def test_without_verdicts_the_closing_message_lists_what_there_is(tmp_path):
     assert str(tmp_path) in said
     assert "report.html" in said
     assert "claims" not in said
+
+
+def closing_of(tmp_path, rows):
+    """Return the closing message after claims: verdict, grade, n, seeds_to_confirm."""
+    file = tmp_path / "statistics" / "claims.csv"
+    file.parent.mkdir()
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([["verdict", "grade", "n", "seeds_to_confirm"], *rows])
+    return progress.closing(tmp_path, "pdf")
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(3, "3 seeds confirm"), (1, "1 seed confirms")])
+def test_the_closing_message_says_that_few_seeds_confirm_nothing(tmp_path, seeds, words):
+    said = closing_of(tmp_path, [["supported", "", seeds, 6], ["contradicted", "", seeds, 8]])
+    assert "Of 2 claims: 1 supported, 1 contradicted." in said
+    assert (
+        f"{words} nothing, however large an effect: from 8 seeds on, every claim could be confirmed." in said
+    )
+    assert "refuted" not in said
+
+
+def test_the_closing_message_counts_grades_and_claims_with_too_few_seeds_for_one(tmp_path):
+    rows = [["supported", "confirmed", 6, 6], ["supported", "", 6, 8], ["contradicted", "refuted", 6, 5]]
+    said = closing_of(tmp_path, rows)
+    assert "1 are confirmed and 1 refuted (p ≤ 0.05 within families); 1 have too few seeds" in said
+    assert "from 8 on every claim could be." in said
+    assert "nothing" not in said
+
+
+def test_with_enough_seeds_the_closing_message_counts_grades_alone(tmp_path):
+    said = closing_of(tmp_path, [["supported", "confirmed", 8, 8], ["inconclusive", "", 8, 8]])
+    assert "  1 are confirmed and 0 refuted (p ≤ 0.05 within families).\n" in said + "\n"
+
+
+def test_without_claims_or_grades_the_closing_message_is_silent_on_grades(tmp_path):
+    said = closing_of(tmp_path, [])
+    assert "claims: none." in said
+    assert "seeds" not in said
+    file = tmp_path / "statistics" / "claims.csv"
+    file.write_text("verdict\nsupported\n", encoding="utf-8")
+    assert "confirm" not in progress.closing(tmp_path, "pdf")
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 7, 8, 9])
+def test_the_page_says_what_so_many_seeds_can_confirm(n, config):
+    template = jinja2.Template(PAGE.read_text(encoding="utf-8"))
+    settings = {"scale": "digits", "scales": config["scales"], "seeds": list(range(n))}
+    said = " ".join(template.render(snakemake={"config": settings}).split())
+    assert ("confirm nothing" in said) == (n < evidence.seeds_to_confirm(1))
+    assert ("at most claims of small families" in said) == (5 <= n < 8)
+    assert ("from 8 seeds on" in said.lower()) == (n < 8)
+    assert ("*grade*" in said) == (n >= evidence.seeds_to_confirm(12))
+    assert f" seeds {', '.join(map(str, range(n)))}. " in said
+    assert "*Claims* shows the verdicts" in said

@@ -27,6 +27,7 @@ def claims(**rows):
             | {"ci_low": effect - math.log(2), "ci_high": effect + math.log(2), "n": 3}
             | {"p_sign_flip": 0.125, "p_holm": 0.25, "reason": "too few" if verdict == "not run" else ""}
             | {"flips_under": "median" if name == "d" else "", "n_diverged": int(name in "ad")}
+            | {"grade": "", "seeds_agreeing": "" if verdict == "not run" else "2 of 3", "seeds_to_confirm": 6}
             for name, (verdict, effect, compare) in rows.items()
         ]
     )
@@ -49,6 +50,7 @@ STUDY = {
     "tasks": {"vgg": {"steps": 8, "net": {"hidden": [4, 5]}}},
     "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
     "captions": {"fig1": "100 % of it"},
+    "registration": {"hash": "a1", "registered": "b2", "differs": ["sizes", "stopping rule"]},
     "diverged": [{"condition": "vgg_none", "seed": 1, "step": 5}],
 }
 
@@ -97,6 +99,13 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "count.contradicted": 1,
         "count.inconclusive": 0,
         "count.not run": 1,
+        "count.confirmed": 0,
+        "count.refuted": 0,
+        "count.gradable": 0,
+        "seeds.to_confirm": 6,
+        "registration.hash": "a1",
+        "registration.registered": "b2",
+        "registration.differs": "sizes, stopping rule",
         "diverged": 1,
         "flipped": 1,
         "task.vgg": "",
@@ -111,6 +120,20 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "d.estimate": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
         "d.verdict": "contradicted",
     }
+
+
+def test_the_registered_study_differs_in_nothing_and_without_a_page_nothing_is_registered():
+    same = {"hash": "a1", "registered": "a1", "differs": []}
+    assert report.numbers(results(), STUDY | {"registration": same})["registration.differs"] == "nothing"
+    none = {"hash": "a1", "registered": "", "differs": ["claims"]}
+    assert report.numbers(results(), STUDY | {"registration": none})["registration.registered"] == "none"
+
+
+def test_grades_are_counted_and_so_are_the_claims_with_enough_seeds_for_one():
+    judged = HERE.assign(n=[6, 5, 8], seeds_to_confirm=[6, 6, 7], grade=["confirmed", "", "refuted"])
+    found = report.numbers(results(judged), STUDY)
+    keys = ("count.confirmed", "count.refuted", "count.gradable", "seeds.to_confirm")
+    assert [found[key] for key in keys] == [1, 1, 2, 7]
 
 
 def test_sigma_is_summarised_over_the_conditions_that_a_claim_about_it_judges():
@@ -260,13 +283,14 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     rows = [
         {"claim": name, "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3, "n_diverged": 0}
         | {"verdict": "supported", "flips_under": "", "p_sign_flip": 0.1, "p_holm": 0.1, "reason": ""}
+        | {"grade": "", "seeds_agreeing": "3 of 3", "seeds_to_confirm": 8}
         | claim
         | {"compare": whole["quantities"][claim["quantity"]]["compare"]}
         for name, claim in whole["claims"].items()
     ]
     judged = results(pd.DataFrame(rows), activations=pd.DataFrame())
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
-    settings = study.report_settings(whole) | {"diverged": []}
+    settings = study.report_settings(whole) | {"diverged": [], "registration": STUDY["registration"]}
     others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}

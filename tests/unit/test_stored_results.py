@@ -6,9 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from bnopt import judged
+from bnopt import evidence, judged
 from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 from bnopt.study import study
@@ -62,6 +63,23 @@ def test_the_claims_are_those_that_are_configured(asked, verdicts):
             assert row[key] == claim[key], name
         margin = math.log(claim["margin"]) if row["compare"] == "log_ratio" else claim["margin"]
         assert row["margin"] == pytest.approx(margin)
+
+
+def test_the_evidence_is_that_of_the_stored_effects(stored, verdicts):
+    effects = artefacts.read_table(stored / "claims_per_seed.csv").groupby("claim")["effect"]
+    found = [
+        evidence.of_claim(
+            effects.get_group(row["claim"]).dropna().to_numpy(),
+            row["verdict"],
+            expected=row["expected"],
+            margin=row["margin"],
+        )
+        for row in verdicts.to_dict("records")
+    ]
+    again = evidence.of_families(verdicts.assign(**pd.DataFrame(found)))
+    columns = [*evidence.COLUMNS, "p_holm", "p_opposite_holm", "seeds_to_confirm"]
+    pd.testing.assert_frame_equal(again[columns], verdicts[columns], check_dtype=False)
+    assert again["grade"].tolist() == verdicts["grade"].astype(object).fillna("").tolist()
 
 
 def test_every_stored_table_matches_its_record(stored):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from bnopt import plugins
 from bnopt.files import fingerprints
-from bnopt.study import image_sources, study
+from bnopt.study import image_sources, registration, study
 from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TRAINING, as_json
 
 # Variables of Python that say where its packages lie and how it encodes text. Snakemake itself runs with
@@ -80,7 +80,9 @@ class Jobs:
         return as_json(study.runs_settings(self.study, "theorems"), ordered=True)
 
     def claims_settings(self, _):
-        return as_json(study.claims_settings(self.study, "claims"), ordered=True)
+        settings = study.claims_settings(self.study, "claims")
+        found = registration.of_parts(registration.parts(self.study))
+        return as_json(settings | {"registration": found}, ordered=True)
 
     def alternatives_settings(self, _):
         return as_json(study.claims_settings(self.study, "alternatives"), ordered=True)
@@ -96,7 +98,8 @@ class Jobs:
         return as_json(study.gather_settings(self.study), ordered=True)
 
     def report_settings(self, _):
-        return as_json(study.report_settings(self.study), ordered=True)
+        settings = study.report_settings(self.study) | {"registration": registration.compared(self.study)}
+        return as_json(settings, ordered=True)
 
     def page_settings(self, _):
         return as_json(study.page_settings(self.study), ordered=True)

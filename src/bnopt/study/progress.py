@@ -141,6 +141,23 @@ class Interrupts:
         return not self.noted
 
 
+def _grades(rows):
+    """Return a sentence on the grades of the claims, if their table has any; see `bnopt.evidence`."""
+    if not rows or "grade" not in rows[0]:
+        return []
+    seeds, enough = max(int(row["n"]) for row in rows), max(int(row["seeds_to_confirm"]) for row in rows)
+    if not any(int(row["n"]) >= int(row["seeds_to_confirm"]) for row in rows):
+        one = "1 seed confirms" if seeds == 1 else f"{seeds} seeds confirm"
+        return [
+            f"{one} nothing, however large an effect: from {enough} seeds on, every claim could be confirmed."
+        ]
+    grades = Counter(row["grade"] for row in rows)
+    few = sum(int(row["n"]) < int(row["seeds_to_confirm"]) for row in rows)
+    graded = f"{grades['confirmed']} are confirmed and {grades['refuted']} refuted (p ≤ 0.05 within families)"
+    more = f"; {few} have too few seeds to be either, from {enough} on every claim could be" if few else ""
+    return [f"{graded}{more}."]
+
+
 def closing(results, report):
     """Return the closing message: how the claims came out, which results exist, and where.
 
@@ -157,9 +174,11 @@ def closing(results, report):
     claims = results / "statistics" / "claims.csv"
     if claims.exists():
         with claims.open(encoding="utf-8", newline="") as file:
-            verdicts = Counter(row["verdict"] for row in csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        verdicts = Counter(row["verdict"] for row in rows)
         came_out = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS if verdicts[verdict])
         lines.append(f"  Of {sum(verdicts.values())} claims: {came_out or 'none'}.")
+        lines += [f"  {sentence}" for sentence in _grades(rows)]
     lines += [f"  {name:24}{text}" for name, text in about_files.items() if (results / name).exists()]
     if report == "tex" and (results / "report" / "report.tex").exists():
         lines.append(
