@@ -71,10 +71,9 @@ def comparisons(of_study):
 def paths(tables):
     """Return table -> path, with {condition} and {seed}, of the raw tables and of the training curves."""
     curves = f"results/{SCALE}/runs/{{condition}}/seed{{seed}}/training.csv"
-    probes = {
-        name: f"results/{SCALE}/probes/{name}/{{condition}}/seed{{seed}}.csv" for name in sorted(set(tables))
-    }
-    return probes | {claims.TRAINING: curves}
+    probes = sorted(set(tables) - {claims.TRAINING})
+    pattern = f"results/{SCALE}/probes/{{table}}/{{{{condition}}}}/seed{{{{seed}}}}.csv"
+    return {name: pattern.format(table=name) for name in probes} | {claims.TRAINING: curves}
 
 
 def run(patterns):
