@@ -105,6 +105,14 @@ def test_a_gradient_of_zero_has_no_beta():
     assert row["predictiveness"] == row["loss_variation"] == 0
 
 
+def test_a_gradient_of_zero_has_no_beta_even_if_it_changes():
+    grid = (0.0, [1.0] * 3, [0.0, 1e-9, 2.0])
+    (row,) = along_gradient.per_step(landscape({("a", 0, 0): grid})).to_dict("records")
+    assert math.isnan(row["beta"])
+    assert math.isnan(row["beta_at_lr"])
+    assert row["predictiveness"] == 2.0
+
+
 @pytest.mark.parametrize("lr", [0.1, 0.5, 1e-6, 1e-7, 1e-9])
 def test_beta_at_the_learning_rate_is_found_at_any_rate(lr):
     sizes = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 1.5, 3, 10)

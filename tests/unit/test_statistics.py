@@ -301,6 +301,17 @@ def test_per_seed_does_not_depend_on_the_order_of_the_runs():
     pd.testing.assert_frame_equal(statistics.per_seed(tables[::-1], table="training"), first)
 
 
+def test_a_run_whose_table_is_empty_has_no_rows_and_all_empty_tables_still_have_keys():
+    """A run that diverges at step 0 has a table without columns."""
+    curves = [curve("b", 1, [0.3, 0.4]), curve("a", 2, [0.5, 0.6])]
+    alone = statistics.per_seed(curves, table="training")
+    with_empty = statistics.per_seed([pd.DataFrame(), *curves, pd.DataFrame()], table="training")
+    pd.testing.assert_frame_equal(with_empty, alone)
+    nothing = statistics.per_seed([pd.DataFrame(), pd.DataFrame()], table="training")
+    assert list(nothing) == ["condition", "seed", "layer", "step"]
+    assert len(nothing) == 0
+
+
 def test_from_runs_to_statistics_a_step_has_the_seeds_that_have_it():
     tables = [curve("a", 0, [0.3, 0.4]), curve("a", 1, [0.5, 0.8])]
     summary = found(statistics.per_seed(tables, table="training"))
