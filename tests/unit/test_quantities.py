@@ -122,6 +122,15 @@ def test_beta_at_the_learning_rate_is_found_at_any_rate(lr):
     assert row["beta"] == pytest.approx(9.0 / (0.01 * lr * 2.0))
 
 
+def test_changes_are_named_by_their_step_sizes_in_the_order_of_the_probe():
+    sizes = (10, 0.01, 1, 1.5, 1.25)
+    grid = (2.0, [1.0] * 5, [5.0, 1.0, 3.0, 4.0, 3.5])
+    found = along_gradient.per_step(landscape({("a", 0, 0): grid}, 1e-7, sizes))
+    changes = found.filter(like="gradient_change_at_")
+    assert list(changes) == [f"gradient_change_at_{size}" for size in ("10", "0.01", "1", "1.5", "1.25")]
+    assert changes.iloc[0].tolist() == grid[2]
+
+
 # -- along random directions, and definitions of others -------------------------------------------
 
 
