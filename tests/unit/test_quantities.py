@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 
 from bnopt import rate_spread
-from bnopt.quantities import activations, along_gradient, other_definitions, random_directions, training
+from bnopt.quantities import (
+    activations,
+    along_gradient,
+    curvature,
+    other_definitions,
+    random_directions,
+    shift_is_curvature,
+    theorems,
+    training,
+)
 from bnopt.quantities import rate_spread as spread_quantities
 
 INF, NAN = math.inf, math.nan
@@ -359,6 +368,58 @@ def test_the_first_site_alone_gives_names_without_a_suffix():
     table = moments_table(sites=("before_relu",))
     assert_activations(table)
     assert not any("relu" in column for column in activations.per_step(table))
+
+
+# -- means over phases and units ------------------------------------------------------------------
+
+
+def measured(over, columns, *, layers):
+    """Return a table of two conditions, runs and steps with three rows per phase or unit, at random."""
+    random = np.random.default_rng(4)
+    rows = [
+        {"condition": condition, "seed": seed, "step": step, "lr": {"a": 0.5, "b": 1e-6}[condition]}
+        | ({"layer": layer} if layers else {})
+        | {over: number, **{column: random.lognormal() for column in columns}}
+        for condition in "ab"
+        for seed in (10, 2)
+        for step in (0, 20, 5)
+        for layer in (("#2", "#10") if layers else ("",))
+        for number in (0, 1, 2)
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("module", "over", "columns", "layers"),
+    [
+        (curvature, "phase", [*curvature.CURVATURES, "alignment"], False),
+        (shift_is_curvature, "phase", ["predicted", "cosine"], True),
+        (theorems, "unit", ["thm4.1_mean_share", "sigma"], True),
+    ],
+    ids=["curvature", "shift_is_curvature", "theorems"],
+)
+def test_values_per_step_are_means_over_phases_or_units(module, over, columns, layers):
+    table = measured(over, columns, layers=layers)
+    if module is theorems:
+        table = table.drop(columns="lr")
+    keys = ["condition", "seed", *(["layer"] if layers else []), "step"]
+    groups = {}
+    for row in table.to_dict("records"):
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    found = module.per_step(table).to_dict("records")
+    assert len(found) == len(groups)
+    for row in found:
+        of_step = groups[tuple(row[key] for key in keys)]
+        assert len(of_step) == 3
+        expected = {column: math.fsum(r[column] for r in of_step) / 3 for column in columns}
+        if module is curvature:
+            # Gradient descent stops being stable where the curvature is 2/lr.
+            edge = 2 / of_step[0]["lr"]
+            names = ["sharpness", "lowest", "gradient_curvature", "hessian_gradient", "trace", "trace_error"]
+            expected |= {f"{name}_in_edges": expected[name] / edge for name in names}
+        assert set(row) == {*keys, *expected}
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value), name
 
 
 # -- training -------------------------------------------------------------------------------------
