@@ -1,4 +1,4 @@
-"""The stored results: every claim has a verdict, no file is damaged, and the texts state the same counts."""
+"""The stored results: every claim has a verdict, and no file is damaged."""
 
 import json
 import math
@@ -16,16 +16,10 @@ from bnopt.study import study
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "docs" / "results"
-# For each scale: the pages that count its verdicts, and the words that introduce the counts.
-PAGES = {
-    "digits": ["README.md"],
-    "cifar10-small": ["README.md", "docs/cifar10-small.md"],
-    "deep-linear": ["README.md", "docs/deep_linear.md"],
-}
-TITLES = {"digits": "`digits`", "cifar10-small": "CIFAR-10", "deep-linear": "[Dd]eep linear networks"}
+SCALES = ["cifar10-small", "deep-linear", "digits"]
 
 
-@pytest.fixture(params=sorted(PAGES))
+@pytest.fixture(params=SCALES)
 def scale(request):
     return request.param
 
@@ -47,7 +41,7 @@ def verdicts(stored):
 
 
 def test_every_stored_scale_is_tested():
-    assert {folder.name for folder in STORED.iterdir()} == set(PAGES)
+    assert {folder.name for folder in STORED.iterdir()} == set(SCALES)
 
 
 def test_every_claim_has_a_verdict(asked, verdicts):
@@ -119,16 +113,6 @@ def test_the_report_shows_stored_figures_only():
     assert shown
     for scale, number in shown:
         assert (STORED / scale / f"fig{number}.png").exists()
-
-
-def test_the_texts_count_as_the_verdicts_do(scale, verdicts):
-    counts = [int((verdicts["verdict"] == v).sum()) for v in ("supported", "contradicted", "inconclusive")]
-    counted = rf"{TITLES[scale]}.{{0,200}}?(\d+) supported, (\d+) contradicted, (\d+) inconclusive"
-    for page in PAGES[scale]:
-        text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
-        said = re.search(counted, text)
-        assert said, f"{page} does not say how the claims came out"
-        assert [int(number) for number in said.groups()] == counts, page
 
 
 @pytest.mark.parametrize(
