@@ -22,12 +22,12 @@ LAYERS = (
     {"plugins"},
     {"files"},
     {"study", "run", "theory", "summaries", "verdicts"},
-    {"latex"},
+    {"latex", "effects"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
-    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "provenance"},
+    | {"specifications", "rate_spread", "random_layers", "theorem_table", "gather", "compile", "provenance"},
 )
-MOST_MODULES, MOST_PARAMETERS = 40, 8
+MOST_MODULES, MOST_PARAMETERS = 42, 8
 
 
 def module_name(file):
