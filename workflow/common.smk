@@ -94,6 +94,7 @@ wildcard_constraints:
     spread=one_of(STUDY["rate_spread"]),
     table=one_of(STUDY["tables"]),
     figure=one_of(STUDY["figures"]),
+    claim=one_of(STUDY["headline"]),
 
 
 def refused(wildcards):
