@@ -124,6 +124,7 @@ def study_files(wildcards):
     return [
         *job.figures(wildcards),
         f"results/{wildcards.scale}/statistics/claims.csv",
+        f"results/{wildcards.scale}/statistics/specifications.csv",
         f"results/{wildcards.scale}/statistics/theorems.csv",
         f"results/{wildcards.scale}/report/report.tex",
     ]

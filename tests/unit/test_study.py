@@ -138,6 +138,7 @@ DEFAULTS = {
     "quantities > q > until_accuracy": None,
     "quantities > q > sensitivity": ["geometric_mean", "median", "equal_loss"],
     "claims > f > c > for": {},
+    "claims > f > c > headline": False,
     "claims > f > c > layers": [],
     "claims > f > c > margin_from": "convention",
     "claims > f > c > paper_value": "",
@@ -251,6 +252,7 @@ def plainly_written_out(config):
         "sizes": sizes,
         "random_layers": config["random_layers"],
         "quantities": {},
+        "headline": [],
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
@@ -285,7 +287,9 @@ def plainly_written_out(config):
         section = "alternatives" if family == "alternatives" else "claims"
         for name, entry in entries.items():
             for claim_name, claim in plainly_filled_in(name, entry):
+                headline = claim.pop("headline", False)
                 if plainly_possible(claim, found):
+                    found["headline"] += [claim_name] if headline else []
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
     return found
@@ -495,6 +499,9 @@ def settings_of_all_jobs(config):
         found["draw", figure] = job.figure_settings(SimpleNamespace(figure=figure))
     found["judge", "claims"] = job.claims_settings(None)
     found["judge", "alternatives"] = job.alternatives_settings(None)
+    found["specify",] = job.specifications_settings(None)
+    for claim in of_study["headline"]:
+        found["draw_specification", claim] = job.specification_settings(SimpleNamespace(claim=claim))
     return found
 
 
@@ -504,19 +511,22 @@ def difference(before, after):
     return {job for job in before.keys() | after.keys() if before.get(job) != after.get(job)}
 
 
-def test_a_claims_margin_is_seen_by_the_judge_of_its_section_alone(config, changed):
+def test_a_claims_margin_is_seen_by_those_alone_that_judge_it(config, changed):
+    specify = ("specify",)
     for path, value in [
         ("claims > fig1 > bn_trains_faster > margin", 0.01),
         ("claims > fig1 > bn_trains_faster > statement", "Something else."),
         ("claims > fig1 > bn_trains_faster > label", "Something else"),
     ]:
-        assert difference(config, changed((path, value))) == {("judge", "claims")}
+        assert difference(config, changed((path, value))) == {("judge", "claims"), specify}
+    for_readers = ("claims > fig1 > bn_allows_larger_lr > label", "Something else")
+    assert difference(config, changed(for_readers)) == {("judge", "claims")}
     fig1 = config["claims"]["fig1"]
     new = changed(
         ("claims > fig1 > bn_trains_faster", ...),
         ("claims > other", {"bn_trains_faster": fig1["bn_trains_faster"]}),
     )
-    assert difference(config, new) == {("judge", "claims")}
+    assert difference(config, new) == {("judge", "claims"), specify}
     alternative = next(iter(config["alternatives"]))
     new = changed((f"alternatives > {alternative} > varies", "bn_trains_faster"))
     assert difference(config, new) == {("judge", "alternatives")}
@@ -529,7 +539,14 @@ def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, cha
     ]:
         found = difference(config, changed((path, value)))
         assert ("judge", "claims") in found
-        assert found <= {("judge", section) for section in SECTIONS}
+        assert found <= {("specify",), *(("judge", section) for section in SECTIONS)}
+
+
+def test_whether_a_claim_is_a_headline_is_seen_by_its_curve_alone(config, changed):
+    entries = "claims > fig1 > bn_trains_faster", "claims > fig1 > bn_allows_larger_lr"
+    new = changed((f"{entries[0]} > headline", ...), (f"{entries[1]} > headline", True))
+    curves = {("draw_specification", path.split(" > ")[-1]) for path in entries}
+    assert difference(config, new) == {("specify",), *curves}
 
 
 def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that_show_it(config, changed):
@@ -721,6 +738,59 @@ def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
         keys = {frozenset(claim) for claim in settings["claims"].values()}
         assert len(keys) == 1
         assert "for" not in next(iter(keys))
+
+
+MEAN, MEDIAN = ["mean", "median"], ["median", "mean"]
+STEPS = ["all", "until_converged", "first_half", "second_half"]
+
+
+@pytest.mark.parametrize(
+    ("name", "summary", "steps", "grid"),
+    [
+        ("training_accuracy", MEAN, STEPS, ["all"]),
+        ("final_loss", [*MEAN, "geometric_mean"], STEPS, ["all"]),
+        ("sigma", [*MEDIAN, "geometric_mean", "equal_loss"], STEPS, ["all"]),
+        ("shift_cosine", [*MEAN, "equal_loss"], [STEPS[1], STEPS[0], *STEPS[2:]], ["all"]),
+        ("loss_variation", [*MEAN, "geometric_mean", "equal_loss"], STEPS, ["all", "up_to_lr", "lr"]),
+        ("random_beta", [*MEAN, "geometric_mean", "equal_loss"], STEPS, ["all", "up_to_lr", "lr"]),
+        ("beta_in_evaluation", [*MEAN, "geometric_mean", "equal_loss"], STEPS, ["all"]),
+    ],
+)
+def test_the_choices_of_a_quantity_begin_with_the_registered_ones(config, name, summary, steps, grid):
+    found = study.choices(written_out(config)["quantities"][name])
+    assert found == {"summary": summary, "steps": steps, "grid": grid}
+
+
+def test_curves_are_given_the_headline_claims_and_what_these_use(config):
+    settings = study.specifications_settings(written_out(config))
+    assert list(settings["claims"]) == written_out(config)["headline"]
+    assert 10 <= len(settings["claims"]) <= 16
+    used = {claim["quantity"] for claim in settings["claims"].values()}
+    assert set(settings["quantities"]) == set(settings["choices"]) == used
+    assert settings["tables"][0] == "training"
+    assert set(settings["tables"][1:]) == {
+        quantity["table"] for quantity in settings["quantities"].values()
+    } - {"training"}
+    pairs = ("vgg_batch", "vgg_none", "deep_linear_batch", "deep_linear_none")
+    assert settings["grids"] == {"along_gradient": list(pairs)}
+
+
+def test_a_study_without_headline_claims_has_an_empty_table_of_them(tiny):
+    settings = study.specifications_settings(tiny.study)
+    assert settings["claims"] == settings["grids"] == {}
+    assert settings["tables"] == ["training"]
+    assert tiny.specification_runs(of()) == tiny.specification_patterns(of()) == []
+    assert tiny.specification_statistics(of()) == in_results("statistics/training_per_seed.csv")
+    assert tiny.figure_names == ["fig4", "fig5", "theorems", "claims"]
+
+
+def test_curves_read_the_runs_whose_step_sizes_they_choose(config):
+    job = jobs.Jobs(written_out(config))
+    runs, patterns = job.specification_runs(of()), job.specification_patterns(of())
+    assert patterns == in_results("probes/along_gradient/{condition}/seed{seed}.csv")
+    pairs = ("vgg_batch", "vgg_none", "deep_linear_batch", "deep_linear_none")
+    assert runs == [patterns[0].format(condition=c, seed=seed) for c in pairs for seed in (0, 1, 2)]
+    assert "specification_bn_smooths_loss" in job.figure_names
 
 
 # -- the files that jobs read ---------------------------------------------------------------------
