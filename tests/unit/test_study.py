@@ -565,9 +565,9 @@ def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that
     assert {job[1] for job in found if job[0] == "draw"} == shown
 
 
-def test_a_seed_is_seen_by_no_job_of_another_seed_but_by_the_figures_of_all(config, changed):
+def test_a_seed_is_seen_by_no_job_of_another_seed_but_by_the_figures_and_curves_of_all(config, changed):
     seen = difference(config, changed(("scales > digits > seeds", [0, 1, 2, 3, 4, 5, 6])))
-    assert seen == {("draw", figure) for figure in config["figures"]}
+    assert seen == {("specify",), *(("draw", figure) for figure in config["figures"])}
 
 
 def test_a_new_condition_that_nothing_names_is_trained_and_changes_nothing_else(config, changed):
@@ -1210,7 +1210,7 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_con
         "norms": {condition["norm"] for condition in conditions},
         "probes": set(config["probes"]) & set(tables),
         "quantities": set(tables),
-        "figures": {*config["figures"], "claims"},
+        "figures": {*config["figures"], "claims", "specification"},
     }
     assert not used["norms"] & AWAITED
     used["norms"] |= AWAITED
@@ -1229,7 +1229,12 @@ def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(changed, scale):
     for section in ("conditions", "probes", "rate_spread", "random_layers", "figures", "quantities"):
         assert left[section] == config[section]
     for section in SECTIONS:
-        assert left[section] == study.claims(config, section)
+        expected = study.claims(config, section)
+        assert left[section] == {name: without_headline(claim) for name, claim in expected.items()}
+
+
+def without_headline(claim):
+    return {key: value for key, value in claim.items() if key != "headline"}
 
 
 @pytest.mark.parametrize(("task", "other"), [("vgg", "deep_linear"), ("deep_linear", "vgg")])
@@ -1241,7 +1246,7 @@ def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(c
     # By the conditions that a claim names.
     for section in ("claims", "alternatives"):
         stays = {
-            name: claim
+            name: without_headline(claim)
             for name, claim in study.claims(schema.with_defaults(whole), section).items()
             if {claim["condition_a"], claim["condition_b"]} & set(whole["conditions"])
             <= set(left["conditions"])
