@@ -495,7 +495,7 @@ NAMES = [
     ("figures > fig4 > layers", {"vgg": ["#3"]}, ["expected no layers", "found vgg"]),
     ("claims > a b", {}, ["letters, digits", "a b"]),
     ("claims > {family}", {}, ["letters, digits", "{family}"]),
-    ("claims > fig1 > bn_trains_faster > varies", "a", ["paper_value, source; found varies"]),
+    ("claims > fig1 > bn_trains_faster > varies", "a", ["source, headline; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
 

@@ -40,7 +40,7 @@ def draw(over_seeds, first_seed, *, claim):
     heights = [EFFECTS, *(ROW * len(names) for names in choices.values())]
     width = LABELS + max(LEAST, COLUMN * len(shown))
     figure = Figure(figsize=(width, sum(heights) + 0.75))
-    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     _effects(axes[0], shown)
     # A dollar sign in a label is a dollar sign.
     axes[0].set_title(_title(rows), loc="left", parse_math=False)
