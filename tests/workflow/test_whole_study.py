@@ -171,7 +171,7 @@ def test_every_job_has_a_log(finished):
     logs = finished.folder / "logs" / "tiny"
     config = finished.config
     expected = {f"train/{condition}/seed0.log" for condition in config["conditions"]}
-    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "web.log"}
+    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "specify.log", "web.log"}
     expected |= {f"draw/{figure}.log" for figure in (*config["figures"], "claims")}
     assert expected <= {str(file.relative_to(logs)) for file in logs.rglob("*.log")}
 
