@@ -36,7 +36,7 @@ rule all:
         expand(
             "results/{scale}/figures/{figure}.{format}",
             scale=STUDY["scale"],
-            figure=[*STUDY["figures"], "claims"],
+            figure=job.figure_names,
             format=["pdf", "png"],
         ),
 

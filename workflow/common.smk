@@ -96,6 +96,7 @@ wildcard_constraints:
     spread=one_of(STUDY["rate_spread"]),
     table=one_of(STUDY["tables"]),
     figure=one_of(STUDY["figures"]),
+    claim=one_of(STUDY["headline"]),
 
 
 def refused(wildcards):
@@ -126,6 +127,7 @@ def study_files(wildcards):
         *job.figures(wildcards),
         f"results/{wildcards.scale}/claims.html",
         f"results/{wildcards.scale}/statistics/claims.csv",
+        f"results/{wildcards.scale}/statistics/specifications.csv",
         f"results/{wildcards.scale}/statistics/theorems.csv",
         f"results/{wildcards.scale}/report/report.tex",
     ]

@@ -1,10 +1,11 @@
-"""Figures, numbered as in the paper, and the forest plot of the claims.
+"""Figures, numbered as in the paper, the forest plot of the claims, and the specification curves.
 
-INPUTS    results/{scale}/statistics/{table}_over_seeds.csv, claims.csv
+INPUTS    results/{scale}/statistics/{table}_over_seeds.csv, claims.csv, specifications.csv
           the first seed's tables, for figures that show a single run
           the training curves of the runs shown, to mark those that diverged
           paper/figures.mplstyle
 OUTPUTS   results/{scale}/figures/{figure}.pdf and .png
+          results/{scale}/figures/specification_{claim}.pdf and .png
 """
 
 
@@ -79,6 +80,42 @@ rule draw_claims:
             --figure claims \
             --style {input.style:q} \
             --over-seeds {input.claims:q} \
+            --pdf {output.pdf:q} \
+            --png {output.png:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule draw_specification:
+    """Draw the specification curve of one claim."""
+    input:
+        specifications="results/{scale}/statistics/specifications.csv",
+        style=STYLE,
+    output:
+        pdf="results/{scale}/figures/specification_{claim}.pdf",
+        png=report(
+            "results/{scale}/figures/specification_{claim}.png",
+            caption="report/specification.rst",
+            category="Claims",
+            labels={"what": "Specifications of {claim}"},
+        ),
+    log:
+        "logs/{scale}/draw/specification_{claim}.log",
+    priority: FIGURES
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        code=job.specification_code,
+        settings=job.specification_settings,
+    shell:
+        r"""
+        "$python" -m bnopt.figure \
+            --settings {params.settings:q} \
+            --code {params.code:q} \
+            --figure specification \
+            --style {input.style:q} \
+            --over-seeds {input.specifications:q} \
             --pdf {output.pdf:q} \
             --png {output.png:q} \
             >{log:q} 2>&1

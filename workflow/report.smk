@@ -3,7 +3,7 @@
 INPUTS    paper/main.tex, the hand-written text
           workflow/page/, template, style and script of the page of all claims
           docs/results/{scale}/, stored results of other scales
-          results/{scale}/statistics/claims*.csv, results/{scale}/figures/
+          results/{scale}/statistics/claims*.csv, specifications.csv, results/{scale}/figures/
 OUTPUTS   results/{scale}/provenance.json, the records of all tables
           results/{scale}/report/report.tex and generated/, ready for LaTeX
           results/{scale}/report/report.pdf, where latexmk is installed
@@ -18,6 +18,7 @@ rule gather:
         "results/{scale}/data/images.json",
         "results/{scale}/statistics/alternatives.csv",
         "results/{scale}/statistics/claims.csv",
+        "results/{scale}/statistics/specifications.csv",
         "results/{scale}/statistics/theorems.csv",
     output:
         provenance="results/{scale}/provenance.json",
@@ -52,6 +53,7 @@ rule bundle:
         stored_images=jobs.stored_of_others(STORED, "images.json"),
         provenance="results/{scale}/provenance.json",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
+        specifications="results/{scale}/statistics/specifications.csv",
         text=TEXT,
         theorems="results/{scale}/statistics/theorems.csv",
         training="results/{scale}/statistics/training_per_seed.csv",
@@ -74,6 +76,7 @@ rule bundle:
             --text {input.text:q} \
             --claims {input.claims:q} \
             --sensitivity {input.sensitivity:q} \
+            --specifications {input.specifications:q} \
             --alternatives {input.alternatives:q} \
             --theorems {input.theorems:q} \
             --activations {input.activations:q} \

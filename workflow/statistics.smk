@@ -7,6 +7,7 @@ OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per se
           results/{scale}/statistics/claims_sensitivity.csv    the same under other summaries
           results/{scale}/statistics/claims_per_seed.csv       the effect of each seed
           results/{scale}/statistics/alternatives*.csv         claims under other definitions
+          results/{scale}/statistics/specifications.csv        headline claims under other choices
 """
 
 
@@ -117,3 +118,37 @@ use rule judge as judge_alternatives with:
     params:
         code=job.stage_code("claims"),
         settings=job.alternatives_settings,
+
+
+rule specify:
+    """Judge the headline claims under every combination of summary, steps and step sizes."""
+    input:
+        runs=job.specification_runs,
+        tables=job.specification_statistics,
+    output:
+        specifications=report(
+            "results/{scale}/statistics/specifications.csv",
+            caption="report/specifications_table.rst",
+            category="Claims",
+            labels={"what": "Specifications"},
+        ),
+    log:
+        "logs/{scale}/specify.log",
+    priority: STATISTICS
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        code=job.specifications_code,
+        patterns=job.specification_patterns,
+        settings=job.specifications_settings,
+    shell:
+        r"""
+        "$python" -m bnopt.specifications \
+            --settings {params.settings:q} \
+            --code {params.code:q} \
+            --tables {input.tables:q} \
+            --runs {params.patterns:q} \
+            --specifications {output.specifications:q} \
+            >{log:q} 2>&1
+        """

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bnopt import evidence, runtime, summaries, verdicts
+from bnopt import effects, evidence, runtime
 from bnopt.files import artefacts
-from bnopt.runtime import StudyError
 
 # `judge` describes the columns.
 COLUMNS = [
@@ -15,11 +14,6 @@ COLUMNS = [
     "grade", "p_opposite", "p_opposite_holm", "e_value", "seeds_needed", "seeds_agreeing",
     "share_agreeing_at_least", "seeds_to_confirm",
 ]  # fmt: skip
-CHANCE = "chance"
-WHOLE_RUN = "whole_run"
-TRAINING = "training"
-# The number of a diverged run, whatever was recorded before it diverged: the worst possible value.
-WORST = {"log_ratio": np.inf, "difference": -np.inf}
 
 
 def judge(tables, *, claims, quantities):
@@ -54,19 +48,19 @@ def judge(tables, *, claims, quantities):
     own summary without infinite effects. Its columns n and reason are for readers of the table, and so
     is the whole third table: claim, seed, effect.
     """
-    runs = _Runs(tables)
+    runs = effects.Runs(tables)
     rows, sensitivity, numbers = [], [], []
     for name, claim in claims.items():
         quantity = quantities[claim["quantity"]]
-        pairs = _pairs(runs, claim, quantity)
-        primary = _assess(pairs, claim, quantity, quantity["summary"])
+        pairs = effects.pairs(runs, claim, quantity)
+        primary = effects.assess(pairs, claim, quantity, quantity["summary"])
         others = [
-            _assess(pairs, claim, quantity, summary) | {"summary": summary}
+            effects.assess(pairs, claim, quantity, summary) | {"summary": summary}
             for summary in quantity["sensitivity"]
         ]
         if not np.isfinite(primary["effects"]).all():
             others.append(
-                _assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
+                effects.assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
                 | {"summary": "finite_only"}
             )
         flips = [o["summary"] for o in others if o["verdict"] not in (primary["verdict"], "not run")]
@@ -75,7 +69,7 @@ def judge(tables, *, claims, quantities):
                 "claim": name,
                 **claim,
                 "compare": quantity["compare"],
-                "margin": _margin(claim, quantity),
+                "margin": effects.margin_of(claim, quantity),
                 "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
                 "flips_under": ";".join(flips),
                 **primary,
@@ -99,162 +93,12 @@ def judge(tables, *, claims, quantities):
     )
 
 
-class _Runs:
-    """The tables by run: each is split once, and a mean is taken once, for all claims that use it.
-
-    rows        table -> run -> its rows; a run is (condition, seed)
-    smoothed    run -> its loss and accuracy by step, smoothed (`summaries.smooth`)
-    diverged    the runs that have diverged
-    """
-
-    def __init__(self, tables):
-        self.rows = {name: dict(list(of.groupby(["condition", "seed"]))) for name, of in tables.items()}
-        curves = self.rows[TRAINING]
-        self.smoothed = {
-            run: summaries.smooth(curve.set_index("step")[["loss", "accuracy"]])
-            for run, curve in curves.items()
-        }
-        self.diverged = {run for run, curve in curves.items() if curve["diverged"].any()}
-        self._empty = {name: of.iloc[:0] for name, of in tables.items()}
-        self._means = {}
-
-    def rows_of(self, run, table, layers):
-        """Return the rows of a run in these layers, or in all if `layers` is empty."""
-        rows = self.rows[table].get(run, self._empty[table])
-        return rows[rows["layer"].isin(layers)] if layers else rows
-
-    def values(self, run, quantity, layers):
-        """Return the columns of a quantity by step (`_by_step`) of a run in these layers."""
-        key = (run, quantity["table"], quantity["column"], *layers)
-        if key not in self._means:
-            self._means[key] = _by_step(self.rows_of(run, quantity["table"], layers), quantity["column"])
-        return self._means[key]
-
-
-def _pairs(runs, claim, quantity):
-    """Return what effects are computed from, for each seed that both conditions have.
-
-    A seed counts if each of its two runs has values or has diverged.
-
-    values      of both sides, by step
-    counted     those before either run reaches the quantity's `until_accuracy`
-    losses      smoothed, of both sides; those of the one run, twice, if the other side is no condition
-    diverged    whether each run has diverged
-    """
-    a, b = claim["condition_a"], claim["condition_b"]
-    alone = b == CHANCE or not isinstance(b, str)
-    pairs = []
-    for seed in sorted({seed for condition, seed in runs.smoothed if condition == a}):
-        both = [(a, seed)] if alone else [(a, seed), (b, seed)]
-        rows = [runs.rows_of(run, quantity["table"], claim["layers"]) for run in both]
-        diverged = [run in runs.diverged for run in both]
-        # A run that diverged at step 0 may have no values.
-        if not all(len(found) or lost for found, lost in zip(rows, diverged, strict=True)):
-            continue
-        values = [runs.values(run, quantity, claim["layers"]) for run in both]
-        if alone:
-            values.append(_reference(rows[0], b, values[0]))
-        curves = [runs.smoothed[run] for run in both]
-        pairs.append(
-            {
-                "seed": seed,
-                "values": values,
-                "counted": _until_accuracy(values, curves, quantity["until_accuracy"]),
-                "losses": [curve["loss"] for curve in (curves[0], curves[-1])],
-                "diverged": diverged,
-            }
-        )
-    return pairs
-
-
-def _by_step(rows, column):
-    """Return the columns of a quantity by step: means over the layers.
-
-    A name ending in * stands for all columns with that prefix. Steps without a value are dropped.
-    """
-    columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
-    if not columns and rows.empty:  # every run diverged at step 0, so the table has no such column
-        return pd.DataFrame()
-    if not columns:
-        raise StudyError(f"claims.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
-    # A table of several tasks has columns that are empty in the runs of one task.
-    return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
-
-
-def _until_accuracy(values, curves, accuracy):
-    """Return values by step before the first step at which one of the curves reaches an accuracy, if any."""
-    if not accuracy:
-        return values
-    passed = [curve.index[curve["accuracy"] >= accuracy].min() for curve in curves]
-    first = np.nanmin([*passed, np.inf])
-    return [of_run[of_run.index < first] for of_run in values]
-
-
-def _reference(rows, reference, like):
-    """Return chance or a constant as values by step, in place of a condition; like: values by step."""
-    constant = rows[CHANCE].iloc[0] if reference == CHANCE else reference
-    return like * 0 + constant
-
-
-def _assess(pairs, claim, quantity, summary, *, finite_only=False):
-    """Return n, effects (one per seed), reason, and the result of `verdicts.assess`."""
-    effects = np.array([_effect(pair, quantity, summary) for pair in pairs])
-    counted = effects[np.isfinite(effects)] if finite_only else effects[~np.isnan(effects)]
-    result = {"n": len(counted), "effects": effects, "reason": ""}
-    if len(counted) < 2:
-        missing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_sign_flip"), np.nan)
-        reason = f"an interval needs at least 2 seeds with a value of both conditions, found {len(counted)}"
-        return result | missing | {"verdict": "not run", "reason": reason}
-    margin = _margin(claim, quantity)
-    return result | verdicts.assess(counted, expected=claim["expected"], margin=margin)
-
-
 def _evidence(assessed, claim, quantity):
-    """Return the columns of `evidence.of_claim`, from the result of `_assess`."""
-    effects = assessed["effects"]
-    counted = effects[~np.isnan(effects)]
-    margin = _margin(claim, quantity)
+    """Return the columns of `evidence.of_claim`, from the result of `effects.assess`."""
+    found = assessed["effects"]
+    counted = found[~np.isnan(found)]
+    margin = effects.margin_of(claim, quantity)
     return evidence.of_claim(counted, assessed["verdict"], expected=claim["expected"], margin=margin)
-
-
-def _effect(pair, quantity, summary):
-    """Return the effect at one seed; if the quantity has several columns, the largest of their effects."""
-    a, b = pair["values" if summary == WHOLE_RUN else "counted"]
-    summary = "mean" if summary == WHOLE_RUN else summary
-    # Only a run that diverged at step 0 lacks columns that the other run has.
-    columns = a.columns.union(b.columns)
-    if len(columns) > min(len(a.columns), len(b.columns)):
-        a, b = (values.reindex(columns=columns) for values in (a, b))
-    effects = [_effect_of_column(pair, a[c], b[c], quantity, summary) for c in columns]
-    return np.max(effects) if effects else np.nan
-
-
-def _effect_of_column(pair, a, b, quantity, summary):
-    """Return the effect at one seed from the values of one column by step, a and b."""
-    if summary == "equal_loss":
-        means = summaries.equal_loss(a, b, *pair["losses"])
-        return _compare(*means, quantity).mean() if len(means[0]) else np.nan
-    numbers = [summaries.OF_ONE_RUN[summary](values) if len(values) else np.nan for values in (a, b)]
-    if quantity["table"] != TRAINING or quantity["compare"] == "log_ratio":
-        worst = WORST[quantity["compare"]]
-        for i, diverged in enumerate(pair["diverged"]):
-            numbers[i] = worst if diverged else numbers[i]
-    return _compare(*numbers, quantity)
-
-
-def _compare(a, b, quantity):
-    """Return a − b or log(a / b); 0 if both are the same infinity, since neither is larger."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if quantity["compare"] == "log_ratio":
-        with np.errstate(divide="ignore"):  # the logarithm of 0, if the floor is 0
-            a, b = np.log(np.maximum(a, quantity["floor"])), np.log(np.maximum(b, quantity["floor"]))
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isinf(a) & (a == b), 0.0, a - b)
-
-
-def _margin(claim, quantity):
-    """Return the margin in units of the effect: the logarithm of the factor for a log ratio."""
-    return np.log(claim["margin"]) if quantity["compare"] == "log_ratio" else claim["margin"]
 
 
 def main(argv=None):

@@ -44,7 +44,7 @@ def _belongs(path, tables, seeds):
             return condition in tables.get(table, []) and file in {f"seed{n}.csv" for n in seeds}
         case ("statistics", file):
             over_seeds = {f"{table}_{of}.csv" for table in tables for of in ("per_seed", "over_seeds")}
-            return file in over_seeds | JUDGED | {"theorems.csv"}
+            return file in over_seeds | JUDGED | {"specifications.csv", "theorems.csv"}
     return path in (("data", "images.json"), ("theorems", "random_layers.csv"))
 
 

@@ -23,11 +23,13 @@ CHECKOUT = Path(__file__).parents[2]
 # Where files lie that jobs may read.
 CODE = ("Snakefile", "*.yaml", "src/**.py", "workflow", "paper", "profiles")
 CONFIG = (CHECKOUT / "config.yaml", CHECKOUT / "claims.yaml")
-# The stage claims also makes the alternatives, and the stage figure the forest plot.
+# The stage claims also makes the alternatives, and the stage figure the forest plot and the specification
+# curves.
 STAGES = tuple(
     name.removesuffix("_settings")
     for name in vars(Jobs)
-    if name.endswith("_settings") and name not in ("alternatives_settings", "forest_plot_settings")
+    if name.endswith("_settings")
+    and name not in ("alternatives_settings", "forest_plot_settings", "specification_settings")
 )
 
 

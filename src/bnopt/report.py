@@ -11,7 +11,7 @@ from bnopt import comparison, runtime
 from bnopt.files import artefacts
 from bnopt.judged import read_claims, read_json, read_stored
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
-from bnopt.verdicts import VERDICTS
+from bnopt.verdicts import VERDICTS, support
 
 
 def numbers(results, study):
@@ -180,6 +180,20 @@ def _effect_and_verdict(claim, *, bold=False):
     return f"{estimate(claim)} " + (rf"\textbf{{{verdict(claim)}}}" if bold else verdict(claim))
 
 
+def specification_numbers(specifications):
+    """Return key -> LaTeX text of how often each headline claim is supported (`specifications.specify`).
+
+    The keys are specification.<claim> and, if there is such a claim, specifications: their number.
+    """
+    found = {}
+    for claim, rows in specifications.groupby("claim", sort=False):
+        supported, judged = support(rows["verdict"])
+        missing = len(rows) - judged
+        not_run = f" ({missing} not run)" if missing else ""
+        found[f"specification.{claim}"] = f"supported in {supported} of {judged}{not_run}"
+    return found | ({"specifications": len(found)} if found else {})
+
+
 def stored_numbers(stored):
     """Return key -> LaTeX text of the values of each scale with stored results.
 
@@ -291,6 +305,7 @@ class Results:
 
     claims: pd.DataFrame
     sensitivity: pd.DataFrame
+    specifications: pd.DataFrame
     alternatives: pd.DataFrame
     theorems: pd.DataFrame
     activations: pd.DataFrame | None
@@ -308,6 +323,7 @@ def write(folder, results, stored, *, study, figures):
     """
     folder = Path(folder)
     definitions = numbers(results, study) | stored_numbers(stored)
+    definitions |= specification_numbers(results.specifications)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, (table, columns) in tables(results, stored, study).items():
@@ -354,8 +370,8 @@ def _diverged(training):
 def main(argv=None):
     """Write the LaTeX bundle from the command line: the text, and beside it the generated files."""
     parser = runtime.parser(__spec__.name, __doc__)
-    recorded = ("claims", "sensitivity", "alternatives", "theorems", "training", "images", "provenance")
-    for name in ("text", *recorded):
+    recorded = ("claims", "sensitivity", "specifications", "alternatives", "theorems", "training")
+    for name in ("text", *recorded, "images", "provenance"):
         parser.add_argument(f"--{name}", required=True, help="file to read")
     parser.add_argument("--activations", nargs="?", help="file to read, if the study measures activations")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
@@ -366,6 +382,7 @@ def main(argv=None):
     results = Results(
         claims=read_claims(options.claims),
         sensitivity=artefacts.read_table(options.sensitivity),
+        specifications=artefacts.read_table(options.specifications),
         alternatives=artefacts.read_table(options.alternatives),
         theorems=artefacts.read_table(options.theorems),
         activations=artefacts.read_table(options.activations) if options.activations else None,

@@ -133,6 +133,12 @@ def assess(effects, *, expected, margin):
     }
 
 
+def support(found):
+    """Return the number of verdicts that are supported, and the number of all that are not "not run"."""
+    judged = [verdict for verdict in found if verdict != "not run"]
+    return judged.count("supported"), len(judged)
+
+
 def holm(p_values):
     """Return p values adjusted by Holm's step-down method (1979), in the same order."""
     p_values = np.asarray(p_values, dtype=float)

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnopt import claims, figure, plugins, probe, statistics
+from bnopt import claims, figure, plugins, probe, specifications, statistics
 from bnopt.figures import _drawing
 from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
@@ -24,7 +24,7 @@ from bnopt.study import study
 from bnopt.train import train
 
 STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
-FIGURES = [name for name in plugins.names("figures") if name != "claims"]
+FIGURES = [name for name in plugins.names("figures") if name not in ("claims", "specification")]
 figures = pytest.mark.parametrize("name", FIGURES)
 SEEDS = (0, 1)
 
@@ -380,6 +380,98 @@ def test_each_task_has_axes_of_its_own_and_a_far_bound_does_not_set_them(tmp_pat
         pytest.approx((-1.3 * 2, 1.3 * 2)),
         pytest.approx((-1.3 * np.log(2), 1.3 * np.log(2))),
     ]
+
+
+# -- the specification curves -------------------------------------------------------------------------
+
+CURVES = {
+    # effect, ci_low, ci_high, verdict of each specification, the registered one first
+    "clear": [(0.3, 0.1, 0.5, "supported"), (-0.2, -0.3, -0.1, "contradicted"), (0.1, -1, 1, "inconclusive")],
+    "diverged": [
+        (INF, INF, INF, "supported"),
+        (-INF, -INF, INF, "inconclusive"),
+        (0.5, 0.4, 0.6, "supported"),
+    ],
+    "partly_run": [(NAN, NAN, NAN, "not run"), (0.5, 0.4, 0.6, "supported"), (0.2, 0.1, 0.3, "supported")],
+    "all_diverged": [(INF, INF, INF, "supported")] * 3,
+    "alike": [(0.0, 0.0, 0.0, "inconclusive")] * 3,
+    "not_run": [(NAN, NAN, NAN, "not run")] * 3,
+}
+
+
+def specifications_table(tmp_path, *, compare="difference", margin=0.0):
+    """Return the table of specifications of all CURVES, read back from a file."""
+    choices = [("mean", "all", "all", "mean/until_converged/all"), ("median", "all", "lr", "")]
+    choices += [("median", "first_half", "lr", "")]
+    rows = [
+        {
+            "claim": name, "label": f"$ of {name}", "source": "Figure 4", "compare": compare,
+            "expected": "greater", "margin": margin, "registered": int(number == 0), "n": 3,
+            **dict(zip(("summary", "steps", "grid", "coincides"), choices[number], strict=True)),
+            **dict(zip(("effect", "ci_low", "ci_high", "verdict"), result, strict=True)),
+        }
+        for name, results in CURVES.items()
+        for number, result in enumerate(results)
+    ]  # fmt: skip
+    return through_a_file(pd.DataFrame(rows, columns=specifications.COLUMNS), tmp_path)
+
+
+def drawn_curve(table, name):
+    return plugins.load("figures", "specification").draw({"specifications": table}, {}, claim=name)
+
+
+@pytest.mark.parametrize("compare", ["difference", "log_ratio"])
+@pytest.mark.parametrize("name", CURVES)
+def test_a_curve_is_drawn_whatever_its_verdicts(tmp_path, name, compare):
+    table = specifications_table(tmp_path, compare=compare, margin=0.1)
+    before = table.copy()
+    plot = drawn_curve(table, name)
+    check(plot, layout=True)
+    pd.testing.assert_frame_equal(table, before)
+    verdicts = [verdict for *_, verdict in CURVES[name]]
+    judged = len(verdicts) - verdicts.count("not run")
+    title = f"$ of {name} · Figure 4\nSupported in {verdicts.count('supported')} of {judged}"
+    missing = f" ({3 - judged} not run)" if judged < 3 else ""
+    assert plot.axes[0].get_title(loc="left") == title + missing
+
+
+@pytest.mark.parametrize("name", ["clear", "partly_run"])
+def test_a_curve_has_its_effects_in_order_above_their_choices(tmp_path, name):
+    plot = drawn_curve(specifications_table(tmp_path, compare="log_ratio"), name)
+    results = sorted((result, n) for n, result in enumerate(CURVES[name]) if result[-1] != "not run")
+    above, *below = plot.axes
+    drawn = [
+        line for line in above.lines if line.get_transform() is above.transData and len(line.get_xdata())
+    ]
+    points = sorted(
+        (line.get_xdata()[0], np.log(line.get_ydata()[0])) for line in drawn if len(line.get_xdata()) == 1
+    )
+    bars = sorted(
+        (*line.get_xdata(), *np.log(line.get_ydata())) for line in drawn if len(line.get_xdata()) == 2
+    )
+    assert np.allclose(points, [(x, effect) for x, ((effect, *_), _) in enumerate(results)])
+    low, high = np.log(above.get_ylim())
+    expected = [(x, x, *np.clip([a, b], low, high)) for x, ((_, a, b, _), _) in enumerate(results)]
+    assert np.allclose(bars, expected)
+    rings = [line.get_xdata()[0] for line in drawn if line.get_markeredgecolor() == "black"]
+    assert rings == [x for x, (_, number) in enumerate(results) if number == 0]
+
+    chosen = {"mean": {0}, "median": {1, 2}, "all steps": {0, 1}, "until either converges": set()}
+    chosen |= {"first half": {2}, "all step sizes": {0}, "lr alone": {1, 2}}
+    hollow = {"until either converges": {0}}
+    shown = {number: x for x, (_, number) in enumerate(results)}
+    found = {}
+    for ax in below:
+        for value, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True):
+            lines = [line for line in ax.lines if line.get_ydata()[0] == value]
+            for full in (True, False):
+                of_kind = [line for line in lines if (line.get_markerfacecolor() != "none") == full]
+                found[label.get_text(), full] = {line.get_xdata()[0] for line in of_kind}
+    for (label, full), columns in found.items():
+        numbers = chosen[label] if full else hollow.get(label, set())
+        assert columns == {shown[number] for number in numbers & set(shown)}
+    # A choice with a single value is no choice.
+    assert {label for label, _ in found} == (set(chosen) if name == "clear" else {"all steps", "first half"})
 
 
 @pytest.mark.parametrize("scale", ["cifar10-small", "deep-linear"])

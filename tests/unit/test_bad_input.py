@@ -85,6 +85,7 @@ def config(config):
     alternatives = {name: copy.deepcopy(claim) | {"varies": name} for name, claim in claims.items()}
     for alternative in alternatives.values():
         del alternative["source"]
+        alternative.pop("headline", None)
     return config | {"alternatives": alternatives}
 
 
@@ -228,12 +229,13 @@ LOST = ("bn_smoths_loss", "the name of the claim it varies", "found bn_smoths_lo
 def of_claims(section):
     """Return pattern -> wrong values for the keys of a claim or an alternative."""
     place = f"{section}.*.*" if section == "claims" else f"{section}.*"
-    origin = {"source": [NO_TEXT]} if section == "claims" else {"varies": [NO_TEXT, LOST]}
+    own = {"source": [NO_TEXT], "headline": [("yes", "type boolean", 'found the text "yes"')]}
+    own = own if section == "claims" else {"varies": [NO_TEXT, LOST]}
     return {
         section: [],
         f"{section}.*": [],
         place: [],
-        **{f"{place}.{key}": wrong for key, wrong in origin.items()},
+        **{f"{place}.{key}": wrong for key, wrong in own.items()},
         f"{place}.label": [NO_TEXT, ("A {placeholder}", "in braces only", "{placeholder}")],
         f"{place}.for": [({}, "1 or more entries"), ({"A b": ["x"]}, "word of small letters", "A b")],
         f"{place}.for.*": [([], "1 or more items"), (["a", "a"], "every item once", '["a", "a"]')],
@@ -406,7 +408,7 @@ OPTIONAL = {
     "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
     "figures.*": {"layers"},
     **{
-        pattern: {"for", "layers", "margin", "margin_from", "paper_value"}
+        pattern: {"for", "headline", "layers", "margin", "margin_from", "paper_value"}
         for pattern in ("claims.*.*", "alternatives.*")
     },
 }
@@ -493,7 +495,7 @@ NAMES = [
     ("figures > fig4 > layers", {"vgg": ["#3"]}, ["expected no layers", "found vgg"]),
     ("claims > a b", {}, ["letters, digits", "a b"]),
     ("claims > {family}", {}, ["letters, digits", "{family}"]),
-    ("claims > fig1 > bn_trains_faster > varies", "a", ["paper_value, source; found varies"]),
+    ("claims > fig1 > bn_trains_faster > varies", "a", ["source, headline; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
 
@@ -744,6 +746,19 @@ def test_the_margin_of_a_log_ratio_is_a_factor(refusal):
     ):
         assert words in message
     assert "more than 0 for the log ratio" in refusal("claims > fig4 > bn_smooths_loss > condition_b", 0)
+
+
+def test_a_headline_claim_is_about_whole_runs(refusal):
+    """A specification curve varies the steps that count, and `final` and `last` name steps of their own."""
+    for name, quantity in [
+        ("bn_allows_larger_lr", "final_accuracy with the summary final"),
+        ("bn_generalises_better", "test_accuracy with the summary last"),
+    ]:
+        path = f"claims > fig1 > {name}"
+        message = refusal(f"{path} > headline", True, (f"{path} > quantity", quantity.split()[0]))
+        assert_names(message, ["claims", "fig1", name, "headline"])
+        assert "expected a quantity with the summary mean or median, because" in message
+        assert message.endswith(f"found {quantity}")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,12 @@ STUDY = {
 }
 
 
+SPECIFICATIONS = pd.DataFrame(
+    [("a", "supported"), ("a", "inconclusive"), ("b", "supported"), ("b", "not run"), ("b", "supported")],
+    columns=["claim", "verdict"],
+)
+
+
 def stored(table, source="50 % of A_B", figures=()):
     return judged.Stored(claims=table, images={"source": source}, figures=list(figures))
 
@@ -73,6 +79,7 @@ def results(judged=HERE, activations=None):
     wheres = ("random layers", "vgg_none")
     return report.Results(
         claims=judged,
+        specifications=SPECIFICATIONS,
         sensitivity=pd.concat([of_claims.assign(summary="mean"), others], ignore_index=True),
         alternatives=pd.DataFrame([alternative]),
         theorems=pd.DataFrame([{"statement": "Theorem 4.1", "where": where} | found for where in wheres]),
@@ -84,6 +91,9 @@ def results(judged=HERE, activations=None):
             for name, cpu in (("x", "one"), ("y", "another"), ("z", "one"))
         },
     )
+
+
+TABLES = ("claims", "sensitivity", "specifications", "alternatives", "theorems")
 
 
 # -- numbers ----------------------------------------------------------------------------------------
@@ -150,6 +160,15 @@ def test_sigma_is_summarised_over_the_conditions_that_a_claim_about_it_judges():
     assert expected.items() <= report.numbers(results(activations=activations), STUDY).items()
     others = HERE.assign(quantity="effective_beta")
     assert set(report.sigma_numbers(activations, others).values()) == {"--"}
+
+
+def test_specifications_are_counted_by_claim_and_those_not_run_apart():
+    assert report.specification_numbers(SPECIFICATIONS) == {
+        "specification.a": "supported in 1 of 2",
+        "specification.b": "supported in 2 of 2 (1 not run)",
+        "specifications": 2,
+    }
+    assert report.specification_numbers(SPECIFICATIONS.iloc[:0]) == {}
 
 
 def test_the_numbers_of_another_scale_are_counted_from_its_own_claims():
@@ -263,6 +282,7 @@ def test_the_bundle_has_numbers_tables_and_figures(written):
     assert (written / "there_fig4.png").read_bytes() == b"there/fig4.png"
     keys = keys_of((written / "numbers.tex").read_text(encoding="utf-8"))
     expected = [*report.numbers(results(), STUDY), *report.stored_numbers({"there": stored(THERE)})]
+    expected += report.specification_numbers(SPECIFICATIONS)
     assert keys == expected
 
 
@@ -294,6 +314,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
+    keys |= {*report.specification_numbers(judged.specifications)}
     used = set(re.findall(r"\\(?:result|ofstudy)\{([^}]+)\}", text))
     used |= {f"{name}.verdict" for name in re.findall(r"\\(?:verdict|claim)\{([^}]+)\}", text)}
     named = {pattern for pattern in used if not re.search(r"#|^(key|name)", pattern)}
@@ -314,6 +335,14 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     assert shown - {"file"} == set(whole["figures"])
 
 
+def test_the_text_shows_the_curves_of_headline_claims(config):
+    text = TEXT.read_text(encoding="utf-8")
+    headline = study.written_out(config | {"scale": "paper"})["headline"]
+    shown = re.findall(r"^\\specification\{(\w+)\}", text, flags=re.MULTILINE)
+    assert len(shown) == len(set(shown)) == 5
+    assert set(shown) <= set(headline)
+
+
 # -- the command ------------------------------------------------------------------------------------
 
 
@@ -327,7 +356,7 @@ def test_the_command_reads_tables_and_stored_results_and_copies_the_text(tmp_pat
             for step in range(8)
         ]
     )
-    tables = {name: getattr(here, name) for name in ("claims", "sensitivity", "alternatives", "theorems")}
+    tables = {name: getattr(here, name) for name in TABLES}
     for name, table in (tables | {"training": training}).items():
         artefacts.write_table(table, tmp_path / f"{name}.csv")
     artefacts.write_table(THERE, there / "claims.csv")

@@ -138,6 +138,7 @@ DEFAULTS = {
     "quantities > q > until_accuracy": None,
     "quantities > q > sensitivity": ["geometric_mean", "median", "equal_loss"],
     "claims > f > c > for": {},
+    "claims > f > c > headline": False,
     "claims > f > c > layers": [],
     "claims > f > c > margin_from": "convention",
     "claims > f > c > paper_value": "",
@@ -251,6 +252,7 @@ def plainly_written_out(config):
         "sizes": sizes,
         "random_layers": config["random_layers"],
         "quantities": {},
+        "headline": [],
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
@@ -285,7 +287,9 @@ def plainly_written_out(config):
         section = "alternatives" if family == "alternatives" else "claims"
         for name, entry in entries.items():
             for claim_name, claim in plainly_filled_in(name, entry):
+                headline = claim.pop("headline", False)
                 if plainly_possible(claim, found):
+                    found["headline"] += [claim_name] if headline else []
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
     return found
@@ -498,6 +502,9 @@ def settings_of_all_jobs(config):
     assert of_claims.pop("registration")
     found["judge", "claims"] = of_claims
     found["judge", "alternatives"] = job.alternatives_settings(None)
+    found["specify",] = job.specifications_settings(None)
+    for claim in of_study["headline"]:
+        found["draw_specification", claim] = job.specification_settings(SimpleNamespace(claim=claim))
     return found
 
 
@@ -507,19 +514,22 @@ def difference(before, after):
     return {job for job in before.keys() | after.keys() if before.get(job) != after.get(job)}
 
 
-def test_a_claims_margin_is_seen_by_the_judge_of_its_section_alone(config, changed):
+def test_a_claims_margin_is_seen_by_those_alone_that_judge_it(config, changed):
+    specify = ("specify",)
     for path, value in [
         ("claims > fig1 > bn_trains_faster > margin", 0.01),
         ("claims > fig1 > bn_trains_faster > statement", "Something else."),
         ("claims > fig1 > bn_trains_faster > label", "Something else"),
     ]:
-        assert difference(config, changed((path, value))) == {("judge", "claims")}
+        assert difference(config, changed((path, value))) == {("judge", "claims"), specify}
+    for_readers = ("claims > fig1 > bn_allows_larger_lr > label", "Something else")
+    assert difference(config, changed(for_readers)) == {("judge", "claims")}
     fig1 = config["claims"]["fig1"]
     new = changed(
         ("claims > fig1 > bn_trains_faster", ...),
         ("claims > other", {"bn_trains_faster": fig1["bn_trains_faster"]}),
     )
-    assert difference(config, new) == {("judge", "claims")}
+    assert difference(config, new) == {("judge", "claims"), specify}
     alternative = next(iter(config["alternatives"]))
     new = changed((f"alternatives > {alternative} > varies", "bn_trains_faster"))
     assert difference(config, new) == {("judge", "alternatives")}
@@ -532,7 +542,14 @@ def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, cha
     ]:
         found = difference(config, changed((path, value)))
         assert ("judge", "claims") in found
-        assert found <= {("judge", section) for section in SECTIONS}
+        assert found <= {("specify",), *(("judge", section) for section in SECTIONS)}
+
+
+def test_whether_a_claim_is_a_headline_is_seen_by_its_curve_alone(config, changed):
+    entries = "claims > fig1 > bn_trains_faster", "claims > fig1 > bn_allows_larger_lr"
+    new = changed((f"{entries[0]} > headline", ...), (f"{entries[1]} > headline", True))
+    curves = {("draw_specification", path.split(" > ")[-1]) for path in entries}
+    assert difference(config, new) == {("specify",), *curves}
 
 
 def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that_show_it(config, changed):
@@ -551,9 +568,9 @@ def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that
     assert {job[1] for job in found if job[0] == "draw"} == shown
 
 
-def test_a_seed_is_seen_by_no_job_of_another_seed_but_by_the_figures_of_all(config, changed):
+def test_a_seed_is_seen_by_no_job_of_another_seed_but_by_the_figures_and_curves_of_all(config, changed):
     seen = difference(config, changed(("scales > digits > seeds", [0, 1, 2, 3, 4, 5, 6])))
-    assert seen == {("draw", figure) for figure in config["figures"]}
+    assert seen == {("specify",), *(("draw", figure) for figure in config["figures"])}
 
 
 def test_a_new_condition_that_nothing_names_is_trained_and_changes_nothing_else(config, changed):
@@ -724,6 +741,59 @@ def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
         keys = {frozenset(claim) for claim in settings["claims"].values()}
         assert len(keys) == 1
         assert "for" not in next(iter(keys))
+
+
+MEAN, MEDIAN = ["mean", "median"], ["median", "mean"]
+STEPS = ["all", "until_converged", "first_half", "second_half"]
+
+
+@pytest.mark.parametrize(
+    ("name", "summary", "steps", "grid"),
+    [
+        ("training_accuracy", MEAN, STEPS, ["all"]),
+        ("final_loss", [*MEAN, "geometric_mean"], STEPS, ["all"]),
+        ("sigma", [*MEDIAN, "geometric_mean", "equal_loss"], STEPS, ["all"]),
+        ("shift_cosine", [*MEAN, "equal_loss"], [STEPS[1], STEPS[0], *STEPS[2:]], ["all"]),
+        ("loss_variation", [*MEAN, "geometric_mean", "equal_loss"], STEPS, ["all", "up_to_lr", "lr"]),
+        ("random_beta", [*MEAN, "geometric_mean", "equal_loss"], STEPS, ["all", "up_to_lr", "lr"]),
+        ("beta_in_evaluation", [*MEAN, "geometric_mean", "equal_loss"], STEPS, ["all"]),
+    ],
+)
+def test_the_choices_of_a_quantity_begin_with_the_registered_ones(config, name, summary, steps, grid):
+    found = study.choices(written_out(config)["quantities"][name])
+    assert found == {"summary": summary, "steps": steps, "grid": grid}
+
+
+def test_curves_are_given_the_headline_claims_and_what_these_use(config):
+    settings = study.specifications_settings(written_out(config))
+    assert list(settings["claims"]) == written_out(config)["headline"]
+    assert 10 <= len(settings["claims"]) <= 16
+    used = {claim["quantity"] for claim in settings["claims"].values()}
+    assert set(settings["quantities"]) == set(settings["choices"]) == used
+    assert settings["tables"][0] == "training"
+    assert set(settings["tables"][1:]) == {
+        quantity["table"] for quantity in settings["quantities"].values()
+    } - {"training"}
+    pairs = ("vgg_batch", "vgg_none", "deep_linear_batch", "deep_linear_none")
+    assert settings["grids"] == {"along_gradient": list(pairs)}
+
+
+def test_a_study_without_headline_claims_has_an_empty_table_of_them(tiny):
+    settings = study.specifications_settings(tiny.study)
+    assert settings["claims"] == settings["grids"] == {}
+    assert settings["tables"] == ["training"]
+    assert tiny.specification_runs(of()) == tiny.specification_patterns(of()) == []
+    assert tiny.specification_statistics(of()) == in_results("statistics/training_per_seed.csv")
+    assert tiny.figure_names == ["fig4", "fig5", "theorems", "claims"]
+
+
+def test_curves_read_the_runs_whose_step_sizes_they_choose(config):
+    job = jobs.Jobs(written_out(config))
+    runs, patterns = job.specification_runs(of()), job.specification_patterns(of())
+    assert patterns == in_results("probes/along_gradient/{condition}/seed{seed}.csv")
+    pairs = ("vgg_batch", "vgg_none", "deep_linear_batch", "deep_linear_none")
+    assert runs == [patterns[0].format(condition=c, seed=seed) for c in pairs for seed in (0, 1, 2)]
+    assert "specification_bn_smooths_loss" in job.figure_names
 
 
 # -- the files that jobs read ---------------------------------------------------------------------
@@ -1143,7 +1213,7 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_con
         "norms": {condition["norm"] for condition in conditions},
         "probes": set(config["probes"]) & set(tables),
         "quantities": set(tables),
-        "figures": {*config["figures"], "claims"},
+        "figures": {*config["figures"], "claims", "specification"},
     }
     assert not used["norms"] & AWAITED
     used["norms"] |= AWAITED
@@ -1162,7 +1232,12 @@ def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(changed, scale):
     for section in ("conditions", "probes", "rate_spread", "random_layers", "figures", "quantities"):
         assert left[section] == config[section]
     for section in SECTIONS:
-        assert left[section] == study.claims(config, section)
+        expected = study.claims(config, section)
+        assert left[section] == {name: without_headline(claim) for name, claim in expected.items()}
+
+
+def without_headline(claim):
+    return {key: value for key, value in claim.items() if key != "headline"}
 
 
 @pytest.mark.parametrize(("task", "other"), [("vgg", "deep_linear"), ("deep_linear", "vgg")])
@@ -1174,7 +1249,7 @@ def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(c
     # By the conditions that a claim names.
     for section in ("claims", "alternatives"):
         stays = {
-            name: claim
+            name: without_headline(claim)
             for name, claim in study.claims(schema.with_defaults(whole), section).items()
             if {claim["condition_a"], claim["condition_b"]} & set(whole["conditions"])
             <= set(left["conditions"])

@@ -422,3 +422,15 @@ def test_holm_with_ties(p_values):
 
 def test_holm_of_none_is_none():
     assert verdicts.holm([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["supported", "not run", "contradicted", "supported"], (2, 3)),
+        (["not run"], (0, 0)),
+        ([], (0, 0)),
+    ],
+)
+def test_support_is_counted_among_the_verdicts_that_were_run(found, expected):
+    assert verdicts.support(found) == expected

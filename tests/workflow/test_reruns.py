@@ -35,7 +35,8 @@ class Account:
 
     def __init__(self, config, *, latex):
         self.config, self.latex = config, latex
-        self.tables = configuration.written_out(config)["tables"]
+        self.study = configuration.written_out(config)
+        self.tables = self.study["tables"]
         self.seeds = config["scales"]["tiny"]["seeds"]
 
     def training(self, conditions, seeds=None):
@@ -69,10 +70,24 @@ class Account:
             jobs.add("summarise_theorems")
         figures = self.config["figures"].items()
         drawn = [name for name, entry in figures if set(entry["tables"]) & set(tables)]
-        return jobs | self.figures(drawn) | self.judging()
+        quantities = [self.study["claims"][name]["quantity"] for name in self.study["headline"]]
+        varied = {"training", *(self.study["quantities"][name]["table"] for name in quantities)}
+        return (
+            jobs
+            | self.figures(drawn)
+            | self.judging()
+            | (self.specifying() if varied & set(tables) else set())
+        )
 
     def judging(self):
         return JUDGED | self.reports() | {"gather"}
+
+    def specifying(self):
+        """Return the judging of the headline claims under other choices, and all jobs that depend on it."""
+        return {"specify", "gather"} | self.curves()
+
+    def curves(self):
+        return {f"draw_specification claim={name}" for name in self.study["headline"]} | self.reports()
 
     def figures(self, figures):
         return {f"draw figure={figure}" for figure in figures} | self.reports()
@@ -120,12 +135,20 @@ def test_everything_there_is_to_run(finished, account):
 
 CONFIGURATION = {
     "a claim's margin": (
-        ("claims", "fig1", "bn_trains_faster", "margin", 0.01),
+        ("claims", "fig1", "bn_allows_larger_lr", "margin", 0.01),
         lambda a: {"judge", "draw_claims", "gather"} | a.reports(),
     ),
     "a claim's label": (
-        ("claims", "fig1", "bn_trains_faster", "label", "Another label"),
+        ("claims", "fig1", "bn_allows_larger_lr", "label", "Another label"),
         lambda a: {"judge", "draw_claims", "gather"} | a.reports(),
+    ),
+    "the same of a claim with a specification curve": (
+        ("claims", "fig1", "bn_trains_faster", "margin", 0.01),
+        lambda a: {"judge", "draw_claims"} | a.specifying(),
+    ),
+    "whether a claim has a specification curve": (
+        ("claims", "fig1", "bn_trains_faster", "headline", False),
+        lambda a: a.specifying() - {"draw_specification claim=bn_trains_faster"},
     ),
     "an alternative's margin": (
         ("alternatives", "noise_variance_beats_plain", "margin", 0.01),
@@ -174,7 +197,7 @@ FILES = {
     "the style of figures": (
         "paper/figures.mplstyle",
         lambda text: f"{text}\nlines.linewidth: 3\n",
-        lambda a: a.figures(a.config["figures"]) | {"draw_claims"},
+        lambda a: a.figures(a.config["figures"]) | {"draw_claims"} | a.curves(),
     ),
     "the text of the report": (
         "paper/main.tex",
@@ -210,6 +233,16 @@ FILES = {
         "src/bnopt/claims.py",
         a_statement,
         lambda a: a.judging(),
+    ),
+    "how verdicts under other choices are made": (
+        "src/bnopt/specifications.py",
+        a_statement,
+        lambda a: a.specifying(),
+    ),
+    "how effects are computed": (
+        "src/bnopt/effects.py",
+        a_statement,
+        lambda a: a.judging() | a.specifying(),
     ),
     "how a table is summarised": (
         "src/bnopt/quantities/covariate_shift.py",

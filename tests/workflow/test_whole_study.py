@@ -53,7 +53,9 @@ def test_with_several_workers_one_of_them_runs_the_study(finished, request):
 
 
 def test_every_figure_is_there_as_pdf_and_png(finished):
-    figures = {*finished.config["figures"], "claims"}
+    curves = {f"specification_{name}" for name in finished.written_out["headline"]}
+    assert len(curves) > 10
+    figures = {*finished.config["figures"], "claims", *curves}
     assert {"fig1", "fig2", "fig4", "fig8", "claims"} <= figures
     folder = finished.results / "figures"
     files = {f"{name}.{ending}" for name in figures for ending in ("pdf", "png", f"pdf{records.SUFFIX}")}
@@ -75,6 +77,13 @@ def test_every_claim_has_a_row_with_the_promised_columns(finished, verdicts):
     assert verdicts["claim"].tolist() == list(claims)
     for key in ("label", "source", "statement", "quantity", "condition_a", "expected", "margin_from"):
         assert verdicts[key].fillna("").tolist() == [claim[key] for claim in claims.values()]
+
+
+def test_every_headline_claim_has_its_specifications(finished):
+    found = read_table(finished.results / "statistics" / "specifications.csv")
+    assert found["claim"].drop_duplicates().tolist() == finished.written_out["headline"]
+    assert set(found["verdict"]) == {"not run"}
+    assert (found.groupby("claim")["registered"].sum() == 1).all()
 
 
 def test_with_one_seed_no_claim_is_judged_and_the_reason_is_said(verdicts):
@@ -162,7 +171,7 @@ def test_every_job_has_a_log(finished):
     logs = finished.folder / "logs" / "tiny"
     config = finished.config
     expected = {f"train/{condition}/seed0.log" for condition in config["conditions"]}
-    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "page.log", "web.log"}
+    expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "specify.log", "page.log", "web.log"}
     expected |= {f"draw/{figure}.log" for figure in (*config["figures"], "claims")}
     assert expected <= {str(file.relative_to(logs)) for file in logs.rglob("*.log")}
 

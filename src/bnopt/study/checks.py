@@ -10,7 +10,7 @@ from pathlib import Path
 from bnopt import plugins
 from bnopt.study import image_sources, schema
 from bnopt.study.schema import expect_known, refuse
-from bnopt.study.study import CHANCE, RANDOM_LAYERS, RATE_SPREAD, TRAINING, claims, tasks_of
+from bnopt.study.study import CHANCE, RANDOM_LAYERS, RATE_SPREAD, TRAINING, choices, claims, tasks_of
 
 
 def check(config):
@@ -184,6 +184,7 @@ def _check_claims(config, section):
         quantity = config["quantities"][claim["quantity"]]
         _check_pair(config, key, claim, quantity)
         _check_margin(key, claim, quantity)
+        _check_headline(key, claim, quantity)
         table = quantity["table"]
         if table not in config["probes"] and claim["layers"]:
             found = ", ".join(claim["layers"])
@@ -223,9 +224,19 @@ def _check_margin(key, claim, quantity):
         refuse(f"{key}.margin", f"a {kind} of more than {least} for an equivalence", margin)
 
 
+def _check_headline(key, claim, quantity):
+    """Check that the registered summary of a headline claim is one of the summaries of its curve."""
+    known = choices(quantity)["summary"]
+    if claim.get("headline") and quantity["summary"] not in known:
+        expected = (
+            f"a quantity with the summary {' or '.join(known)}, because a specification curve varies it"
+        )
+        refuse(f"{key}.headline", expected, f"{claim['quantity']} with the summary {quantity['summary']}")
+
+
 def _check_figures(config):
-    # The forest plot of the claims is drawn for every study.
-    known = [name for name in plugins.names("figures") if name != "claims"]
+    # The forest plot of the claims and the specification curves are drawn for every study.
+    known = [name for name in plugins.names("figures") if name not in ("claims", "specification")]
     for name, figure in config["figures"].items():
         key = f"figures.{name}"
         expect_known(key, name, known)

@@ -87,11 +87,18 @@ class Jobs:
     def alternatives_settings(self, _):
         return as_json(study.claims_settings(self.study, "alternatives"), ordered=True)
 
+    def specifications_settings(self, _):
+        return as_json(study.specifications_settings(self.study), ordered=True)
+
     def figure_settings(self, wildcards):
         return as_json(study.figure_settings(self.study, wildcards.figure), ordered=True)
 
     def forest_plot_settings(self, _):
         settings = {"tables": {"claims": []}, "conditions": self.study["conditions"]}
+        return as_json(settings, ordered=True)
+
+    def specification_settings(self, wildcards):
+        settings = {"tables": {"specifications": []}, "claim": wildcards.claim}
         return as_json(settings, ordered=True)
 
     def gather_settings(self, _):
@@ -131,6 +138,13 @@ class Jobs:
     def forest_plot_code(self, _):
         return fingerprints.code_hash("bnopt.figure", "bnopt.figures.claims")
 
+    def specification_code(self, _):
+        return fingerprints.code_hash("bnopt.figure", "bnopt.figures.specification")
+
+    def specifications_code(self, _):
+        of_tables = study.specifications_settings(self.study)["grids"]
+        return fingerprints.code_hash("bnopt.specifications", *(f"bnopt.quantities.{t}" for t in of_tables))
+
     @staticmethod
     def stage_code(stage):
         """Return the fingerprint of a stage that loads no plug-in."""
@@ -169,6 +183,8 @@ class Jobs:
             made_by = self._plain(section, stage="claims")
             files = (section, f"{section}_sensitivity", f"{section}_per_seed")
             yield from ((f"statistics/{file}.csv", made_by) for file in files)
+        made_by = self.specifications_settings(None), self.specifications_code(None)
+        yield "statistics/specifications.csv", made_by
         yield from self._recorded_figures()
         yield "provenance.json", self._plain("gather")
         yield "report/report.tex", self._plain("report")
@@ -191,6 +207,10 @@ class Jobs:
             job = SimpleNamespace(figure=figure)
             yield f"figures/{figure}.pdf", (self.figure_settings(job), self.figure_code(job))
         yield "figures/claims.pdf", (self.forest_plot_settings(None), self.forest_plot_code(None))
+        for claim in self.study["headline"]:
+            job = SimpleNamespace(claim=claim)
+            made_by = self.specification_settings(job), self.specification_code(job)
+            yield f"figures/specification_{claim}.pdf", made_by
 
     def _plain(self, name, stage=None):
         """Return settings and code of a job without wildcards whose stage loads no plug-in."""
@@ -218,8 +238,21 @@ class Jobs:
 
     def statistics(self, wildcards):
         """Return the files with the numbers per seed of all tables."""
-        folder = f"results/{wildcards.scale}/statistics"
-        return [f"{folder}/{table}_per_seed.csv" for table in self.study["tables"]]
+        return self._per_seed(wildcards, self.study["tables"])
+
+    def specification_statistics(self, wildcards):
+        """Return the files with the numbers per seed of the tables that the headline claims use."""
+        return self._per_seed(wildcards, study.specifications_settings(self.study)["tables"])
+
+    def specification_runs(self, wildcards):
+        """Return the tables of runs, with a row per step size, that the headline claims use."""
+        settings = study.specifications_settings(self.study)
+        files = [self._files(wildcards, t, of, settings["seeds"]) for t, of in settings["grids"].items()]
+        return list(itertools.chain(*files))
+
+    def specification_patterns(self, wildcards):
+        """Return the paths of these tables, with {condition} and {seed} in them."""
+        return [self.table_pattern(wildcards, t) for t in study.specifications_settings(self.study)["grids"]]
 
     def spread_curves(self, wildcards):
         """Return the training tables of one seed over which a spread is computed."""
@@ -248,9 +281,14 @@ class Jobs:
         return self._files(wildcards, TRAINING, shown["conditions"], shown["seeds"])
 
     def figures(self, wildcards):
-        """Return all figures as PDF, including the forest plot of the claims."""
-        names = [*self.study["figures"], "claims"]
-        return [f"results/{wildcards.scale}/figures/{name}.pdf" for name in names]
+        """Return all figures as PDF."""
+        return [f"results/{wildcards.scale}/figures/{name}.pdf" for name in self.figure_names]
+
+    @property
+    def figure_names(self):
+        """Return the names of all figures: the paper's, the forest plot and the specification curves."""
+        curves = [f"specification_{claim}" for claim in self.study["headline"]]
+        return [*self.study["figures"], "claims", *curves]
 
     def figure_images(self, wildcards):
         """Return the paper's figures as PNG."""
@@ -260,6 +298,11 @@ class Jobs:
         """Return the activations per seed if the study measures them."""
         measured = "activations" in self.study["tables"]
         return f"results/{wildcards.scale}/statistics/activations_per_seed.csv" if measured else []
+
+    @staticmethod
+    def _per_seed(wildcards, tables):
+        folder = f"results/{wildcards.scale}/statistics"
+        return [f"{folder}/{table}_per_seed.csv" for table in tables]
 
     def _files(self, wildcards, table, conditions, seeds):
         pattern = self.table_pattern(wildcards, table)

@@ -15,6 +15,8 @@ RANDOM_LAYERS = "random_layers"
 CHANCE = "chance"
 # Columns of the training table that are shares of samples.
 ACCURACIES = ("accuracy", "test_accuracy")
+# The tables with a row per step size.
+STEP_SIZES = ("along_gradient", "random_directions")
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -27,6 +29,7 @@ def written_out(config):
     conditions, probes, rate_spread,        as configured, with defaults filled in; entries that need
     random_layers, figures, quantities      a task without sizes at this scale are left out
     claims, alternatives                    name -> claim; placeholders are filled in
+    headline                                names of the claims that get a specification curve
     tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
@@ -57,7 +60,8 @@ def written_out(config):
             if not gone & {claim["condition_a"], claim["condition_b"]}
             and config["quantities"][claim["quantity"]]["table"] in measured
         }
-    return study | {"tables": _tables(study)}
+    headline = [name for name, claim in study["claims"].items() if claim.pop("headline")]
+    return study | {"tables": _tables(study), "headline": headline}
 
 
 def tasks_of(scale):
@@ -234,6 +238,47 @@ def claims_settings(study, section):
         "tables": list(study["tables"]),
         "claims": study[section],
         "quantities": study["quantities"],
+    }
+
+
+def specifications_settings(study):
+    """Return the settings of the job that judges the headline claims under every combination of choices.
+
+    grids: table with a row per step size -> the conditions whose runs are read
+    """
+    claims = {name: study["claims"][name] for name in study["headline"]}
+    quantities = {claim["quantity"]: study["quantities"][claim["quantity"]] for claim in claims.values()}
+    grids = {}
+    for claim in claims.values():
+        table, pair = quantities[claim["quantity"]]["table"], (claim["condition_a"], claim["condition_b"])
+        if table in STEP_SIZES:
+            grids.setdefault(table, {}).update({c: None for c in pair if c in study["conditions"]})
+    return {
+        "tables": list(dict.fromkeys([TRAINING, *(quantity["table"] for quantity in quantities.values())])),
+        "grids": {table: list(conditions) for table, conditions in grids.items()},
+        "seeds": study["seeds"],
+        "claims": claims,
+        "quantities": quantities,
+        "choices": {name: choices(quantity) for name, quantity in quantities.items()},
+    }
+
+
+def choices(quantity):
+    """Return the choices of a specification: summary, steps and grid -> names, the registered one first.
+
+    A geometric mean needs positive numbers, so a quantity compared by differences has none. Training
+    curves are not compared at equal loss, which would fix what they show. Only tables with a row per step
+    size have a choice of the grid.
+    """
+    summaries = ["mean", "median"]
+    summaries += ["geometric_mean"] if quantity["compare"] == "log_ratio" else []
+    summaries += ["equal_loss"] if quantity["table"] != TRAINING else []
+    steps = ["all", "until_converged", "first_half", "second_half"]
+    registered = (quantity["summary"], "until_converged" if quantity["until_accuracy"] else "all")
+    return {
+        "summary": sorted(summaries, key=lambda name: name != registered[0]),
+        "steps": sorted(steps, key=lambda name: name != registered[1]),
+        "grid": ["all", "up_to_lr", "lr"] if quantity["table"] in STEP_SIZES else ["all"],
     }
 
 

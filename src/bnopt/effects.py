@@ -1,0 +1,182 @@
+"""Effects of a claim: one number per seed, from the values of two runs by step.
+
+The stages `claims` and `specifications` use the same effects.
+"""
+
+import copy
+
+import numpy as np
+import pandas as pd
+
+from bnopt import summaries, verdicts
+from bnopt.runtime import StudyError
+
+CHANCE = "chance"
+WHOLE_RUN = "whole_run"
+TRAINING = "training"
+# The number of a diverged run, whatever was recorded before it diverged: the worst possible value.
+WORST = {"log_ratio": np.inf, "difference": -np.inf}
+
+
+class Runs:
+    """The tables by run: each is split once, and a mean is taken once, for all claims that use it.
+
+    rows        table -> run -> its rows; a run is (condition, seed)
+    smoothed    run -> its loss and accuracy by step, smoothed (`summaries.smooth`)
+    diverged    the runs that have diverged
+    """
+
+    def __init__(self, tables):
+        self.rows = {name: _by_run(of) for name, of in tables.items()}
+        curves = self.rows[TRAINING]
+        self.smoothed = {
+            run: summaries.smooth(curve.set_index("step")[["loss", "accuracy"]])
+            for run, curve in curves.items()
+        }
+        self.diverged = {run for run, curve in curves.items() if curve["diverged"].any()}
+        self._empty = {name: of.iloc[:0] for name, of in tables.items()}
+        self._means = {}
+
+    def with_table(self, name, table):
+        """Return the same runs with another form of one table."""
+        runs = copy.copy(self)
+        runs.rows = self.rows | {name: _by_run(table)}
+        runs._empty = self._empty | {name: table.iloc[:0]}
+        runs._means = {}
+        return runs
+
+    def rows_of(self, run, table, layers):
+        """Return the rows of a run in these layers, or in all if `layers` is empty."""
+        rows = self.rows[table].get(run, self._empty[table])
+        return rows[rows["layer"].isin(layers)] if layers else rows
+
+    def values(self, run, quantity, layers):
+        """Return the columns of a quantity by step (`_by_step`) of a run in these layers."""
+        key = (run, quantity["table"], quantity["column"], *layers)
+        if key not in self._means:
+            self._means[key] = _by_step(self.rows_of(run, quantity["table"], layers), quantity["column"])
+        return self._means[key]
+
+
+def _by_run(table):
+    """Return run -> its rows."""
+    return dict(list(table.groupby(["condition", "seed"])))
+
+
+def pairs(runs, claim, quantity):
+    """Return what effects are computed from, for each seed that both conditions have.
+
+    A seed counts if each of its two runs has values or has diverged.
+
+    values      of both sides, by step
+    counted     those before either run reaches the quantity's `until_accuracy`
+    curves      smoothed training curves of both sides; that of the one run, twice, if the other side is no
+                condition
+    diverged    whether each run has diverged
+    """
+    a, b = claim["condition_a"], claim["condition_b"]
+    alone = b == CHANCE or not isinstance(b, str)
+    pairs = []
+    for seed in sorted({seed for condition, seed in runs.smoothed if condition == a}):
+        both = [(a, seed)] if alone else [(a, seed), (b, seed)]
+        rows = [runs.rows_of(run, quantity["table"], claim["layers"]) for run in both]
+        diverged = [run in runs.diverged for run in both]
+        # A run that diverged at step 0 may have no values.
+        if not all(len(found) or lost for found, lost in zip(rows, diverged, strict=True)):
+            continue
+        values = [runs.values(run, quantity, claim["layers"]) for run in both]
+        if alone:
+            values.append(_reference(rows[0], b, values[0]))
+        curves = [runs.smoothed[run] for run in both]
+        pairs.append(
+            {
+                "seed": seed,
+                "values": values,
+                "counted": until_accuracy(values, curves, quantity["until_accuracy"]),
+                "curves": [curves[0], curves[-1]],
+                "diverged": diverged,
+            }
+        )
+    return pairs
+
+
+def _by_step(rows, column):
+    """Return the columns of a quantity by step: means over the layers.
+
+    A name ending in * stands for all columns with that prefix. Steps without a value are dropped.
+    """
+    columns = [c for c in rows if c == column or (column.endswith("*") and c.startswith(column[:-1]))]
+    if not columns and rows.empty:  # every run diverged at step 0, so the table has no such column
+        return pd.DataFrame()
+    if not columns:
+        raise StudyError(f"claims.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
+    # A table of several tasks has columns that are empty in the runs of one task.
+    return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
+
+
+def until_accuracy(values, curves, accuracy):
+    """Return values by step before the first step at which one of the curves reaches an accuracy, if any."""
+    if not accuracy:
+        return values
+    passed = [curve.index[curve["accuracy"] >= accuracy].min() for curve in curves]
+    first = np.nanmin([*passed, np.inf])
+    return [of_run[of_run.index < first] for of_run in values]
+
+
+def _reference(rows, reference, like):
+    """Return chance or a constant as values by step, in place of a condition; like: values by step."""
+    constant = rows[CHANCE].iloc[0] if reference == CHANCE else reference
+    return like * 0 + constant
+
+
+def assess(pairs, claim, quantity, summary, *, finite_only=False):
+    """Return n, effects (one per seed), reason, and the result of `verdicts.assess`."""
+    effects = np.array([_effect(pair, quantity, summary) for pair in pairs])
+    counted = effects[np.isfinite(effects)] if finite_only else effects[~np.isnan(effects)]
+    result = {"n": len(counted), "effects": effects, "reason": ""}
+    if len(counted) < 2:
+        missing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_sign_flip"), np.nan)
+        reason = f"an interval needs at least 2 seeds with a value of both conditions, found {len(counted)}"
+        return result | missing | {"verdict": "not run", "reason": reason}
+    margin = margin_of(claim, quantity)
+    return result | verdicts.assess(counted, expected=claim["expected"], margin=margin)
+
+
+def _effect(pair, quantity, summary):
+    """Return the effect at one seed; if the quantity has several columns, the largest of their effects."""
+    a, b = pair["values" if summary == WHOLE_RUN else "counted"]
+    summary = "mean" if summary == WHOLE_RUN else summary
+    # Only a run that diverged at step 0 lacks columns that the other run has.
+    columns = a.columns.union(b.columns)
+    if len(columns) > min(len(a.columns), len(b.columns)):
+        a, b = (values.reindex(columns=columns) for values in (a, b))
+    effects = [_effect_of_column(pair, a[c], b[c], quantity, summary) for c in columns]
+    return np.max(effects) if effects else np.nan
+
+
+def _effect_of_column(pair, a, b, quantity, summary):
+    """Return the effect at one seed from the values of one column by step, a and b."""
+    if summary == "equal_loss":
+        means = summaries.equal_loss(a, b, *(curve["loss"] for curve in pair["curves"]))
+        return _compare(*means, quantity).mean() if len(means[0]) else np.nan
+    numbers = [summaries.OF_ONE_RUN[summary](values) if len(values) else np.nan for values in (a, b)]
+    if quantity["table"] != TRAINING or quantity["compare"] == "log_ratio":
+        worst = WORST[quantity["compare"]]
+        for i, diverged in enumerate(pair["diverged"]):
+            numbers[i] = worst if diverged else numbers[i]
+    return _compare(*numbers, quantity)
+
+
+def _compare(a, b, quantity):
+    """Return a − b or log(a / b); 0 if both are the same infinity, since neither is larger."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if quantity["compare"] == "log_ratio":
+        with np.errstate(divide="ignore"):  # the logarithm of 0, if the floor is 0
+            a, b = np.log(np.maximum(a, quantity["floor"])), np.log(np.maximum(b, quantity["floor"]))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(a) & (a == b), 0.0, a - b)
+
+
+def margin_of(claim, quantity):
+    """Return the margin in units of the effect: the logarithm of the factor for a log ratio."""
+    return np.log(claim["margin"]) if quantity["compare"] == "log_ratio" else claim["margin"]
