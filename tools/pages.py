@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from bnopt.judged import RATIO, natural, read_claims  # noqa: E402
+from bnopt.study import schema, study  # noqa: E402
 from bnopt.verdicts import VERDICTS  # noqa: E402
 
 STORED = ROOT / "docs" / "results"
@@ -34,10 +34,14 @@ BLOCK = re.compile(r"(<!-- results: ([\w -]+?) -->\n).*?(<!-- end -->)", re.DOTA
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
+def configuration():
+    """Return config.yaml and claims.yaml, with defaults filled in."""
+    return schema.with_defaults(schema.read(ROOT / "config.yaml", ROOT / "claims.yaml"))
+
+
 def scales():
     """Return the scales with stored results, in the order of config.yaml."""
-    names = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["scales"]
-    return [name for name in names if (STORED / name / "claims.csv").exists()]
+    return [name for name in configuration()["scales"] if (STORED / name / "claims.csv").exists()]
 
 
 def claims_of(scale):
@@ -47,8 +51,7 @@ def claims_of(scale):
 
 def caption_of(number):
     """Return the caption of a figure of the paper."""
-    drawn = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["figures"]
-    return " ".join(drawn[f"fig{number}"]["caption"].split())
+    return " ".join(configuration()["figures"][f"fig{number}"]["caption"].split())
 
 
 def of_figure(claims, number):
@@ -98,8 +101,8 @@ def counted(claims):
 
 def headlines():
     """Return the table of headline claims: a row per claim, a column per scale."""
-    config = yaml.safe_load((ROOT / "claims.yaml").read_text(encoding="utf-8"))["claims"]
-    chosen = [name for family in config.values() for name, claim in family.items() if claim.get("headline")]
+    claims = study.claims(configuration(), "claims")
+    chosen = [name for name, claim in claims.items() if claim["headline"]]
     tables = {scale: claims_of(scale).set_index("claim") for scale in scales()}
     lines = [f"| claim | {' | '.join(f'`{scale}`' for scale in tables)} |", "|---" * (1 + len(tables)) + "|"]
     for name in chosen:
