@@ -15,7 +15,11 @@ from bnopt.figures import _drawing
 from figures import artists, by_hand, tables
 
 # Tests of their own: figures of distributions and of verdicts.
-ELSEWHERE = {"theorems": "test_theorems.py", "claims": "test_claims.py"}
+ELSEWHERE = {
+    "theorems": "test_theorems.py",
+    "claims": "test_claims.py",
+    "specification": "../contracts/test_figures.py",
+}
 LEGEND = {
     "none": "Standard",
     "batch": "Standard + BatchNorm",
@@ -317,7 +321,7 @@ def same(found, expected):
 
 def test_every_figure_states_what_it_shows(config):
     stated = set(FIGURES) | set(ELSEWHERE)
-    assert stated == set(plugins.names("figures")) == set(config["figures"]) | {"claims"}
+    assert stated == set(plugins.names("figures")) == {*config["figures"], "claims", "specification"}
     assert all((Path(__file__).parent / file).exists() for file in ELSEWHERE.values())
 
 

@@ -197,10 +197,6 @@ def test_verdicts_are_words_with_a_colour_and_say_what_changes_them(made):
         assert [node.text for node in cell.all("small")] == more
 
 
-def test_without_grades_there_is_no_column_of_grades(made):
-    assert "Grade" not in [node.text for node in made.root.all("th", role="columnheader")]
-
-
 def test_a_strip_has_a_dot_for_each_seed_and_all_its_marks_on_one_axis(made):
     """Positions are linear in the effects: the two outermost marks give the scale, the others follow."""
     effects = {}
@@ -431,6 +427,14 @@ def page_with(page_of, tmp_path):
     return page_with
 
 
+def test_without_grades_there_is_no_column_of_grades(page_with):
+    bodies, text = page_with(lambda table: table.drop(columns="grade"))
+    headings = [node.text for node in Document(text).root.all("th", role="columnheader")]
+    assert "Verdict" in headings
+    assert "Grade" not in headings
+    assert {len(cells(body)) for body in bodies.values()} == {len(headings)}
+
+
 def test_grades_and_parts_are_shown_where_there_are_some(page_with):
     grades = {"bn_trains_faster": "confirmed", "bn_allows_larger_lr": "refuted"}
     parts = {"bn_trains_faster": "the paper", "bn_generalises_better": "our extension"}
@@ -482,7 +486,7 @@ def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):
         return table
 
     bodies, text = page_with(change)
-    claim, _, _, effect, drawing, verdict = cells(bodies["bn_trains_faster"])
+    claim, _, _, effect, drawing, verdict, _ = cells(bodies["bn_trains_faster"])
     assert claim.all("h3")[0].text == evil
     assert claim.all("script") == []
     assert text.count("<script>") == 1

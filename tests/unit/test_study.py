@@ -500,7 +500,7 @@ def settings_of_all_jobs(config):
     # Without the registration: a hash of what other jobs are given.
     of_claims = json.loads(job.claims_settings(None))
     assert of_claims.pop("registration")
-    found["judge", "claims"] = of_claims
+    found["judge", "claims"] = json.dumps(of_claims)
     found["judge", "alternatives"] = job.alternatives_settings(None)
     found["specify",] = job.specifications_settings(None)
     for claim in of_study["headline"]:

@@ -16,7 +16,9 @@ PAGE = fingerprints.SOURCE.parent / "docs" / "registration.md"
 STOPPING_RULE = "all of these seeds are run and judged once; no claim is judged before"
 OF_CLAIM = ("condition_a", "condition_b", "expected", "family", "layers", "margin", "quantity")
 # What turns tables into one number per seed and judges it; not how files are read and written.
-CODE = ("bnopt.claims", "bnopt.evidence", "bnopt.statistics", "bnopt.summaries", "bnopt.verdicts")
+CODE = tuple(
+    f"bnopt.{name}" for name in ("claims", "effects", "evidence", "statistics", "summaries", "verdicts")
+)
 
 
 def content(study):
