@@ -111,7 +111,7 @@ def small_config(config):
     """The study with a digits scale small enough for a test."""
     small = copy.deepcopy(config)
     scale = small["scales"][SCALE]
-    few_steps = {"steps": 8, "test_every": 3, "snapshot_every": 4}
+    few_steps = {"steps": 8, "test_every": 3, "snapshot_every": 3}
     scale["seeds"] = [0, 1]
     scale["vgg"] |= few_steps | {
         "net": {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]},

@@ -218,6 +218,7 @@ def sizes(task, *, net):
             # A run with one snapshot would show no change.
             (steps, f"fewer than the {steps} steps", f"found {steps}"),
             (steps + 1, f"fewer than the {steps} steps"),
+            (10, "an odd number", "one phase of a cycle of two steps", "found 10"),
         ],
     }
 
@@ -319,7 +320,12 @@ WRONG = {
     "probes.*.*.bins": [(-1, "at least 2"), (0, "at least 2"), (1, "at least 2")],
     "probes.*.*.directions": [(-1, "at least 1"), (0, "at least 1")],
     "probes.*.*.samples": [(-1, "at least 2"), (1, "at least 2"), (129, "at most the batch_size, 128")],
-    "probes.*.*.every": [(-1, "at least 1"), (0, "at least 1"), (50, "fewer than the 50 snapshots of a run")],
+    "probes.*.*.every": [
+        (-1, "at least 1"),
+        (0, "at least 1"),
+        (46, "fewer than the 46 snapshots of a run"),
+        (4, "odd number", "one phase", "found 4"),
+    ],
     "rate_spread": [],
     "rate_spread.*": [
         ([], "2 or more items"),
@@ -577,7 +583,7 @@ def test_steps_beyond_the_run_are_refused_at_every_scale(config, refusal, key):
 def test_the_longest_intervals_that_a_run_has_are_allowed(changed):
     sizes = "scales > digits > vgg"
     checks.check(changed((f"{sizes} > test_every", 500)))
-    checks.check(changed(("probes > theorems > vgg > every", 49), ("probes > theorems > vgg > samples", 128)))
+    checks.check(changed(("probes > theorems > vgg > every", 45), ("probes > theorems > vgg > samples", 128)))
     one = ("probes > theorems > vgg > every", 1)
     checks.check(changed((f"{sizes} > snapshot_every", 499), one))
     # With fewer snapshots per run, a probe that measures every n-th has fewer too.

@@ -62,6 +62,7 @@ def _check_sizes(key, task, sizes):
     # Probes measure changes between snapshots, so a run has at least two.
     if sizes["snapshot_every"] >= steps:
         refuse(f"{key}.snapshot_every", f"fewer than the {steps} steps", sizes["snapshot_every"])
+    _check_odd(f"{key}.snapshot_every", sizes["snapshot_every"])
     _check_layers(f"{key}.layers", task, sizes)
 
 
@@ -150,6 +151,14 @@ def _check_measurable(key, scale, settings, task, sizes):
     if settings.get("every", 1) >= snapshots:
         expected = f"fewer than the {snapshots} snapshots of a run"
         refuse(f"{key}.every {scale}", expected, settings["every"])
+    _check_odd(f"{key}.every", settings.get("every", 1))
+
+
+def _check_odd(key, interval):
+    """Refuse an even interval: gradient descent at the edge of stability has cycles of two steps."""
+    if interval % 2 == 0:
+        expected = "an odd number, because an even interval shows only one phase of a cycle of two steps"
+        refuse(key, expected, interval)
 
 
 def _check_quantities(config):
