@@ -181,6 +181,7 @@ def test_a_wrong_type_is_called_by_its_name(refusal, path, value, words):
 
 NO_TEXT = ("", "not empty", 'found ""')
 UNKNOWN = "no_such_name"
+PART = [("all", "one of paper, mechanism, norms", '"all"')]
 NONE_OF = (UNKNOWN, "expected one of", f"found {UNKNOWN}")
 LAYERS = [
     ([], "1 or more items", "found []"),
@@ -235,6 +236,7 @@ def of_claims(section):
         f"{section}.*": [],
         place: [],
         **{f"{place}.{key}": wrong for key, wrong in origin.items()},
+        f"{place}.part": PART,
         f"{place}.label": [NO_TEXT, ("A {placeholder}", "in braces only", "{placeholder}")],
         f"{place}.for": [({}, "1 or more entries"), ({"A b": ["x"]}, "word of small letters", "A b")],
         f"{place}.for.*": [([], "1 or more items"), (["a", "a"], "every item once", '["a", "a"]')],
@@ -262,6 +264,13 @@ def of_claims(section):
 WRONG = {
     "": [],
     "scale": [NONE_OF, ("", "one of digits")],
+    "parts": [
+        ("paper", "all, or a list of parts with paper", 'found "paper"'),
+        ([], "paper among the items", "found []"),
+        (["mechanism"], "paper among the items", '["mechanism"]'),
+        (["paper", "paper"], "every item once"),
+        (["paper", "figures"], "one of paper, mechanism, norms", '"figures"'),
+    ],
     "images": [
         NO_TEXT,
         ("no/such/folder", "cifar10, digits or an existing folder with train/ and test/", "no/such/folder"),
@@ -300,6 +309,7 @@ WRONG = {
     **sizes("deep_linear", net={"depth": [(-1, "at least 2"), (0, "at least 2"), (1, "at least 2")]}),
     "conditions": [({}, "1 or more entries", "found {}")],
     "conditions.*": [],
+    "conditions.*.part": PART,
     "conditions.*.task": [NONE_OF, ("", "one of deep_linear, vgg")],
     "conditions.*.norm": [NONE_OF, ("bach", "one of batch", "none", "found bach")],
     "conditions.*.lr": [(0, "more than 0", "found 0"), (-0.1, "more than 0", "found -0.1")],
@@ -352,6 +362,7 @@ WRONG = {
     "quantities.*.sensitivity": [(["mode"], "one of mean", '"mode"'), (["last", "last"], "every item once")],
     "figures": [],
     "figures.*": [],
+    "figures.*.part": PART,
     "figures.*.caption": [NO_TEXT],
     "figures.*.tables": [({}, "1 or more entries")],
     "figures.*.tables.random_layers": [(["vgg_none"], "no items", "vgg_none")],
@@ -408,11 +419,11 @@ OPTIONAL = {
     "scales.*.vgg": {"tf32"},
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
-    "conditions.*": {"warmup", "initial_scale"},
+    "conditions.*": {"part", "warmup", "initial_scale"},
     "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
-    "figures.*": {"layers"},
+    "figures.*": {"part", "layers"},
     **{
-        pattern: {"for", "layers", "margin", "margin_from", "paper_value"}
+        pattern: {"part", "for", "layers", "margin", "margin_from", "paper_value"}
         for pattern in ("claims.*.*", "alternatives.*")
     },
 }
@@ -587,8 +598,8 @@ def test_the_longest_intervals_that_a_run_has_are_allowed(changed):
     one = ("probes > theorems > vgg > every", 1)
     checks.check(changed((f"{sizes} > snapshot_every", 499), one))
     # With fewer snapshots per run, a probe that measures every n-th has fewer too.
-    with pytest.raises(StudyError, match=r"probes\.theorems\.vgg\.every \(scale digits\): .* 20 snapshots"):
-        checks.check(changed((f"{sizes} > snapshot_every", 25)))
+    with pytest.raises(StudyError, match=r"probes\.theorems\.vgg\.every \(scale digits\): .* 18 snapshots"):
+        checks.check(changed((f"{sizes} > snapshot_every", 29)))
 
 
 def test_a_layer_that_a_scale_does_not_have_is_refused(config, refusal):

@@ -132,6 +132,10 @@ CLAIM |= {"condition_b": "vgg_batch"}
 DEFAULTS = {
     "scales > digits > keep_snapshots": True,
     "scales > digits > vgg > tf32": False,
+    "conditions > vgg_none > part": "paper",
+    "figures > fig4 > part": "paper",
+    "claims > f > c > part": "paper",
+    "alternatives > a > part": "paper",
     "quantities > q > summary": "mean",
     "quantities > q > compare": "log_ratio",
     "quantities > q > floor": 1e-12,
@@ -241,10 +245,12 @@ def test_a_claim_without_a_margin_has_the_one_that_changes_nothing(with_short_en
 
 def plainly_written_out(config):
     """Return what `written_out` should, in plain loops and with the defaults written by hand."""
+    chosen = ["paper", "mechanism", "norms"] if config["parts"] == "all" else config["parts"]
     scale = config["scales"][config["scale"]]
     sizes = {task: {"tf32": False} | scale[task] for task in ("vgg", "deep_linear") if task in scale}
     found = {
         "scale": config["scale"],
+        "parts": chosen,
         "images": config["images"] if "images" in config else scale["images"],
         "seeds": config["seeds"] if "seeds" in config else scale["seeds"],
         "keep_snapshots": scale.get("keep_snapshots", True),
@@ -254,8 +260,8 @@ def plainly_written_out(config):
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
-        if condition["task"] in sizes:
-            found["conditions"][name] = condition
+        if condition["task"] in sizes and plainly_asked(condition, chosen):
+            found["conditions"][name] = {key: condition[key] for key in condition if key != "part"}
     for name, probe in config["probes"].items():
         for task, settings in probe.items():
             if task in sizes:
@@ -264,7 +270,10 @@ def plainly_written_out(config):
         if all(other in found["conditions"] for other in others):
             found["rate_spread"][name] = others
     for name, figure in config["figures"].items():
+        if not plainly_asked(figure, chosen):
+            continue
         shown = dict(figure, tables={})
+        shown.pop("part", None)
         for table, conditions in figure["tables"].items():
             left = [condition for condition in conditions if condition in found["conditions"]]
             if left or table == "random_layers":
@@ -285,7 +294,7 @@ def plainly_written_out(config):
         section = "alternatives" if family == "alternatives" else "claims"
         for name, entry in entries.items():
             for claim_name, claim in plainly_filled_in(name, entry):
-                if plainly_possible(claim, found):
+                if plainly_asked(claim, chosen) and plainly_possible(claim, found):
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
     return found
@@ -303,6 +312,10 @@ def plainly_filled_in(name, entry):
     return claims
 
 
+def plainly_asked(entry, chosen):
+    return entry["part"] in chosen if "part" in entry else "paper" in chosen
+
+
 def plainly_possible(claim, found):
     """Return whether the study has the conditions of a claim and measures its table."""
     for condition in (claim["condition_a"], claim["condition_b"]):
@@ -316,6 +329,7 @@ def plainly_possible(claim, found):
 
 def plainly_claimed(claim, family, quantities):
     full = {"layers": [], "paper_value": "", "margin_from": "convention", "family": family} | claim
+    full.pop("part", None)
     if "margin" not in claim:
         full["margin"] = 1 if quantities[claim["quantity"]]["compare"] == "log_ratio" else 0
         full["margin_from"] = ""
@@ -340,9 +354,10 @@ def plainly_needed(found):
     return tables
 
 
+@pytest.mark.parametrize("parts", [["paper"], ["norms", "paper"], "all"])
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_study_is_written_out_as_described(changed, scale):
-    config = changed(("scale", scale))
+def test_a_study_is_written_out_as_described(changed, scale, parts):
+    config = changed(("scale", scale), ("parts", parts))
     found, expected = written_out(config), plainly_written_out(config)
     assert found == expected
     # Tables, figures and claims are shown in the order in which the configuration has them.
@@ -383,6 +398,83 @@ def test_a_study_written_out_names_only_what_it_has(changed):
             if name in found["probes"]:
                 tasks = {found["conditions"][condition]["task"] for condition in conditions}
                 assert tasks <= set(found["probes"][name])
+
+
+# -- parts ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_a_part(changed):
+    """Function: (path, value)s -> the study with a condition, figure, claim, alternative of `mechanism`."""
+
+    def with_a_part(*changes):
+        mine = {"part": "mechanism", "condition_b": "vgg_new", "quantity": "loss_variation"}
+        tables = {"along_gradient": ["vgg_noise", "vgg_new"]}
+        return changed(
+            ("conditions > vgg_new", {"part": "mechanism", "task": "vgg", "norm": "none", "lr": 0.2}),
+            ("figures > fig4 > part", "mechanism"),
+            ("figures > fig4 > tables", tables),
+            ("claims > f", {"c": CLAIM | mine | {"source": "Section 1"}}),
+            ("alternatives > a", CLAIM | mine | {"varies": "c"}),
+            *changes,
+        )
+
+    return with_a_part
+
+
+def test_what_belongs_to_another_part_is_left_out_and_what_is_left_is_as_if_it_were_not_there(
+    changed, with_a_part
+):
+    plain, config = changed(("figures > fig4", ...)), with_a_part()
+    checks.check(config)
+    assert written_out(config) == written_out(plain)
+    assert settings_of_all_jobs(config) == settings_of_all_jobs(plain)
+    assert jobs.Jobs(written_out(config)).recorded() == jobs.Jobs(written_out(plain)).recorded()
+
+
+@pytest.mark.parametrize("parts", ["all", ["mechanism", "paper"]])
+def test_a_part_that_is_added_brings_its_own_jobs_and_changes_no_others(with_a_part, parts):
+    config = with_a_part()
+    of_new = {("train", "vgg_new"), ("draw", "fig4")}
+    # The figure shows this condition, whose run now keeps snapshots.
+    of_new |= {("train", "vgg_noise"), *(("probe", "along_gradient", n) for n in ("vgg_noise", "vgg_new"))}
+    of_new |= {("judge", section) for section in SECTIONS}
+    assert difference(config, config | {"parts": parts}) >= of_new
+    added = written_out(config | {"parts": parts})
+    assert {"c", "vgg_new", "fig4", "a"} <= {
+        n for key in (*SECTIONS, "conditions", "figures") for n in added[key]
+    }
+    assert '"part"' not in "".join(settings_of_all_jobs(config | {"parts": parts}).values())
+
+
+def test_parts_of_the_study_itself_change_no_jobs_of_the_paper_but_those_that_need_more_snapshots(config):
+    for scale in SCALES:
+        of_paper = settings_of_all_jobs(config | {"scale": scale})
+        of_all = settings_of_all_jobs(config | {"scale": scale, "parts": "all"})
+        changed_jobs = {job for job, settings in of_paper.items() if of_all[job] != settings}
+        keeping = {job for job in changed_jobs if job[0] == "train"}
+        for job in keeping:
+            before, after = json.loads(of_paper[job]), json.loads(of_all[job])
+            assert before["snapshot_every"] == 0 < after["snapshot_every"]
+            assert before | {"snapshot_every": None} == after | {"snapshot_every": None}
+        assert changed_jobs - keeping <= {("judge", section) for section in SECTIONS}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("claims > f > c > part", "paper", ["claims.f.c", "part paper, found vgg_new of the part mechanism"]),
+        ("claims > f > c > part", "norms", ["claims.f.c", "part paper or norms, found vgg_new of the part"]),
+        ("alternatives > a > part", "norms", ["alternatives.a.varies", "found c of the part mechanism"]),
+        ("alternatives > a > part", "paper", ["alternatives.a.varies", "part paper, found c of the part"]),
+        ("figures > fig4 > part", "norms", ["figures.fig4.tables.along_gradient", "part paper or norms"]),
+        ("rate_spread > vgg_none", ["vgg_none", "vgg_new"], ["rate_spread.vgg_none", "found vgg_new of"]),
+    ],
+)
+def test_who_names_a_condition_or_claim_of_another_part_is_refused(with_a_part, path, value, words):
+    message = refusal(with_a_part((path, value)))
+    for word in words:
+        assert word in message
 
 
 # -- allowed values -------------------------------------------------------------------------------
@@ -1152,19 +1244,25 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_con
 # -- scales for one task --------------------------------------------------------------------------
 
 
+def without_parts(entries):
+    return {name: {k: v for k, v in entry.items() if k != "part"} for name, entry in entries.items()}
+
+
 @pytest.mark.parametrize("scale", ["digits", "cifar10-small", "paper"])
 def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(changed, scale):
-    config = schema.with_defaults(changed(("scale", scale)))
+    config = schema.with_defaults(changed(("scale", scale), ("parts", "all")))
     left = written_out(config)
-    for section in ("conditions", "probes", "rate_spread", "random_layers", "figures", "quantities"):
+    for section in ("probes", "rate_spread", "random_layers", "quantities"):
         assert left[section] == config[section]
+    for section in ("conditions", "figures"):
+        assert left[section] == without_parts(config[section])
     for section in SECTIONS:
-        assert left[section] == study.claims(config, section)
+        assert left[section] == without_parts(study.claims(config, section))
 
 
 @pytest.mark.parametrize(("task", "other"), [("vgg", "deep_linear"), ("deep_linear", "vgg")])
 def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(changed, task, other):
-    whole = changed((f"scales > digits > {other}", ...))
+    whole = changed((f"scales > digits > {other}", ...), ("parts", "all"))
     left = written_out(whole)
     assert f'"{other}"' not in study.as_json(left, ordered=True)
     assert list(left["conditions"]) == [n for n, c in whole["conditions"].items() if c["task"] == task]
@@ -1176,7 +1274,7 @@ def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(c
             if {claim["condition_a"], claim["condition_b"]} & set(whole["conditions"])
             <= set(left["conditions"])
         }
-        assert left[section] == stays
+        assert left[section] == without_parts(stays)
     assert left["claims"]
     for name, figure in whole["figures"].items():
         shown = [c for names in figure["tables"].values() for c in names if c in left["conditions"]]
@@ -1184,7 +1282,7 @@ def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(c
         if shown:
             assert study.figure_settings(left, name)["conditions"].keys() == set(shown)
     assert left["tables"][study.TRAINING] == list(left["conditions"])
-    of_both = written_out(changed())["tables"]
+    of_both = written_out(changed(("parts", "all")))["tables"]
     needed = {table: set(names) & set(left["conditions"]) for table, names in of_both.items()}
     assert {table: set(names) for table, names in left["tables"].items()} == {
         table: names for table, names in needed.items() if names

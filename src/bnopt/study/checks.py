@@ -10,7 +10,7 @@ from pathlib import Path
 from bnopt import plugins
 from bnopt.study import image_sources, schema
 from bnopt.study.schema import expect_known, refuse
-from bnopt.study.study import CHANCE, RANDOM_LAYERS, RATE_SPREAD, TRAINING, claims, tasks_of
+from bnopt.study.study import CHANCE, PAPER, RANDOM_LAYERS, RATE_SPREAD, TRAINING, claims, tasks_of
 
 
 def check(config):
@@ -174,9 +174,11 @@ def _check_rate_spread(config):
         own = config["conditions"][name]
         for other in names:
             entry = config["conditions"][other]
-            if entry | {"lr": None} != own | {"lr": None}:
+            _check_part(config, f"rate_spread.{name}", own["part"], other)
+            free = {"lr": None, "part": None}
+            if entry | free != own | free:
                 expected = f"conditions that differ from {name} only in their learning rate"
-                others = ", ".join(str(value) for key, value in entry.items() if key != "lr")
+                others = ", ".join(str(value) for key, value in entry.items() if key not in free)
                 refuse(f"rate_spread.{name}", expected, f"{other} ({others})")
 
 
@@ -187,8 +189,8 @@ def _check_claims(config, section):
     known = claims(config, "claims")
     for name, claim in claims(config, section).items():
         key = f"claims.{claim['family']}.{name}" if section == "claims" else f"{section}.{name}"
-        if section == "alternatives" and claim["varies"] not in known:
-            refuse(f"{key}.varies", "the name of the claim it varies", claim["varies"])
+        if section == "alternatives":
+            _check_varies(key, claim, known)
         expect_known(f"{key}.quantity", claim["quantity"], config["quantities"])
         quantity = config["quantities"][claim["quantity"]]
         _check_pair(config, key, claim, quantity)
@@ -200,9 +202,19 @@ def _check_claims(config, section):
         sides = (claim["condition_a"], claim["condition_b"])
         pair = [side for side in sides if side in config["conditions"]]
         for condition in pair:
+            _check_part(config, key, claim["part"], condition)
             _check_table(config, key, table, condition)
         for task in _tasks_of(config, pair) if table in config["probes"] else []:
             _check_measured(config, f"{key}.layers", table, task, claim["layers"])
+
+
+def _check_varies(key, claim, known):
+    name = claim["varies"]
+    if name not in known:
+        refuse(f"{key}.varies", "the name of the claim it varies", name)
+    if known[name]["part"] not in (PAPER, claim["part"]):
+        found = f"{name} of the part {known[name]['part']}"
+        refuse(f"{key}.varies", f"a claim of {_allowed_parts(claim['part'])}", found)
 
 
 def _check_pair(config, key, claim, quantity):
@@ -243,6 +255,7 @@ def _check_figures(config):
             expect_known(f"{key}.tables.{table}", table, [TRAINING, RANDOM_LAYERS, *config["probes"]])
             for condition in conditions:
                 expect_known(f"{key}.tables.{table}", condition, config["conditions"])
+                _check_part(config, f"{key}.tables.{table}", figure["part"], condition)
                 _check_table(config, f"{key}.tables.{table}", table, condition)
             shown += [(table, task) for task in _tasks_of(config, conditions) if table in config["probes"]]
         _check_figure_layers(config, name, figure.get("layers", {}), shown)
@@ -262,6 +275,17 @@ def _check_figure_layers(config, name, layers, shown):
         refuse(key, f"layers for the tasks shown: {', '.join(tasks)}", ", ".join(map(str, layers)))
     for table, task in shown:
         _check_measured(config, f"{key}.{task}", table, task, layers[task])
+
+
+def _check_part(config, key, part, condition):
+    """Check that whoever asks for this part gets the condition: it belongs to the same part or to `paper`."""
+    of_condition = config["conditions"][condition]["part"]
+    if of_condition not in (PAPER, part):
+        refuse(key, f"conditions of {_allowed_parts(part)}", f"{condition} of the part {of_condition}")
+
+
+def _allowed_parts(part):
+    return f"the part {PAPER}" if part == PAPER else f"the part {PAPER} or {part}"
 
 
 def _check_table(config, key, table, condition):

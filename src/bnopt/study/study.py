@@ -9,10 +9,14 @@ import json
 
 from bnopt.study import image_sources, schema
 
+# The part that every study has: what the paper lists.
+PAPER = "paper"
 TRAINING = "training"
 RATE_SPREAD = "rate_spread"
 RANDOM_LAYERS = "random_layers"
 CHANCE = "chance"
+# The sections whose entries belong to a part; the entries of `claims` are one level deeper.
+OF_A_PART = ("conditions", "figures", "alternatives")
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -21,6 +25,7 @@ def written_out(config):
     """Return the study of the chosen scale in full, given a whole, valid configuration.
 
     scale, images, seeds, keep_snapshots    of the chosen scale
+    parts                                   the chosen parts; what belongs to another part is left out
     sizes                                   task -> its sizes, for the tasks of the scale
     conditions, probes, rate_spread,        as configured, with defaults filled in; entries that need
     random_layers, figures, quantities      a task without sizes at this scale are left out
@@ -28,6 +33,8 @@ def written_out(config):
     tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
+    every_condition = set(config["conditions"])
+    config = _of_parts(config)
     scale = config["scales"][config["scale"]]
     sizes = {task: scale[task] for task in tasks_of(scale)}
     conditions = {name: c for name, c in config["conditions"].items() if c["task"] in sizes}
@@ -36,6 +43,7 @@ def written_out(config):
     spreads = {name: runs for name, runs in config["rate_spread"].items() if set(runs) <= set(conditions)}
     study = {
         "scale": config["scale"],
+        "parts": config["parts"],
         **{key: config.get(key, scale[key]) for key in REPLACEABLE},
         "keep_snapshots": scale["keep_snapshots"],
         "sizes": sizes,
@@ -46,7 +54,7 @@ def written_out(config):
         "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
         "quantities": {name: dict(sorted(of.items())) for name, of in config["quantities"].items()},
     }
-    gone = set(config["conditions"]) - set(conditions)
+    gone = every_condition - set(conditions)
     measured = {TRAINING, *study["probes"], *([RATE_SPREAD] if spreads else [])}
     for section in ("claims", "alternatives"):
         study[section] = {
@@ -56,6 +64,27 @@ def written_out(config):
             and config["quantities"][claim["quantity"]]["table"] in measured
         }
     return study | {"tables": _tables(study)}
+
+
+def parts_of(config):
+    """Return the chosen parts of a configuration; `all` stands for every part that the schema knows."""
+    return schema.parts() if config["parts"] == "all" else config["parts"]
+
+
+def _of_parts(config):
+    """Return a configuration reduced to its chosen parts, without the key `part`: no job is told its part."""
+    chosen = parts_of(config)
+
+    def kept(entries):
+        return {
+            name: {key: value for key, value in entry.items() if key != "part"}
+            for name, entry in entries.items()
+            if entry["part"] in chosen
+        }
+
+    reduced = {key: kept(config[key]) for key in OF_A_PART}
+    families = {family: kept(entries) for family, entries in config["claims"].items()}
+    return config | reduced | {"parts": chosen, "claims": families}
 
 
 def tasks_of(scale):
