@@ -26,12 +26,13 @@ def judge(tables, *, claims, quantities):
     tables: name -> table with a value per quantity, run and step; one of them is `training`.
     claims: name -> label, source, family, statement, quantity, layers, condition_a, condition_b, expected,
     margin, margin_from, paper_value.
-    quantities: name -> table, column, summary, compare, floor, until_accuracy, sensitivity.
+    quantities: name -> table, column, summary, compare, floor, until_accuracy, steps, sensitivity.
 
     Let a and b be the numbers of the two conditions at one seed. An effect is a − b or, for positive
     quantities, log(max(a, floor) / max(b, floor)). The margin of a log ratio is given as a factor.
     condition_b may be `chance` or a number instead of a condition. With `until_accuracy`, only steps count
-    before either run reaches that training accuracy. Losses and probe values of a diverged run count as
+    before either run reaches that training accuracy; with `steps`, two fractions f and h of a run of T
+    configured steps, only those from f·T to h·T. Losses and probe values of a diverged run count as
     the worst possible value: sizes as ∞, cosines as −∞. Its accuracies are those of a random guess.
 
     The columns of the claims are those of a claim (without layers) and:
@@ -134,7 +135,7 @@ def _pairs(runs, claim, quantity):
     A seed counts if each of its two runs has values or has diverged.
 
     values      of both sides, by step
-    counted     those before either run reaches the quantity's `until_accuracy`
+    counted     those before either run reaches the quantity's `until_accuracy`, within its `steps`
     losses      smoothed, of both sides; those of the one run, twice, if the other side is no condition
     diverged    whether each run has diverged
     """
@@ -156,7 +157,9 @@ def _pairs(runs, claim, quantity):
             {
                 "seed": seed,
                 "values": values,
-                "counted": _until_accuracy(values, curves, quantity["until_accuracy"]),
+                "counted": _within(
+                    _until_accuracy(values, curves, quantity["until_accuracy"]), curves, quantity["steps"]
+                ),
                 "losses": [curve["loss"] for curve in (curves[0], curves[-1])],
                 "diverged": diverged,
             }
@@ -185,6 +188,15 @@ def _until_accuracy(values, curves, accuracy):
     passed = [curve.index[curve["accuracy"] >= accuracy].min() for curve in curves]
     first = np.nanmin([*passed, np.inf])
     return [of_run[of_run.index < first] for of_run in values]
+
+
+def _within(values, curves, fractions):
+    """Return values by step between two fractions of the configured run, both ends included."""
+    if not fractions:
+        return values
+    # Also the curve of a diverged run has a row for every configured step.
+    first, last = (fraction * curves[0].index.max() for fraction in fractions)
+    return [of_run[(of_run.index >= first) & (of_run.index <= last)] for of_run in values]
 
 
 def _reference(rows, reference, like):

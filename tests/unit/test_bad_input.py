@@ -359,6 +359,14 @@ WRONG = {
     "quantities.*.compare": [("ratio", "one of difference, log_ratio", '"ratio"')],
     "quantities.*.floor": [(0, "more than 0", "found 0"), (-1, "more than 0")],
     "quantities.*.until_accuracy": [(0, "more than 0"), (-1, "more than 0"), (1.1, "at most 1", "found 1.1")],
+    "quantities.*.steps": [
+        ([0.5], "2 or more items", "found [0.5]"),
+        ([0, 0.5, 1], "2 items", "found [0, 0.5, 1]"),
+        ([-0.5, 1], "at least 0", "found -0.5"),
+        ([0.5, 1.5], "at most 1", "found 1.5"),
+        ([1, 0.5], "the smaller fraction of the run first", "found [1, 0.5]"),
+        ([0.5, 0.5], "the smaller fraction of the run first", "found [0.5, 0.5]"),
+    ],
     "quantities.*.sensitivity": [(["mode"], "one of mean", '"mode"'), (["last", "last"], "every item once")],
     "figures": [],
     "figures.*": [],
@@ -420,7 +428,7 @@ OPTIONAL = {
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
     "conditions.*": {"part", "warmup", "initial_scale"},
-    "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
+    "quantities.*": {"summary", "compare", "floor", "until_accuracy", "steps", "sensitivity"},
     "figures.*": {"part", "layers"},
     **{
         pattern: {"part", "for", "layers", "margin", "margin_from", "paper_value"}
@@ -513,6 +521,27 @@ NAMES = [
     ("claims > fig1 > bn_trains_faster > varies", "a", ["paper_value, source; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
+
+
+def test_a_family_of_more_claims_than_eight_seeds_can_confirm_is_refused(config, changed, refusal):
+    claim = config["claims"]["fig1"]["bn_trains_faster"]
+    checks.check(changed(("claims > f", {f"c{n}": claim for n in range(12)})))
+    message = refusal("claims > f", {f"c{n}": claim for n in range(13)})
+    assert_names(message, ["claims", "f"])
+    assert "at most 12 claims" in message
+    assert "found 13; split the family" in message
+    # What a placeholder gives counts, too.
+    several = claim | {"for": {"n": [str(n) for n in range(13)]}}
+    assert "found 13" in refusal("claims > f", {"c{n}": several})
+
+
+@pytest.mark.parametrize("other", ["chance", 0.5])
+def test_only_two_runs_are_compared_at_equal_loss(refusal, changed, other):
+    at_equal_loss = ("quantities > training_accuracy > summary", "equal_loss")
+    checks.check(changed(at_equal_loss))
+    message = refusal("claims > fig1 > bn_trains_faster > condition_b", other, at_equal_loss)
+    assert_names(message, ["claims", "fig1", "bn_trains_faster", "condition_b"])
+    assert f"expected a condition, because two runs are compared at equal loss; found {other}" in message
 
 
 def test_a_spread_over_rates_and_another_setting_is_refused(refusal):

@@ -140,6 +140,7 @@ DEFAULTS = {
     "quantities > q > compare": "log_ratio",
     "quantities > q > floor": 1e-12,
     "quantities > q > until_accuracy": None,
+    "quantities > q > steps": None,
     "quantities > q > sensitivity": ["geometric_mean", "median", "equal_loss"],
     "claims > f > c > for": {},
     "claims > f > c > layers": [],
@@ -197,7 +198,7 @@ def test_values_that_are_written_are_no_defaults(with_short_entries):
         ("scales > digits > keep_snapshots", False),
     )
     filled = schema.with_defaults(full)
-    rest = {"compare": "log_ratio", "until_accuracy": None}
+    rest = {"compare": "log_ratio", "until_accuracy": None, "steps": None}
     assert filled["quantities"]["q"] == full["quantities"]["q"] | rest
     assert filled["scales"]["digits"]["vgg"] == full["scales"]["digits"]["vgg"]
     assert filled["scales"]["digits"]["keep_snapshots"] is False
@@ -224,6 +225,7 @@ def test_an_entry_of_required_keys_alone_is_written_out_in_full(with_short_entri
         "compare": "log_ratio",
         "floor": 1e-12,
         "until_accuracy": None,
+        "steps": None,
         "sensitivity": ["geometric_mean", "median", "equal_loss"],
     }
 
@@ -288,6 +290,7 @@ def plainly_written_out(config):
             "compare": "log_ratio",
             "floor": 1e-12,
             "until_accuracy": None,
+            "steps": None,
             "sensitivity": ["geometric_mean", "median", "equal_loss"],
         } | quantity
     for family, entries in [*config["claims"].items(), ("alternatives", config["alternatives"])]:

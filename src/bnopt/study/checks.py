@@ -5,12 +5,16 @@ shown is measured. `check` refuses a wrong configuration in one sentence, before
 """
 
 import math
+from collections import Counter
 from pathlib import Path
 
 from bnopt import plugins
 from bnopt.study import image_sources, schema
 from bnopt.study.schema import expect_known, refuse
 from bnopt.study.study import CHANCE, PAPER, RANDOM_LAYERS, RATE_SPREAD, TRAINING, claims, tasks_of
+
+# The least p value of eight seeds is 1/2⁸. Holm's adjustment multiplies it by the number of claims.
+LARGEST_FAMILY = 12
 
 
 def check(config):
@@ -25,6 +29,7 @@ def check(config):
     _check_rate_spread(config)
     for section in ("claims", "alternatives"):
         _check_claims(config, section)
+    _check_families(config)
     _check_figures(config)
 
 
@@ -165,6 +170,9 @@ def _check_quantities(config):
     known = [TRAINING, RATE_SPREAD, *config["probes"]]
     for name, quantity in config["quantities"].items():
         expect_known(f"quantities.{name}.table", quantity["table"], known)
+        steps = quantity["steps"]
+        if steps and steps[0] >= steps[1]:
+            refuse(f"quantities.{name}.steps", "the smaller fraction of the run first", steps)
 
 
 def _check_rate_spread(config):
@@ -183,6 +191,14 @@ def _check_rate_spread(config):
 
 
 # -- what is judged and shown ---------------------------------------------------------------------
+
+
+def _check_families(config):
+    sizes = Counter(claim["family"] for claim in claims(config, "claims").values())
+    for family, size in sizes.items():
+        if size > LARGEST_FAMILY:
+            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds can confirm no claim of more"
+            refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")
 
 
 def _check_claims(config, section):
@@ -227,6 +243,8 @@ def _check_pair(config, key, claim, quantity):
         expect_known(f"{key}.condition_b", b, [*config["conditions"], CHANCE, "a number"])
     elif quantity["compare"] == "log_ratio" and b <= 0:
         refuse(f"{key}.condition_b", f"more than 0 for the log ratio of {claim['quantity']}", b)
+    if b not in config["conditions"] and quantity["summary"] == "equal_loss":
+        refuse(f"{key}.condition_b", "a condition, because two runs are compared at equal loss", b)
     if a == b:
         refuse(f"{key}.condition_b", "another condition than condition_a", b)
     if b in config["conditions"] and len(tasks := _tasks_of(config, [a, b])) > 1:
