@@ -330,6 +330,9 @@ WRONG = {
     "probes.*.*.bins": [(-1, "at least 2"), (0, "at least 2"), (1, "at least 2")],
     "probes.*.*.directions": [(-1, "at least 1"), (0, "at least 1")],
     "probes.*.*.samples": [(-1, "at least 2"), (1, "at least 2"), (129, "at most the batch_size, 128")],
+    "probes.*.*.phases": [(-1, "at least 1"), (0, "at least 1")],
+    "probes.*.*.products": [(-1, "at least 1"), (0, "at least 1")],
+    "probes.*.*.draws": [(-1, "at least 2"), (1, "at least 2", "found 1")],
     "probes.*.*.every": [
         (-1, "at least 1"),
         (0, "at least 1"),
