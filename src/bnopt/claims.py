@@ -142,7 +142,9 @@ def _pairs(runs, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
     alone = b == CHANCE or not isinstance(b, str)
     pairs = []
-    for seed in sorted({seed for condition, seed in runs.smoothed if condition == a}):
+    # The rank correlations in the table `tau` belong to no run, so they have no curve.
+    known = {*runs.smoothed, *runs.rows[quantity["table"]]}
+    for seed in sorted({seed for condition, seed in known if condition == a}):
         both = [(a, seed)] if alone else [(a, seed), (b, seed)]
         rows = [runs.rows_of(run, quantity["table"], claim["layers"]) for run in both]
         diverged = [run in runs.diverged for run in both]
@@ -152,7 +154,7 @@ def _pairs(runs, claim, quantity):
         values = [runs.values(run, quantity, claim["layers"]) for run in both]
         if alone:
             values.append(_reference(rows[0], b, values[0]))
-        curves = [runs.smoothed[run] for run in both]
+        curves = [runs.smoothed[run] for run in both if run in runs.smoothed]
         pairs.append(
             {
                 "seed": seed,
@@ -160,7 +162,7 @@ def _pairs(runs, claim, quantity):
                 "counted": _within(
                     _until_accuracy(values, curves, quantity["until_accuracy"]), curves, quantity["steps"]
                 ),
-                "losses": [curve["loss"] for curve in (curves[0], curves[-1])],
+                "losses": [curve["loss"] for curve in (*curves[:1], *curves[-1:])],
                 "diverged": diverged,
             }
         )

@@ -25,7 +25,7 @@ LAYERS = (
     {"latex"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
-    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "provenance"},
+    | {"rate_spread", "tau", "random_layers", "theorem_table", "gather", "compile", "provenance"},
 )
 MOST_MODULES, MOST_PARAMETERS = 40, 8
 

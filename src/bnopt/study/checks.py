@@ -11,7 +11,17 @@ from pathlib import Path
 from bnopt import plugins
 from bnopt.study import image_sources, schema
 from bnopt.study.schema import expect_known, refuse
-from bnopt.study.study import CHANCE, PAPER, RANDOM_LAYERS, RATE_SPREAD, TRAINING, claims, tasks_of
+from bnopt.study.study import (
+    ALL_NORMS,
+    CHANCE,
+    PAPER,
+    RANDOM_LAYERS,
+    RATE_SPREAD,
+    TAU,
+    TRAINING,
+    claims,
+    tasks_of,
+)
 
 # The least p value of eight seeds is 1/2⁸. Holm's adjustment multiplies it by the number of claims.
 LARGEST_FAMILY = 12
@@ -27,6 +37,7 @@ def check(config):
     _check_probes(config)
     _check_quantities(config)
     _check_rate_spread(config)
+    _check_tau(config)
     for section in ("claims", "alternatives"):
         _check_claims(config, section)
     _check_families(config)
@@ -38,8 +49,9 @@ def check(config):
 
 def _check_conditions(config):
     for name, condition in config["conditions"].items():
-        if name == CHANCE:
-            expected = "another name, because claims use this one for the accuracy of guessing"
+        if name in (CHANCE, ALL_NORMS):
+            meaning = {CHANCE: "the accuracy of guessing", ALL_NORMS: "all norms together"}[name]
+            expected = f"another name, because claims use this one for {meaning}"
             refuse(f"conditions.{name}", expected, name)
         for kind, key in (("tasks", "task"), ("norms", "norm")):
             expect_known(f"conditions.{name}.{key}", condition[key], plugins.names(kind))
@@ -167,7 +179,7 @@ def _check_odd(key, interval):
 
 
 def _check_quantities(config):
-    known = [TRAINING, RATE_SPREAD, *config["probes"]]
+    known = [TRAINING, RATE_SPREAD, *([TAU] if TAU in config else []), *config["probes"]]
     for name, quantity in config["quantities"].items():
         expect_known(f"quantities.{name}.table", quantity["table"], known)
         steps = quantity["steps"]
@@ -188,6 +200,20 @@ def _check_rate_spread(config):
                 expected = f"conditions that differ from {name} only in their learning rate"
                 others = ", ".join(str(value) for key, value in entry.items() if key not in free)
                 refuse(f"rate_spread.{name}", expected, f"{other} ({others})")
+
+
+def _check_tau(config):
+    entry = config.get(TAU, {"conditions": [], "measures": {}})
+    for condition in entry["conditions"]:
+        expect_known("tau.conditions", condition, config["conditions"])
+        _check_part(config, "tau.conditions", entry["part"], condition)
+        for table in entry["measures"]:
+            expect_known("tau.measures", table, config["probes"])
+            _check_table(config, f"tau.measures.{table}", table, condition)
+    if len(_tasks_of(config, entry["conditions"])) > 1:
+        refuse("tau.conditions", "conditions of one task", ", ".join(entry["conditions"]))
+    if entry["conditions"]:
+        expect_known("tau.reference", entry["reference"], entry["conditions"])
 
 
 # -- what is judged and shown ---------------------------------------------------------------------
@@ -235,6 +261,9 @@ def _check_varies(key, claim, known):
 
 def _check_pair(config, key, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
+    if quantity["table"] == TAU:
+        _check_of_all_norms(config, key, claim, quantity)
+        return
     expect_known(f"{key}.condition_a", a, config["conditions"])
     if b == CHANCE and quantity["table"] != TRAINING:
         expected = f"a condition or a number, because the table {quantity['table']} has no chance"
@@ -250,6 +279,18 @@ def _check_pair(config, key, claim, quantity):
     if b in config["conditions"] and len(tasks := _tasks_of(config, [a, b])) > 1:
         found = " and ".join(f"{name} ({task})" for name, task in zip((a, b), tasks, strict=True))
         refuse(f"{key}.condition_b", "two conditions of one task", found)
+
+
+def _check_of_all_norms(config, key, claim, quantity):
+    """Check a claim about the table `tau`: one correlation per seed, compared with a number."""
+    expect_known(f"{key}.condition_a", claim["condition_a"], [ALL_NORMS])
+    if isinstance(claim["condition_b"], str):
+        refuse(f"{key}.condition_b", "a number, because the table tau has no other row", claim["condition_b"])
+    if claim["part"] != config[TAU]["part"]:
+        refuse(f"{key}.part", f"{config[TAU]['part']}, the part of tau", claim["part"])
+    if quantity["compare"] != "difference" or quantity["summary"] in ("equal_loss", "whole_run"):
+        expected = "a difference of one number per seed, such as summary: last, compare: difference"
+        refuse(f"quantities.{claim['quantity']}", expected, f"{quantity['summary']}, {quantity['compare']}")
 
 
 def _check_margin(key, claim, quantity):

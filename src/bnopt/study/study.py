@@ -14,6 +14,9 @@ PAPER = "paper"
 TRAINING = "training"
 RATE_SPREAD = "rate_spread"
 RANDOM_LAYERS = "random_layers"
+TAU = "tau"
+# Stands for all conditions that the table `tau` ranks.
+ALL_NORMS = "all_norms"
 CHANCE = "chance"
 # The sections whose entries belong to a part; the entries of `claims` are one level deeper.
 OF_A_PART = ("conditions", "figures", "alternatives")
@@ -30,6 +33,7 @@ def written_out(config):
     conditions, probes, rate_spread,        as configured, with defaults filled in; entries that need
     random_layers, figures, quantities      a task without sizes at this scale are left out
     claims, alternatives                    name -> claim; placeholders are filled in
+    tau                                     what the table `tau` ranks, or empty
     tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
@@ -51,11 +55,13 @@ def written_out(config):
         "probes": {name: of_task for name, of_task in probes.items() if of_task},
         "rate_spread": spreads,
         "random_layers": config["random_layers"],
+        "tau": _ranked(config, conditions),
         "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
         "quantities": {name: dict(sorted(of.items())) for name, of in config["quantities"].items()},
     }
     gone = every_condition - set(conditions)
     measured = {TRAINING, *study["probes"], *([RATE_SPREAD] if spreads else [])}
+    measured |= {TAU} if study["tau"] else set()
     for section in ("claims", "alternatives"):
         study[section] = {
             name: claim
@@ -87,6 +93,14 @@ def _of_parts(config):
     return config | reduced | {"parts": chosen, "claims": families}
 
 
+def _ranked(config, conditions):
+    """Return the entry `tau` if its part is chosen and the study has its conditions, else nothing."""
+    entry = config.get(TAU, {})
+    if not entry or entry["part"] not in config["parts"] or not set(entry["conditions"]) <= set(conditions):
+        return {}
+    return {key: value for key, value in entry.items() if key != "part"}
+
+
 def tasks_of(scale):
     """Return the tasks that a scale has sizes for."""
     return [key for key, value in scale.items() if isinstance(value, dict)]
@@ -116,7 +130,11 @@ def _tables(study):
         table = study["quantities"][claim["quantity"]]["table"]
         pair = (claim["condition_a"], claim["condition_b"])
         needed.setdefault(table, []).extend(c for c in pair if c in study["conditions"])
-    order = list(study["conditions"])
+    if TAU in needed:
+        for table in study["tau"]["measures"]:
+            needed.setdefault(table, []).extend(study["tau"]["conditions"])
+        needed[TAU] = [ALL_NORMS]
+    order = [*study["conditions"], ALL_NORMS]
     return {table: sorted(set(names), key=order.index) for table, names in needed.items()}
 
 
