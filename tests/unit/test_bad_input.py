@@ -351,6 +351,18 @@ WRONG = {
             "vgg_batch (vgg, batch)",
         ),
     ],
+    "tau": [],
+    "tau.part": PART,
+    "tau.reference": [("vgg_noise", "one of vgg_none", "found vgg_noise")],
+    "tau.conditions": [
+        (["vgg_none"], "2 or more items"),
+        (["vgg_none", "vgg_none"], "every item once"),
+        (["vgg_none", UNKNOWN], "one of vgg_none", f"found {UNKNOWN}"),
+        (["vgg_none", "deep_linear_none"], "conditions of one task", "vgg_none, deep_linear_none"),
+        (["vgg_none", "vgg_none_x2"], "the part paper or norms", "vgg_none_x2 of the part mechanism"),
+    ],
+    "tau.measures": [({}, "1 or more entries"), ({UNKNOWN: ["beta"]}, "one of along_gradient")],
+    "tau.measures.*": [([], "1 or more items"), (["beta", "beta"], "every item once")],
     "random_layers": [],
     "random_layers.draws": [(-1, "at least 1"), (0, "at least 1")],
     "random_layers.seed": [(-1, "at least 0")],
@@ -426,7 +438,8 @@ def test_what_is_out_of_range_is_refused(config, refusal, pattern):
 # -- wrong keys and names -------------------------------------------------------------------------
 
 OPTIONAL = {
-    "": {"images", "seeds", "device"},
+    "": {"images", "seeds", "device", "tau"},
+    "tau": {"part"},
     "scales.*.vgg": {"tf32"},
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
@@ -501,6 +514,7 @@ NAMES = [
     ("conditions > a b", CONDITION, ["letters, digits", "a b"]),
     ("conditions > a/b", CONDITION, ["letters, digits", "a/b"]),
     ("conditions > chance", CONDITION, ["another name", "found chance"]),
+    ("conditions > all_norms", CONDITION, ["another name", "all norms together", "found all_norms"]),
     ("probes > hessian", {"vgg": {}}, ["one of activations, along_gradient", "found hessian"]),
     ("probes > activations > resnet", {"units": 5}, ["one of deep_linear, vgg", "found resnet"]),
     ("rate_spread > vgg_non", ["vgg_none", "vgg_batch"], ["one of vgg_none", "found vgg_non"]),
@@ -524,6 +538,28 @@ NAMES = [
     ("claims > fig1 > bn_trains_faster > varies", "a", ["paper_value, source; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
+
+
+RANKED = "claims > norms > smoother_trains_better_{what}{at}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (f"{RANKED} > condition_a", "vgg_batch", ["one of all_norms", "found vgg_batch"]),
+        (f"{RANKED} > condition_b", "vgg_batch", ["a number, because the table tau", "found vgg_batch"]),
+        (f"{RANKED} > condition_b", "chance", ["found chance"]),
+        (f"{RANKED} > part", "paper", ["norms, the part of tau", "found paper"]),
+        (f"{RANKED} > layers", ["#3"], ["the table tau has no layers"]),
+        ("quantities > tau_beta > summary", "equal_loss", ["a difference of one number", "equal_loss, diff"]),
+        ("quantities > tau_beta > compare", "log_ratio", ["a difference of one number", "last, log_ratio"]),
+        ("tau", GONE, ["quantities.tau_loss_variation.table", "found tau"]),
+    ],
+)
+def test_a_claim_about_rank_correlations_compares_them_with_a_number(refusal, path, value, words):
+    message = refusal(path, value)
+    for word in words:
+        assert word in message
 
 
 def test_a_family_of_more_claims_than_eight_seeds_can_confirm_is_refused(config, changed, refusal):

@@ -198,7 +198,7 @@ def run_module(module, *arguments):
 
 def test_the_stages_are_those_that_have_settings():
     expected = (
-        "data train probe rate_spread random_layers statistics theorem_table claims figure gather report "
+        "data train probe rate_spread tau random_layers statistics theorem_table claims figure gather report "
         "compile"
     )
     assert list(provenance.STAGES) == expected.split()

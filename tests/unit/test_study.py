@@ -258,6 +258,7 @@ def plainly_written_out(config):
         "keep_snapshots": scale.get("keep_snapshots", True),
         "sizes": sizes,
         "random_layers": config["random_layers"],
+        "tau": {},
         "quantities": {},
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
@@ -271,6 +272,9 @@ def plainly_written_out(config):
     for name, others in config["rate_spread"].items():
         if all(other in found["conditions"] for other in others):
             found["rate_spread"][name] = others
+    ranked = config.get("tau")
+    if ranked and ranked["part"] in chosen and all(n in found["conditions"] for n in ranked["conditions"]):
+        found["tau"] = {key: ranked[key] for key in ("reference", "conditions", "measures")}
     for name, figure in config["figures"].items():
         if not plainly_asked(figure, chosen):
             continue
@@ -322,12 +326,13 @@ def plainly_asked(entry, chosen):
 def plainly_possible(claim, found):
     """Return whether the study has the conditions of a claim and measures its table."""
     for condition in (claim["condition_a"], claim["condition_b"]):
-        if isinstance(condition, str) and condition != "chance" and condition not in found["conditions"]:
+        named = isinstance(condition, str) and condition not in ("chance", "all_norms")
+        if named and condition not in found["conditions"]:
             return False
     table = found["quantities"][claim["quantity"]]["table"]
-    return (
-        table == "training" or table in found["probes"] or (table == "rate_spread" and found["rate_spread"])
-    )
+    if table in ("rate_spread", "tau"):
+        return bool(found[table])
+    return table == "training" or table in found["probes"]
 
 
 def plainly_claimed(claim, family, quantities):
@@ -350,10 +355,14 @@ def plainly_needed(found):
             pair = [claim["condition_a"], claim["condition_b"]]
             shown.append((found["quantities"][claim["quantity"]]["table"], pair))
     tables = {"training": list(found["conditions"])}
+    if "tau" in dict(shown):
+        shown += [(table, found["tau"]["conditions"]) for table in found["tau"]["measures"]]
     for table in dict(shown):
         if table not in ("training", "random_layers"):
             named = [name for shown_table, names in shown if shown_table == table for name in names]
             tables[table] = [name for name in found["conditions"] if name in named]
+        if table == "tau":
+            tables[table] = ["all_norms"]
     return tables
 
 
@@ -742,6 +751,7 @@ def test_every_condition_is_trained_and_every_table_is_in_the_order_of_the_condi
     tables = written_out(config | {"parts": "all"})["tables"]
     order = list(config["conditions"])
     assert tables["training"] == order
+    assert tables.pop("tau") == ["all_norms"]
     for names in tables.values():
         assert names == [name for name in order if name in names]
     assert "chance" not in {name for names in tables.values() for name in names}
@@ -832,6 +842,7 @@ def tiny(changed):
         name: config["probes"][name] for name in ("along_gradient", "theorems", "activations")
     }
     config["rate_spread"] = {"vgg_none": ["vgg_none", "vgg_none_lr0.5"]}
+    del config["tau"]
     quantities = ("training_accuracy", "loss_spread_over_rates")
     config["quantities"] = {name: config["quantities"][name] for name in quantities}
     config["figures"] = {
@@ -1228,7 +1239,8 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_con
         "tasks": {condition["task"] for condition in conditions},
         "norms": {condition["norm"] for condition in conditions},
         "probes": set(config["probes"]) & set(tables),
-        "quantities": set(tables) - {"propagation"},  # its table has a row per layer and step already
+        # The first has a row per layer and step already; the other is made of summarised tables.
+        "quantities": set(tables) - {"propagation", "tau"},
         "figures": {*config["figures"], "claims"},
     }
     for kind, names in used.items():

@@ -71,6 +71,7 @@ def prune(config, *, conditions, tables):
     small["conditions"] = {name: config["conditions"][name] for name in conditions}
     small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
     small["rate_spread"] = {}
+    small.pop("tau", None)
     small["quantities"] = {n: entry for n, entry in config["quantities"].items() if entry["table"] in tables}
     small |= {"claims": {}, "alternatives": {}}
     filled = schema.with_defaults(config)
