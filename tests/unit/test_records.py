@@ -241,7 +241,7 @@ def test_at_a_scale_for_one_task_it_lists_the_settings_of_that_task(changed, tmp
 
 def test_a_study_without_probes_and_figures_has_no_jobs_of_them(changed, tmp_path, capsys):
     empty = ("probes", "figures", "rate_spread", "quantities", "claims", "alternatives")
-    options = written(changed(*((section, {}) for section in empty)), tmp_path)
+    options = written(changed(*((section, {}) for section in empty), ("tau", ...)), tmp_path)
     for stage in provenance.STAGES:
         if stage in ("probe", "figure"):
             with pytest.raises(StudyError, match=f"{stage}: expected a study with a job of this stage"):
