@@ -23,20 +23,9 @@ RATES = {"vgg": 0.1, "deep_linear": 1e-6}
 # A YAML alias loads as one shared object, so a test's change would appear twice. JSON makes separate copies.
 FILES = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "claims.yaml")]
 CONFIG = json.loads(json.dumps(FILES[0] | FILES[1]))
-# Probes that no figure and no claim asks for yet: config.yaml does not name them, so their settings are here.
+# A probe that no figure and no claim asks for yet: config.yaml does not name it, so its settings are here.
 LAYERS = {"vgg": ["#5", "#10"], "deep_linear": ["#9", "#17"]}
-NOT_CONFIGURED = {
-    "curvature": {
-        "vgg": {"every": 1, "phases": 1, "products": 20, "draws": 10},
-        "deep_linear": {"every": 1, "phases": 2, "products": 20, "draws": 10},
-    },
-    "shift_is_curvature": {
-        "vgg": {"layers": LAYERS["vgg"], "every": 1, "phases": 1},
-        "deep_linear": {"layers": LAYERS["deep_linear"], "every": 1, "phases": 2},
-    },
-    "weight_length": {task: {"layers": names} for task, names in LAYERS.items()},
-    "propagation": {task: {"layers": names} for task, names in LAYERS.items()},
-}
+NOT_CONFIGURED = {"weight_length": {task: {"layers": names} for task, names in LAYERS.items()}}
 PROBES = CONFIG["probes"] | NOT_CONFIGURED
 MEASURED = [(probe, task) for probe, tasks in PROBES.items() for task in tasks]
 
@@ -111,7 +100,7 @@ def small_config(config):
     """The study with a digits scale small enough for a test."""
     small = copy.deepcopy(config)
     scale = small["scales"][SCALE]
-    few_steps = {"steps": 8, "test_every": 3, "snapshot_every": 4}
+    few_steps = {"steps": 8, "test_every": 3, "snapshot_every": 3}
     scale["seeds"] = [0, 1]
     scale["vgg"] |= few_steps | {
         "net": {"convolutions": [4, 4, "M", 6, 6], "hidden": [8]},
@@ -120,7 +109,7 @@ def small_config(config):
         "batch_size": 32,
     }
     scale["deep_linear"] |= few_steps | {
-        "net": {"depth": 6},
+        "net": {"depth": 10},
         "layers": {name: number for number, name in enumerate(scale["deep_linear"]["layers"], start=1)},
         "batch_size": 40,
     }

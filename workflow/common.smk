@@ -94,7 +94,7 @@ wildcard_constraints:
     seed=r"\d+",
     probe=one_of(STUDY["probes"]),
     spread=one_of(STUDY["rate_spread"]),
-    table=one_of(STUDY["tables"]),
+    table=one_of(job.summarised()),
     figure=one_of(STUDY["figures"]),
     claim=one_of(STUDY["headline"]),
 

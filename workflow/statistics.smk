@@ -3,6 +3,7 @@
 INPUTS    the tables of all runs: training.csv, and those of the probes
 OUTPUTS   results/{scale}/statistics/{table}_per_seed.csv      one number per seed and step
           results/{scale}/statistics/{table}_over_seeds.csv    mean and interval per step
+          results/{scale}/statistics/tau_per_seed.csv          rank correlations over norms
           results/{scale}/statistics/claims.csv                verdicts
           results/{scale}/statistics/claims_sensitivity.csv    the same under other summaries
           results/{scale}/statistics/claims_per_seed.csv       the effect of each seed
@@ -64,6 +65,32 @@ rule summarise:
             --tables {params.pattern:q} \
             --per-seed {output.per_seed:q} \
             --over-seeds {output.over_seeds:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule rank_norms:
+    """Rank norms by accuracy and by each measure of smoothness, and correlate the ranks."""
+    input:
+        tables=job.ranked,
+    output:
+        table="results/{scale}/statistics/tau_per_seed.csv",
+    log:
+        "logs/{scale}/tau.log",
+    priority: STATISTICS
+    localrule: True
+    conda:
+        "../environment.yml"
+    params:
+        code=job.stage_code("tau"),
+        settings=job.tau_settings,
+    shell:
+        r"""
+        "$python" -m bnopt.tau \
+            --settings {params.settings:q} \
+            --code {params.code:q} \
+            --tables {input.tables:q} \
+            --table {output.table:q} \
             >{log:q} 2>&1
         """
 

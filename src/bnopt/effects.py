@@ -69,7 +69,7 @@ def pairs(runs, claim, quantity):
     A seed counts if each of its two runs has values or has diverged.
 
     values      of both sides, by step
-    counted     those before either run reaches the quantity's `until_accuracy`
+    counted     those before either run reaches the quantity's `until_accuracy`, within its `steps`
     curves      smoothed training curves of both sides; that of the one run, twice, if the other side is no
                 condition
     diverged    whether each run has diverged
@@ -77,7 +77,9 @@ def pairs(runs, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
     alone = b == CHANCE or not isinstance(b, str)
     pairs = []
-    for seed in sorted({seed for condition, seed in runs.smoothed if condition == a}):
+    # The rank correlations in the table `tau` belong to no run, so they have no curve.
+    known = {*runs.smoothed, *runs.rows[quantity["table"]]}
+    for seed in sorted({seed for condition, seed in known if condition == a}):
         both = [(a, seed)] if alone else [(a, seed), (b, seed)]
         rows = [runs.rows_of(run, quantity["table"], claim["layers"]) for run in both]
         diverged = [run in runs.diverged for run in both]
@@ -87,13 +89,14 @@ def pairs(runs, claim, quantity):
         values = [runs.values(run, quantity, claim["layers"]) for run in both]
         if alone:
             values.append(_reference(rows[0], b, values[0]))
-        curves = [runs.smoothed[run] for run in both]
+        curves = [runs.smoothed[run] for run in both if run in runs.smoothed]
+        counted = until_accuracy(values, curves, quantity["until_accuracy"])
         pairs.append(
             {
                 "seed": seed,
                 "values": values,
-                "counted": until_accuracy(values, curves, quantity["until_accuracy"]),
-                "curves": [curves[0], curves[-1]],
+                "counted": _within(counted, curves, quantity["steps"]),
+                "curves": [*curves[:1], *curves[-1:]],
                 "diverged": diverged,
             }
         )
@@ -121,6 +124,15 @@ def until_accuracy(values, curves, accuracy):
     passed = [curve.index[curve["accuracy"] >= accuracy].min() for curve in curves]
     first = np.nanmin([*passed, np.inf])
     return [of_run[of_run.index < first] for of_run in values]
+
+
+def _within(values, curves, fractions):
+    """Return values by step between two fractions of the configured run, both ends included."""
+    if not fractions:
+        return values
+    # Also the curve of a diverged run has a row for every configured step.
+    first, last = (fraction * curves[0].index.max() for fraction in fractions)
+    return [of_run[(of_run.index >= first) & (of_run.index <= last)] for of_run in values]
 
 
 def _reference(rows, reference, like):

@@ -1,6 +1,6 @@
 """Summaries over steps: they reduce the values of a quantity at every step to one number per run.
 
-The first five summaries use one run alone. `equal_loss` compares two runs at steps at which their training
+The first six summaries use one run alone. `equal_loss` compares two runs at steps at which their training
 losses agree; so it does not compare a net on a plateau with one that has converged.
 """
 
@@ -27,6 +27,11 @@ def median(values):
     return values.median()
 
 
+def first(values):
+    """Return the value at the first step that has one."""
+    return values.iloc[0]
+
+
 def last(values):
     """Return the value at the last step that has one."""
     return values.iloc[-1]
@@ -37,7 +42,7 @@ def final(values):
     return values.iloc[-max(1, round(FINAL_FRACTION * len(values))) :].mean()
 
 
-OF_ONE_RUN = {f.__name__: f for f in (mean, geometric_mean, median, last, final)}
+OF_ONE_RUN = {f.__name__: f for f in (mean, geometric_mean, median, first, last, final)}
 
 
 def equal_loss(values_a, values_b, loss_a, loss_b):

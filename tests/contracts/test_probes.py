@@ -42,7 +42,7 @@ def test_rows_are_plain_finite_numbers_or_names_under_equal_keys_and_the_same_tw
     name, task = measured
     measure = plugins.load("probes", name).measure
     # In the small net with `divide` all units of a layer die early: then there is nothing to measure.
-    step = 0 if norm == "divide" else 4
+    step = 0 if norm == "divide" else 3
     rows = measure(point_of(norm, step, task=task), **probe_settings(name, task))
     assert rows
     keys = list(rows[0])
@@ -59,7 +59,7 @@ def test_steps_and_seeds_give_other_rows(point_of, probe_settings, measured):
     name, task = measured
     measure = plugins.load("probes", name).measure
     settings = probe_settings(name, task)
-    rows = [measure(point_of("batch", *where, task=task), **settings) for where in ((4, 0), (8, 0), (4, 1))]
+    rows = [measure(point_of("batch", *where, task=task), **settings) for where in ((3, 0), (9, 0), (3, 1))]
     assert rows[0] != rows[1]
     assert rows[0] != rows[2]
 
@@ -101,8 +101,8 @@ def test_every_column_of_a_probe_that_the_configuration_names_is_among_its_quant
         found = set()
         for task in tasks:
             measure = plugins.load("probes", name).measure
-            rows = measure(point_of("batch", 4, task=task), **probe_settings(name, task))
-            table = pd.DataFrame(rows).assign(condition=f"{task}_batch", seed=0, step=4)
+            rows = measure(point_of("batch", 3, task=task), **probe_settings(name, task))
+            table = pd.DataFrame(rows).assign(condition=f"{task}_batch", seed=0, step=3)
             found |= set(statistics.per_seed([table], table=name))
         for quantity in config["quantities"].values():
             if quantity["table"] == name:

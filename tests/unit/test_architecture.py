@@ -27,10 +27,8 @@ LAYERS = (
     {"comparison"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
-    | {"rate_spread", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"}
+    | {"rate_spread", "tau", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"}
     | {"compare", "specifications"},
-)
-MOST_MODULES, MOST_PARAMETERS = 50, 8
 
 
 def module_name(file):

@@ -182,6 +182,7 @@ def test_a_wrong_type_is_called_by_its_name(refusal, path, value, words):
 
 NO_TEXT = ("", "not empty", 'found ""')
 UNKNOWN = "no_such_name"
+PART = [("all", "one of paper, mechanism, norms", '"all"')]
 NONE_OF = (UNKNOWN, "expected one of", f"found {UNKNOWN}")
 LAYERS = [
     ([], "1 or more items", "found []"),
@@ -219,6 +220,7 @@ def sizes(task, *, net):
             # A run with one snapshot would show no change.
             (steps, f"fewer than the {steps} steps", f"found {steps}"),
             (steps + 1, f"fewer than the {steps} steps"),
+            (10, "an odd number", "one phase of a cycle of two steps", "found 10"),
         ],
     }
 
@@ -236,6 +238,7 @@ def of_claims(section):
         f"{section}.*": [],
         place: [],
         **{f"{place}.{key}": wrong for key, wrong in own.items()},
+        f"{place}.part": PART,
         f"{place}.label": [NO_TEXT, ("A {placeholder}", "in braces only", "{placeholder}")],
         f"{place}.for": [({}, "1 or more entries"), ({"A b": ["x"]}, "word of small letters", "A b")],
         f"{place}.for.*": [([], "1 or more items"), (["a", "a"], "every item once", '["a", "a"]')],
@@ -263,6 +266,13 @@ def of_claims(section):
 WRONG = {
     "": [],
     "scale": [NONE_OF, ("", "one of digits")],
+    "parts": [
+        ("paper", "all, or a list of parts with paper", 'found "paper"'),
+        ([], "paper among the items", "found []"),
+        (["mechanism"], "paper among the items", '["mechanism"]'),
+        (["paper", "paper"], "every item once"),
+        (["paper", "figures"], "one of paper, mechanism, norms", '"figures"'),
+    ],
     "images": [
         NO_TEXT,
         ("no/such/folder", "cifar10, digits or an existing folder with train/ and test/", "no/such/folder"),
@@ -301,6 +311,7 @@ WRONG = {
     **sizes("deep_linear", net={"depth": [(-1, "at least 2"), (0, "at least 2"), (1, "at least 2")]}),
     "conditions": [({}, "1 or more entries", "found {}")],
     "conditions.*": [],
+    "conditions.*.part": PART,
     "conditions.*.task": [NONE_OF, ("", "one of deep_linear, vgg")],
     "conditions.*.norm": [NONE_OF, ("bach", "one of batch", "none", "found bach")],
     "conditions.*.lr": [(0, "more than 0", "found 0"), (-0.1, "more than 0", "found -0.1")],
@@ -321,7 +332,15 @@ WRONG = {
     "probes.*.*.bins": [(-1, "at least 2"), (0, "at least 2"), (1, "at least 2")],
     "probes.*.*.directions": [(-1, "at least 1"), (0, "at least 1")],
     "probes.*.*.samples": [(-1, "at least 2"), (1, "at least 2"), (129, "at most the batch_size, 128")],
-    "probes.*.*.every": [(-1, "at least 1"), (0, "at least 1"), (50, "fewer than the 50 snapshots of a run")],
+    "probes.*.*.phases": [(-1, "at least 1"), (0, "at least 1")],
+    "probes.*.*.products": [(-1, "at least 1"), (0, "at least 1")],
+    "probes.*.*.draws": [(-1, "at least 2"), (1, "at least 2", "found 1")],
+    "probes.*.*.every": [
+        (-1, "at least 1"),
+        (0, "at least 1"),
+        (46, "fewer than the 46 snapshots of a run"),
+        (4, "odd number", "one phase", "found 4"),
+    ],
     "rate_spread": [],
     "rate_spread.*": [
         ([], "2 or more items"),
@@ -334,6 +353,18 @@ WRONG = {
             "vgg_batch (vgg, batch)",
         ),
     ],
+    "tau": [],
+    "tau.part": PART,
+    "tau.reference": [("vgg_noise", "one of vgg_none", "found vgg_noise")],
+    "tau.conditions": [
+        (["vgg_none"], "2 or more items"),
+        (["vgg_none", "vgg_none"], "every item once"),
+        (["vgg_none", UNKNOWN], "one of vgg_none", f"found {UNKNOWN}"),
+        (["vgg_none", "deep_linear_none"], "conditions of one task", "vgg_none, deep_linear_none"),
+        (["vgg_none", "vgg_none_x2"], "the part paper or norms", "vgg_none_x2 of the part mechanism"),
+    ],
+    "tau.measures": [({}, "1 or more entries"), ({UNKNOWN: ["beta"]}, "one of along_gradient")],
+    "tau.measures.*": [([], "1 or more items"), (["beta", "beta"], "every item once")],
     "random_layers": [],
     "random_layers.draws": [(-1, "at least 1"), (0, "at least 1")],
     "random_layers.seed": [(-1, "at least 0")],
@@ -345,9 +376,18 @@ WRONG = {
     "quantities.*.compare": [("ratio", "one of difference, log_ratio", '"ratio"')],
     "quantities.*.floor": [(0, "more than 0", "found 0"), (-1, "more than 0")],
     "quantities.*.until_accuracy": [(0, "more than 0"), (-1, "more than 0"), (1.1, "at most 1", "found 1.1")],
+    "quantities.*.steps": [
+        ([0.5], "2 or more items", "found [0.5]"),
+        ([0, 0.5, 1], "2 items", "found [0, 0.5, 1]"),
+        ([-0.5, 1], "at least 0", "found -0.5"),
+        ([0.5, 1.5], "at most 1", "found 1.5"),
+        ([1, 0.5], "the smaller fraction of the run first", "found [1, 0.5]"),
+        ([0.5, 0.5], "the smaller fraction of the run first", "found [0.5, 0.5]"),
+    ],
     "quantities.*.sensitivity": [(["mode"], "one of mean", '"mode"'), (["last", "last"], "every item once")],
     "figures": [],
     "figures.*": [],
+    "figures.*.part": PART,
     "figures.*.caption": [NO_TEXT],
     "figures.*.tables": [({}, "1 or more entries")],
     "figures.*.tables.random_layers": [(["vgg_none"], "no items", "vgg_none")],
@@ -400,15 +440,16 @@ def test_what_is_out_of_range_is_refused(config, refusal, pattern):
 # -- wrong keys and names -------------------------------------------------------------------------
 
 OPTIONAL = {
-    "": {"images", "seeds", "device"},
+    "": {"images", "seeds", "device", "tau"},
+    "tau": {"part"},
     "scales.*.vgg": {"tf32"},
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
-    "conditions.*": {"warmup", "initial_scale"},
-    "quantities.*": {"summary", "compare", "floor", "until_accuracy", "sensitivity"},
-    "figures.*": {"layers"},
+    "conditions.*": {"part", "warmup", "initial_scale"},
+    "quantities.*": {"summary", "compare", "floor", "until_accuracy", "steps", "sensitivity"},
+    "figures.*": {"part", "layers"},
     **{
-        pattern: {"for", "headline", "layers", "margin", "margin_from", "paper_value"}
+        pattern: {"part", "for", "headline", "layers", "margin", "margin_from", "paper_value"}
         for pattern in ("claims.*.*", "alternatives.*")
     },
 }
@@ -475,6 +516,7 @@ NAMES = [
     ("conditions > a b", CONDITION, ["letters, digits", "a b"]),
     ("conditions > a/b", CONDITION, ["letters, digits", "a/b"]),
     ("conditions > chance", CONDITION, ["another name", "found chance"]),
+    ("conditions > all_norms", CONDITION, ["another name", "all norms together", "found all_norms"]),
     ("probes > hessian", {"vgg": {}}, ["one of activations, along_gradient", "found hessian"]),
     ("probes > activations > resnet", {"units": 5}, ["one of deep_linear, vgg", "found resnet"]),
     ("rate_spread > vgg_non", ["vgg_none", "vgg_batch"], ["one of vgg_none", "found vgg_non"]),
@@ -498,6 +540,49 @@ NAMES = [
     ("claims > fig1 > bn_trains_faster > varies", "a", ["source, headline; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
+
+
+RANKED = "claims > norms > smoother_trains_better_{what}{at}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (f"{RANKED} > condition_a", "vgg_batch", ["one of all_norms", "found vgg_batch"]),
+        (f"{RANKED} > condition_b", "vgg_batch", ["a number, because the table tau", "found vgg_batch"]),
+        (f"{RANKED} > condition_b", "chance", ["found chance"]),
+        (f"{RANKED} > part", "paper", ["norms, the part of tau", "found paper"]),
+        (f"{RANKED} > layers", ["#3"], ["the table tau has no layers"]),
+        ("quantities > tau_beta > summary", "equal_loss", ["a difference of one number", "equal_loss, diff"]),
+        ("quantities > tau_beta > compare", "log_ratio", ["a difference of one number", "last, log_ratio"]),
+        ("tau", GONE, ["quantities.tau_loss_variation.table", "found tau"]),
+    ],
+)
+def test_a_claim_about_rank_correlations_compares_them_with_a_number(refusal, path, value, words):
+    message = refusal(path, value)
+    for word in words:
+        assert word in message
+
+
+def test_a_family_of_more_claims_than_eight_seeds_can_confirm_is_refused(config, changed, refusal):
+    claim = config["claims"]["fig1"]["bn_trains_faster"]
+    checks.check(changed(("claims > f", {f"c{n}": claim for n in range(12)})))
+    message = refusal("claims > f", {f"c{n}": claim for n in range(13)})
+    assert_names(message, ["claims", "f"])
+    assert "at most 12 claims" in message
+    assert "found 13; split the family" in message
+    # What a placeholder gives counts, too.
+    several = claim | {"for": {"n": [str(n) for n in range(13)]}}
+    assert "found 13" in refusal("claims > f", {"c{n}": several})
+
+
+@pytest.mark.parametrize("other", ["chance", 0.5])
+def test_only_two_runs_are_compared_at_equal_loss(refusal, changed, other):
+    at_equal_loss = ("quantities > training_accuracy > summary", "equal_loss")
+    checks.check(changed(at_equal_loss))
+    message = refusal("claims > fig1 > bn_trains_faster > condition_b", other, at_equal_loss)
+    assert_names(message, ["claims", "fig1", "bn_trains_faster", "condition_b"])
+    assert f"expected a condition, because two runs are compared at equal loss; found {other}" in message
 
 
 def test_a_spread_over_rates_and_another_setting_is_refused(refusal):
@@ -579,12 +664,12 @@ def test_steps_beyond_the_run_are_refused_at_every_scale(config, refusal, key):
 def test_the_longest_intervals_that_a_run_has_are_allowed(changed):
     sizes = "scales > digits > vgg"
     checks.check(changed((f"{sizes} > test_every", 500)))
-    checks.check(changed(("probes > theorems > vgg > every", 49), ("probes > theorems > vgg > samples", 128)))
+    checks.check(changed(("probes > theorems > vgg > every", 45), ("probes > theorems > vgg > samples", 128)))
     one = ("probes > theorems > vgg > every", 1)
     checks.check(changed((f"{sizes} > snapshot_every", 499), one))
     # With fewer snapshots per run, a probe that measures every n-th has fewer too.
-    with pytest.raises(StudyError, match=r"probes\.theorems\.vgg\.every \(scale digits\): .* 20 snapshots"):
-        checks.check(changed((f"{sizes} > snapshot_every", 25)))
+    with pytest.raises(StudyError, match=r"probes\.theorems\.vgg\.every \(scale digits\): .* 18 snapshots"):
+        checks.check(changed((f"{sizes} > snapshot_every", 29)))
 
 
 def test_a_layer_that_a_scale_does_not_have_is_refused(config, refusal):

@@ -95,6 +95,7 @@ def quantity(**changes):
         "compare": "log_ratio",
         "floor": 1e-12,
         "until_accuracy": None,
+        "steps": None,
         "sensitivity": [],
     } | changes
 
@@ -138,6 +139,8 @@ def summarise(values, summary):
         return math.exp(math.fsum(map(math.log, values)) / len(values))
     if summary == "median":
         return statistics.median(values)
+    if summary == "first":
+        return values[0]
     return values[-1]  # last; in runs this short final is the same
 
 
@@ -175,7 +178,7 @@ def assert_row(row, effects):
 # -- effects ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("summary", ["mean", "last", "final", "median"])
+@pytest.mark.parametrize("summary", ["mean", "first", "last", "final", "median"])
 def test_accuracies_are_compared_as_differences_paired_by_seed(summary):
     tables = {"training": training_table()}
     entry = accuracy(summary=summary)
@@ -189,7 +192,7 @@ def test_accuracies_are_compared_as_differences_paired_by_seed(summary):
 
 
 @pytest.mark.parametrize("layers", [[], ["#3"], ["#3", "#11"]])
-@pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "last"])
+@pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "first", "last"])
 def test_positive_quantities_are_compared_as_log_ratios_of_means_over_layers_then_steps(layers, summary):
     table = probe_table()
     # One layer lacks a step: a mean over all rows at once would give that step less weight.
@@ -437,6 +440,29 @@ def test_an_accuracy_is_reached_where_a_run_has_exactly_that_accuracy():
 # -- the other columns ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("fractions", "counted"),
+    # A run has 12 steps, and is probed at every third.
+    [([0.5, 1], [6, 9]), ([0, 0.5], [0, 3, 6]), ([0.26, 0.74], [6]), ([0.25, 0.75], [3, 6, 9])],
+)
+@pytest.mark.parametrize("summary", ["mean", "first", "last", "median"])
+def test_only_steps_between_two_fractions_of_the_configured_run_count(fractions, counted, summary):
+    table = probe_table()
+    tables = {"training": training_table(diverged={("b", 2)}), "probed": table}
+    entry = quantity(steps=fractions, summary=summary, sensitivity=["whole_run"])
+    _, sensitivity, effects = judge(tables, {"x": claim()}, {"shift": entry})
+    some = effects_by_loop(table[table["step"].isin(counted)], claim(), entry)
+    assert {seed: effects["x", seed] for seed in SEEDS} == pytest.approx(some | {2: -INF})
+    whole = effects_by_loop(table, claim(), entry, "mean")
+    assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(sorted((whole | {2: -INF}).values())[1])
+
+
+def test_steps_that_no_run_has_leave_no_effect():
+    tables = {"training": training_table(), "probed": probe_table()}
+    rows, _, _ = judge(tables, {"x": claim()}, {"shift": quantity(steps=[0.8, 1])})
+    assert (rows["x"]["verdict"], rows["x"]["n"]) == ("not run", 0)
+
+
 def test_rows_repeat_the_claim_in_the_published_order():
     tables = {"training": training_table(), "probed": probe_table()}
     table, _, _ = claims.judge(tables, claims={"x": claim()}, quantities={"shift": quantity()})
@@ -595,6 +621,10 @@ def test_equal_loss_is_the_mean_effect_over_bins_of_the_loss_that_both_runs_visi
         at_low = math.log(((a[3] + a[6] + a[9]) / 3) / b[9])
         expected.append((at_high + at_low) / 2)
     assert sensitivity["x", "equal_loss"]["effect"] == pytest.approx(math.fsum(expected) / 4)
+    # It may also be the quantity's own summary.
+    rows, _, effects = judge(tables, {"x": claim()}, {"shift": quantity(summary="equal_loss")})
+    assert [effects["x", seed] for seed in SEEDS] == pytest.approx(expected)
+    assert_row(rows["x"], dict(enumerate(expected)))
 
 
 def test_one_bin_that_both_runs_visit_suffices_for_equal_loss():
@@ -767,7 +797,9 @@ def test_a_probe_value_compared_by_differences_is_minus_infinity_in_a_diverged_r
     assert sensitivity["x", "finite_only"]["n"] == 2
 
 
-@pytest.mark.parametrize("summary", ["mean", "geometric_mean", "median", "last", "final", "equal_loss"])
+@pytest.mark.parametrize(
+    "summary", ["mean", "geometric_mean", "median", "first", "last", "final", "equal_loss"]
+)
 def test_no_summary_needs_a_value_of_a_run_that_diverged_at_once(summary):
     table = probe_table()
     table = table[~((table["condition"] == "b") & (table["seed"] == 1))]

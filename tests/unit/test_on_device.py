@@ -93,9 +93,9 @@ def make_up_values(monkeypatch):
 def test_a_whole_probe_never_mixes_devices(run, make_up_values, probe_settings, point_of, measured, norm):
     name, task = measured
     measure, settings = plugins.load("probes", name).measure, probe_settings(name, task)
-    on_cpu = measure(point_of(norm, 8, task=task), **settings)
+    on_cpu = measure(point_of(norm, 9, task=task), **settings)
     run = run(task, norm)
-    point = Point(run, run.model.state_dict(), step=8, lr=0.1)
+    point = Point(run, run.model.state_dict(), step=9, lr=0.1)
     make_up_values()
     on_device = measure(point, **settings)
     assert [list(row) for row in on_device] == [list(row) for row in on_cpu] != []

@@ -133,7 +133,7 @@ def test_a_probe_changes_nothing_and_measures_the_same_twice(
 ):
     name, task = measured
     # In the small net with `divide` all units of a layer die early: then there is nothing to measure.
-    step = 0 if norm == "divide" else 8
+    step = 0 if norm == "divide" else 9
     point, state = raw_point(prepared, sizes_of, run_of, norm, task, step=step)
     measure = plugins.load("probes", name).measure
     before = everything(point, state)
@@ -148,12 +148,12 @@ def test_a_probe_measures_the_same_on_a_net_that_was_used_before(point_of, run_o
     name, task = measured
     rows = []
     for used in (False, True):
-        point = point_of("noisy_batch", 8, task=task)
+        point = point_of("noisy_batch", 9, task=task)
         if used:
             other = snapshots.read(run_of("noisy_batch", task=task).folder, 11, "cpu")
             point.run.model.load_state_dict(other)
             point.run.set_noise(3)
-            point.run.model(point.run.batch(8)[0])
+            point.run.model(point.run.batch(9)[0])
         rows.append(plugins.load("probes", name).measure(point, **probe_settings(name, task)))
     assert rows[0] == rows[1]
 
@@ -171,7 +171,7 @@ def test_a_table_holds_the_rows_of_every_snapshot_with_their_step_and_snapshots_
     every = arguments["settings"].get("every", 1)
     assert table["step"].unique().tolist() == list(range(0, 12, every))
     measure = plugins.load("probes", name).measure
-    for step in (0, 7, 8):
+    for step in (0, 7, 9):
         point = point_of("batch", step, task=task)
         rows = [{"step": step} | row for row in measure(point, **probe_settings(name, task))]
         assert table[table["step"] == step].to_dict("records") == rows

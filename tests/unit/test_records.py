@@ -198,7 +198,7 @@ def run_module(module, *arguments):
 
 def test_the_stages_are_those_that_have_settings():
     expected = (
-        "data train probe rate_spread random_layers statistics theorem_table claims specifications figure "
+        "data train probe rate_spread tau random_layers statistics theorem_table claims specifications figure "
         "gather report compile"
     )
     assert list(provenance.STAGES) == expected.split()
@@ -241,7 +241,7 @@ def test_at_a_scale_for_one_task_it_lists_the_settings_of_that_task(changed, tmp
 
 def test_a_study_without_probes_and_figures_has_no_jobs_of_them(changed, tmp_path, capsys):
     empty = ("probes", "figures", "rate_spread", "quantities", "claims", "alternatives")
-    options = written(changed(*((section, {}) for section in empty)), tmp_path)
+    options = written(changed(*((section, {}) for section in empty), ("tau", ...)), tmp_path)
     for stage in provenance.STAGES:
         if stage in ("probe", "figure"):
             with pytest.raises(StudyError, match=f"{stage}: expected a study with a job of this stage"):

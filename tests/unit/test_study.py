@@ -132,10 +132,15 @@ CLAIM |= {"condition_b": "vgg_batch"}
 DEFAULTS = {
     "scales > digits > keep_snapshots": True,
     "scales > digits > vgg > tf32": False,
+    "conditions > vgg_none > part": "paper",
+    "figures > fig4 > part": "paper",
+    "claims > f > c > part": "paper",
+    "alternatives > a > part": "paper",
     "quantities > q > summary": "mean",
     "quantities > q > compare": "log_ratio",
     "quantities > q > floor": 1e-12,
     "quantities > q > until_accuracy": None,
+    "quantities > q > steps": None,
     "quantities > q > sensitivity": ["geometric_mean", "median", "equal_loss"],
     "claims > f > c > for": {},
     "claims > f > c > headline": False,
@@ -194,7 +199,7 @@ def test_values_that_are_written_are_no_defaults(with_short_entries):
         ("scales > digits > keep_snapshots", False),
     )
     filled = schema.with_defaults(full)
-    rest = {"compare": "log_ratio", "until_accuracy": None}
+    rest = {"compare": "log_ratio", "until_accuracy": None, "steps": None}
     assert filled["quantities"]["q"] == full["quantities"]["q"] | rest
     assert filled["scales"]["digits"]["vgg"] == full["scales"]["digits"]["vgg"]
     assert filled["scales"]["digits"]["keep_snapshots"] is False
@@ -221,6 +226,7 @@ def test_an_entry_of_required_keys_alone_is_written_out_in_full(with_short_entri
         "compare": "log_ratio",
         "floor": 1e-12,
         "until_accuracy": None,
+        "steps": None,
         "sensitivity": ["geometric_mean", "median", "equal_loss"],
     }
 
@@ -242,22 +248,25 @@ def test_a_claim_without_a_margin_has_the_one_that_changes_nothing(with_short_en
 
 def plainly_written_out(config):
     """Return what `written_out` should, in plain loops and with the defaults written by hand."""
+    chosen = ["paper", "mechanism", "norms"] if config["parts"] == "all" else config["parts"]
     scale = config["scales"][config["scale"]]
     sizes = {task: {"tf32": False} | scale[task] for task in ("vgg", "deep_linear") if task in scale}
     found = {
         "scale": config["scale"],
+        "parts": chosen,
         "images": config["images"] if "images" in config else scale["images"],
         "seeds": config["seeds"] if "seeds" in config else scale["seeds"],
         "keep_snapshots": scale.get("keep_snapshots", True),
         "sizes": sizes,
         "random_layers": config["random_layers"],
+        "tau": {},
         "quantities": {},
         "headline": [],
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
-        if condition["task"] in sizes:
-            found["conditions"][name] = condition
+        if condition["task"] in sizes and plainly_asked(condition, chosen):
+            found["conditions"][name] = {key: condition[key] for key in condition if key != "part"}
     for name, probe in config["probes"].items():
         for task, settings in probe.items():
             if task in sizes:
@@ -265,8 +274,14 @@ def plainly_written_out(config):
     for name, others in config["rate_spread"].items():
         if all(other in found["conditions"] for other in others):
             found["rate_spread"][name] = others
+    ranked = config.get("tau")
+    if ranked and ranked["part"] in chosen and all(n in found["conditions"] for n in ranked["conditions"]):
+        found["tau"] = {key: ranked[key] for key in ("reference", "conditions", "measures")}
     for name, figure in config["figures"].items():
+        if not plainly_asked(figure, chosen):
+            continue
         shown = dict(figure, tables={})
+        shown.pop("part", None)
         for table, conditions in figure["tables"].items():
             left = [condition for condition in conditions if condition in found["conditions"]]
             if left or table == "random_layers":
@@ -281,6 +296,7 @@ def plainly_written_out(config):
             "compare": "log_ratio",
             "floor": 1e-12,
             "until_accuracy": None,
+            "steps": None,
             "sensitivity": ["geometric_mean", "median", "equal_loss"],
         } | quantity
     for family, entries in [*config["claims"].items(), ("alternatives", config["alternatives"])]:
@@ -288,7 +304,7 @@ def plainly_written_out(config):
         for name, entry in entries.items():
             for claim_name, claim in plainly_filled_in(name, entry):
                 headline = claim.pop("headline", False)
-                if plainly_possible(claim, found):
+                if plainly_asked(claim, chosen) and plainly_possible(claim, found):
                     found["headline"] += [claim_name] if headline else []
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
@@ -307,19 +323,25 @@ def plainly_filled_in(name, entry):
     return claims
 
 
+def plainly_asked(entry, chosen):
+    return entry["part"] in chosen if "part" in entry else "paper" in chosen
+
+
 def plainly_possible(claim, found):
     """Return whether the study has the conditions of a claim and measures its table."""
     for condition in (claim["condition_a"], claim["condition_b"]):
-        if isinstance(condition, str) and condition != "chance" and condition not in found["conditions"]:
+        named = isinstance(condition, str) and condition not in ("chance", "all_norms")
+        if named and condition not in found["conditions"]:
             return False
     table = found["quantities"][claim["quantity"]]["table"]
-    return (
-        table == "training" or table in found["probes"] or (table == "rate_spread" and found["rate_spread"])
-    )
+    if table in ("rate_spread", "tau"):
+        return bool(found[table])
+    return table == "training" or table in found["probes"]
 
 
 def plainly_claimed(claim, family, quantities):
     full = {"layers": [], "paper_value": "", "margin_from": "convention", "family": family} | claim
+    full.pop("part", None)
     if "margin" not in claim:
         full["margin"] = 1 if quantities[claim["quantity"]]["compare"] == "log_ratio" else 0
         full["margin_from"] = ""
@@ -337,16 +359,21 @@ def plainly_needed(found):
             pair = [claim["condition_a"], claim["condition_b"]]
             shown.append((found["quantities"][claim["quantity"]]["table"], pair))
     tables = {"training": list(found["conditions"])}
+    if "tau" in dict(shown):
+        shown += [(table, found["tau"]["conditions"]) for table in found["tau"]["measures"]]
     for table in dict(shown):
         if table not in ("training", "random_layers"):
             named = [name for shown_table, names in shown if shown_table == table for name in names]
             tables[table] = [name for name in found["conditions"] if name in named]
+        if table == "tau":
+            tables[table] = ["all_norms"]
     return tables
 
 
+@pytest.mark.parametrize("parts", [["paper"], ["norms", "paper"], "all"])
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_study_is_written_out_as_described(changed, scale):
-    config = changed(("scale", scale))
+def test_a_study_is_written_out_as_described(changed, scale, parts):
+    config = changed(("scale", scale), ("parts", parts))
     found, expected = written_out(config), plainly_written_out(config)
     assert found == expected
     # Tables, figures and claims are shown in the order in which the configuration has them.
@@ -387,6 +414,83 @@ def test_a_study_written_out_names_only_what_it_has(changed):
             if name in found["probes"]:
                 tasks = {found["conditions"][condition]["task"] for condition in conditions}
                 assert tasks <= set(found["probes"][name])
+
+
+# -- parts ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_a_part(changed):
+    """Function: (path, value)s -> the study with a condition, figure, claim, alternative of `mechanism`."""
+
+    def with_a_part(*changes):
+        mine = {"part": "mechanism", "condition_b": "vgg_new", "quantity": "loss_variation"}
+        tables = {"along_gradient": ["vgg_noise", "vgg_new"]}
+        return changed(
+            ("conditions > vgg_new", {"part": "mechanism", "task": "vgg", "norm": "none", "lr": 0.2}),
+            ("figures > fig4 > part", "mechanism"),
+            ("figures > fig4 > tables", tables),
+            ("claims > f", {"c": CLAIM | mine | {"source": "Section 1"}}),
+            ("alternatives > a", CLAIM | mine | {"varies": "c"}),
+            *changes,
+        )
+
+    return with_a_part
+
+
+def test_what_belongs_to_another_part_is_left_out_and_what_is_left_is_as_if_it_were_not_there(
+    changed, with_a_part
+):
+    plain, config = changed(("figures > fig4", ...)), with_a_part()
+    checks.check(config)
+    assert written_out(config) == written_out(plain)
+    assert settings_of_all_jobs(config) == settings_of_all_jobs(plain)
+    assert jobs.Jobs(written_out(config)).recorded() == jobs.Jobs(written_out(plain)).recorded()
+
+
+@pytest.mark.parametrize("parts", ["all", ["mechanism", "paper"]])
+def test_a_part_that_is_added_brings_its_own_jobs_and_changes_no_others(with_a_part, parts):
+    config = with_a_part()
+    of_new = {("train", "vgg_new"), ("draw", "fig4")}
+    # The figure shows this condition, whose run now keeps snapshots.
+    of_new |= {("train", "vgg_noise"), *(("probe", "along_gradient", n) for n in ("vgg_noise", "vgg_new"))}
+    of_new |= {("judge", section) for section in SECTIONS}
+    assert difference(config, config | {"parts": parts}) >= of_new
+    added = written_out(config | {"parts": parts})
+    assert {"c", "vgg_new", "fig4", "a"} <= {
+        n for key in (*SECTIONS, "conditions", "figures") for n in added[key]
+    }
+    assert '"part"' not in "".join(settings_of_all_jobs(config | {"parts": parts}).values())
+
+
+def test_parts_of_the_study_itself_change_no_jobs_of_the_paper_but_those_that_need_more_snapshots(config):
+    for scale in SCALES:
+        of_paper = settings_of_all_jobs(config | {"scale": scale})
+        of_all = settings_of_all_jobs(config | {"scale": scale, "parts": "all"})
+        changed_jobs = {job for job, settings in of_paper.items() if of_all[job] != settings}
+        keeping = {job for job in changed_jobs if job[0] == "train"}
+        for job in keeping:
+            before, after = json.loads(of_paper[job]), json.loads(of_all[job])
+            assert before["snapshot_every"] == 0 < after["snapshot_every"]
+            assert before | {"snapshot_every": None} == after | {"snapshot_every": None}
+        assert changed_jobs - keeping <= {("judge", section) for section in SECTIONS}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("claims > f > c > part", "paper", ["claims.f.c", "part paper, found vgg_new of the part mechanism"]),
+        ("claims > f > c > part", "norms", ["claims.f.c", "part paper or norms, found vgg_new of the part"]),
+        ("alternatives > a > part", "norms", ["alternatives.a.varies", "found c of the part mechanism"]),
+        ("alternatives > a > part", "paper", ["alternatives.a.varies", "part paper, found c of the part"]),
+        ("figures > fig4 > part", "norms", ["figures.fig4.tables.along_gradient", "part paper or norms"]),
+        ("rate_spread > vgg_none", ["vgg_none", "vgg_new"], ["rate_spread.vgg_none", "found vgg_new of"]),
+    ],
+)
+def test_who_names_a_condition_or_claim_of_another_part_is_refused(with_a_part, path, value, words):
+    message = refusal(with_a_part((path, value)))
+    for word in words:
+        assert word in message
 
 
 # -- allowed values -------------------------------------------------------------------------------
@@ -621,7 +725,8 @@ def test_a_probes_settings_are_seen_by_its_own_jobs(config, changed):
 
 
 def test_the_number_of_steps_is_seen_by_training_alone(config, changed):
-    of_task = [name for name, entry in config["conditions"].items() if entry["task"] == "vgg"]
+    conditions = written_out(config)["conditions"]
+    of_task = [name for name, entry in conditions.items() if entry["task"] == "vgg"]
     for key in ("steps", "test_every"):
         found = difference(config, changed((f"scales > digits > vgg > {key}", 777)))
         assert found == {("train", name) for name in of_task}
@@ -646,7 +751,7 @@ def test_only_runs_that_some_table_needs_write_snapshots(config):
     tables = of_study["tables"]
     probed = {name for table, names in tables.items() if table in config["probes"] for name in names}
     writing = {
-        name for name in config["conditions"] if study.train_settings(of_study, name)["snapshot_every"] > 0
+        name for name in of_study["conditions"] if study.train_settings(of_study, name)["snapshot_every"] > 0
     }
     assert writing == probed
     # Both kinds exist, so neither side of the comparison is trivial.
@@ -663,9 +768,10 @@ def test_a_claim_alone_is_reason_enough_to_write_snapshots(config, changed):
 
 
 def test_every_condition_is_trained_and_every_table_is_in_the_order_of_the_conditions(config):
-    tables = written_out(config)["tables"]
+    tables = written_out(config | {"parts": "all"})["tables"]
     order = list(config["conditions"])
     assert tables["training"] == order
+    assert tables.pop("tau") == ["all_norms"]
     for names in tables.values():
         assert names == [name for name in order if name in names]
     assert "chance" not in {name for names in tables.values() for name in names}
@@ -690,7 +796,7 @@ def test_warmup_and_initial_scale_are_settings_of_the_conditions_that_have_them_
         ("conditions > vgg_l1 > initial_scale", 1),
     )
     old, new = written_out(config), written_out(new)
-    for condition in config["conditions"]:
+    for condition in old["conditions"]:
         before, after = study.train_settings(old, condition), study.train_settings(new, condition)
         assert before.keys() == study.train_settings(old, "vgg_noise").keys()
         if condition == "vgg_none":
@@ -809,6 +915,7 @@ def tiny(changed):
         name: config["probes"][name] for name in ("along_gradient", "theorems", "activations")
     }
     config["rate_spread"] = {"vgg_none": ["vgg_none", "vgg_none_lr0.5"]}
+    del config["tau"]
     quantities = ("training_accuracy", "loss_spread_over_rates")
     config["quantities"] = {name: config["quantities"][name] for name in quantities}
     config["figures"] = {
@@ -1195,28 +1302,20 @@ def test_images_that_come_with_a_name_have_that_name_as_their_content():
 # -- files and names ------------------------------------------------------------------------------
 
 
-# Norms that a later part of the study compares; no condition uses them yet.
-AWAITED = {
-    *("layer", "group", "instance", "rms", "ghost", "frozen", "dyt", "dyt_alpha1", "centre", "divide"),
-    *("weight_norm", "weight_standard"),
-}
-
-
 def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_config):
-    """The configuration names every file, except the norms and probes that a later part needs."""
+    """The configuration names every file, except a probe that only people ask for."""
     waiting = set(small_config["probes"]) - set(config["probes"])
     conditions = config["conditions"].values()
-    tables = written_out(config)["tables"]
+    tables = written_out(config | {"parts": "all"})["tables"]
     used = {
         "datasets": {scale["images"] for scale in config["scales"].values()},
         "tasks": {condition["task"] for condition in conditions},
         "norms": {condition["norm"] for condition in conditions},
         "probes": set(config["probes"]) & set(tables),
-        "quantities": set(tables),
+        # The first has a row per layer and step already; the other is made of summarised tables.
+        "quantities": set(tables) - {"propagation", "tau"},
         "figures": {*config["figures"], "claims", "specification"},
     }
-    assert not used["norms"] & AWAITED
-    used["norms"] |= AWAITED
     for kind, names in used.items():
         not_yet = waiting if kind in ("probes", "quantities") else set()
         assert set(plugins.names(kind)) - not_yet == names
@@ -1225,15 +1324,22 @@ def test_every_task_norm_probe_quantity_and_figure_has_its_use(config, small_con
 # -- scales for one task --------------------------------------------------------------------------
 
 
+def without_parts(entries):
+    return {name: {k: v for k, v in entry.items() if k != "part"} for name, entry in entries.items()}
+
+
 @pytest.mark.parametrize("scale", ["digits", "cifar10-small", "paper"])
 def test_a_scale_with_sizes_for_every_task_leaves_nothing_out(changed, scale):
-    config = schema.with_defaults(changed(("scale", scale)))
+    config = schema.with_defaults(changed(("scale", scale), ("parts", "all")))
     left = written_out(config)
-    for section in ("conditions", "probes", "rate_spread", "random_layers", "figures", "quantities"):
+    for section in ("probes", "rate_spread", "random_layers", "quantities"):
         assert left[section] == config[section]
+    for section in ("conditions", "figures"):
+        assert left[section] == without_parts(config[section])
     for section in SECTIONS:
         expected = study.claims(config, section)
-        assert left[section] == {name: without_headline(claim) for name, claim in expected.items()}
+        expected = {name: without_headline(claim) for name, claim in expected.items()}
+        assert left[section] == without_parts(expected)
 
 
 def without_headline(claim):
@@ -1242,19 +1348,22 @@ def without_headline(claim):
 
 @pytest.mark.parametrize(("task", "other"), [("vgg", "deep_linear"), ("deep_linear", "vgg")])
 def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(changed, task, other):
-    whole = changed((f"scales > digits > {other}", ...))
+    whole = changed((f"scales > digits > {other}", ...), ("parts", "all"))
     left = written_out(whole)
     assert f'"{other}"' not in study.as_json(left, ordered=True)
     assert list(left["conditions"]) == [n for n, c in whole["conditions"].items() if c["task"] == task]
+
+    def named(side):
+        return set(whole["tau"]["conditions"]) if side == "all_norms" else {side} & set(whole["conditions"])
+
     # By the conditions that a claim names.
     for section in ("claims", "alternatives"):
         stays = {
             name: without_headline(claim)
             for name, claim in study.claims(schema.with_defaults(whole), section).items()
-            if {claim["condition_a"], claim["condition_b"]} & set(whole["conditions"])
-            <= set(left["conditions"])
+            if named(claim["condition_a"]) | named(claim["condition_b"]) <= set(left["conditions"])
         }
-        assert left[section] == stays
+        assert left[section] == without_parts(stays)
     assert left["claims"]
     for name, figure in whole["figures"].items():
         shown = [c for names in figure["tables"].values() for c in names if c in left["conditions"]]
@@ -1262,8 +1371,9 @@ def test_a_scale_for_one_task_leaves_out_what_needs_the_other_and_nothing_else(c
         if shown:
             assert study.figure_settings(left, name)["conditions"].keys() == set(shown)
     assert left["tables"][study.TRAINING] == list(left["conditions"])
-    of_both = written_out(changed())["tables"]
+    of_both = written_out(changed(("parts", "all")))["tables"]
     needed = {table: set(names) & set(left["conditions"]) for table, names in of_both.items()}
+    needed["tau"] = {"all_norms"} if task == "vgg" else set()
     assert {table: set(names) for table, names in left["tables"].items()} == {
         table: names for table, names in needed.items() if names
     }

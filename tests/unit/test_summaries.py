@@ -26,6 +26,10 @@ def test_mean_geometric_mean_and_median():
     assert summaries.median(series(VALUES[:-1])) == pytest.approx(1.5)
 
 
+def test_first_is_the_value_of_the_first_step():
+    assert summaries.first(series(VALUES, steps=range(0, 70, 10))) == VALUES[0]
+
+
 def test_last_is_the_value_of_the_last_step():
     assert summaries.last(series(VALUES, steps=range(0, 70, 10))) == 0.5
 
@@ -50,7 +54,7 @@ def test_final_is_the_mean_of_the_last_twentieth_and_at_least_of_one_step(length
 
 
 def test_every_summary_of_one_run_is_known_by_its_name():
-    assert set(summaries.OF_ONE_RUN) == {"mean", "geometric_mean", "median", "last", "final"}
+    assert set(summaries.OF_ONE_RUN) == {"mean", "geometric_mean", "median", "first", "last", "final"}
     for name, function in summaries.OF_ONE_RUN.items():
         assert function.__name__ == name
         assert function(series([3.0])) == pytest.approx(3.0)

@@ -53,11 +53,11 @@ def shrink(config):
     }
     sizes["deep_linear"] |= {"batch_size": 50}
     for task in ("vgg", "deep_linear"):
-        sizes[task] |= {"steps": 12, "test_every": 4, "snapshot_every": 4}
+        sizes[task] |= {"steps": 12, "test_every": 4, "snapshot_every": 3}
     sizes["vgg"]["batch_size"] = 32
     for of_task in small["probes"].values():
         for settings in of_task.values():
-            fewer = {"units": 3, "every": 2, "samples": 32}
+            fewer = {"units": 3, "every": 3, "samples": 32}
             settings |= {key: value for key, value in fewer.items() if key in settings}
     small["random_layers"]["draws"] = 3
     sizes["seeds"] = [0]
@@ -71,6 +71,7 @@ def prune(config, *, conditions, tables):
     small["conditions"] = {name: config["conditions"][name] for name in conditions}
     small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
     small["rate_spread"] = {}
+    small.pop("tau", None)
     small["quantities"] = {n: entry for n, entry in config["quantities"].items() if entry["table"] in tables}
     small |= {"claims": {}, "alternatives": {}}
     filled = schema.with_defaults(config)

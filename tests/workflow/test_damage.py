@@ -35,7 +35,7 @@ def flip(content):
 PROBED = "results/tiny/probes/along_gradient/vgg_batch/seed1.csv"
 DAMAGE = {
     "prepared images": ("data/images.npz", "data/images.npz"),
-    "a snapshot": ("runs/vgg_batch/seed1/snapshots/step000004.pt", "runs/vgg_batch/seed1/snapshots"),
+    "a snapshot": ("runs/vgg_batch/seed1/snapshots/step000003.pt", "runs/vgg_batch/seed1/snapshots"),
     "the table of a run": ("runs/vgg_none/seed0/training.csv", "runs/vgg_none/seed0/training.csv"),
     "the table of a probe": (
         "probes/along_gradient/vgg_none/seed1.csv",

@@ -25,7 +25,7 @@ def test_snapshots_are_gone_what_was_measured_on_them_is_there(temporary):
     assert list(temporary.results.rglob("snapshots")) == []
     tables = sorted((temporary.results / "probes").rglob("*.csv"))
     assert len(tables) == 4
-    assert all(set(read_table(table)["step"]) == {0, 4, 8} for table in tables)
+    assert all(set(read_table(table)["step"]) == {0, 3, 6, 9} for table in tables)
 
 
 def test_without_them_nothing_reruns(temporary):
@@ -49,7 +49,7 @@ def test_a_probe_that_changes_trains_its_runs_again_as_the_page_says(temporary, 
 def test_a_switch_keeps_them(temporary, tmp_path, new_study):
     study = new_study(tmp_path / "study", temporary.config)
     study.run("--notemp", "results/tiny/probes/along_gradient/vgg_batch/seed0.csv")
-    assert len(list(study.results.rglob("step*.pt"))) == 3
+    assert len(list(study.results.rglob("step*.pt"))) == 4
 
 
 def test_with_one_gpu_the_snapshots_of_one_run_are_there_at_a_time(temporary, tmp_path, new_study):

@@ -163,7 +163,7 @@ def test_every_training_and_probing_job_runs_on_slurm_within_the_gpus(
 def long_config(pair_config):
     """Runs of about a minute each: long enough to stop them."""
     config = copy.deepcopy(pair_config)
-    config["scales"]["tiny"]["vgg"] |= {"steps": 6000, "snapshot_every": 500}
+    config["scales"]["tiny"]["vgg"] |= {"steps": 6000, "snapshot_every": 501}
     return config
 
 
@@ -236,7 +236,7 @@ def test_waiting_for_the_jobs_of_a_dead_leader_takes_their_results(
 @pytest.mark.long
 def test_a_run_that_meets_its_time_limit_goes_on_with_more(tmp_path, new_study, long_config, cluster, lead):
     config = copy.deepcopy(long_config)
-    config["scales"]["tiny"]["vgg"] |= {"steps": 36_000, "snapshot_every": 3000}
+    config["scales"]["tiny"]["vgg"] |= {"steps": 36_000, "snapshot_every": 3001}
     config["scales"]["tiny"]["seeds"] = [0]
     config |= {"claims": {}, "alternatives": {}}
     local = new_study(tmp_path / "local", config)

@@ -5,12 +5,27 @@ shown is measured. `check` refuses a wrong configuration in one sentence, before
 """
 
 import math
+from collections import Counter
 from pathlib import Path
 
 from bnopt import plugins
 from bnopt.study import image_sources, schema
 from bnopt.study.schema import expect_known, refuse
-from bnopt.study.study import CHANCE, RANDOM_LAYERS, RATE_SPREAD, TRAINING, choices, claims, tasks_of
+from bnopt.study.study import (
+    ALL_NORMS,
+    CHANCE,
+    PAPER,
+    RANDOM_LAYERS,
+    RATE_SPREAD,
+    TAU,
+    TRAINING,
+    choices,
+    claims,
+    tasks_of,
+)
+
+# The least p value of eight seeds is 1/2⁸. Holm's adjustment multiplies it by the number of claims.
+LARGEST_FAMILY = 12
 
 
 def check(config):
@@ -23,8 +38,10 @@ def check(config):
     _check_probes(config)
     _check_quantities(config)
     _check_rate_spread(config)
+    _check_tau(config)
     for section in ("claims", "alternatives"):
         _check_claims(config, section)
+    _check_families(config)
     _check_figures(config)
 
 
@@ -33,8 +50,9 @@ def check(config):
 
 def _check_conditions(config):
     for name, condition in config["conditions"].items():
-        if name == CHANCE:
-            expected = "another name, because claims use this one for the accuracy of guessing"
+        if name in (CHANCE, ALL_NORMS):
+            meaning = {CHANCE: "the accuracy of guessing", ALL_NORMS: "all norms together"}[name]
+            expected = f"another name, because claims use this one for {meaning}"
             refuse(f"conditions.{name}", expected, name)
         for kind, key in (("tasks", "task"), ("norms", "norm")):
             expect_known(f"conditions.{name}.{key}", condition[key], plugins.names(kind))
@@ -62,6 +80,7 @@ def _check_sizes(key, task, sizes):
     # Probes measure changes between snapshots, so a run has at least two.
     if sizes["snapshot_every"] >= steps:
         refuse(f"{key}.snapshot_every", f"fewer than the {steps} steps", sizes["snapshot_every"])
+    _check_odd(f"{key}.snapshot_every", sizes["snapshot_every"])
     _check_layers(f"{key}.layers", task, sizes)
 
 
@@ -150,12 +169,23 @@ def _check_measurable(key, scale, settings, task, sizes):
     if settings.get("every", 1) >= snapshots:
         expected = f"fewer than the {snapshots} snapshots of a run"
         refuse(f"{key}.every {scale}", expected, settings["every"])
+    _check_odd(f"{key}.every", settings.get("every", 1))
+
+
+def _check_odd(key, interval):
+    """Refuse an even interval: gradient descent at the edge of stability has cycles of two steps."""
+    if interval % 2 == 0:
+        expected = "an odd number, because an even interval shows only one phase of a cycle of two steps"
+        refuse(key, expected, interval)
 
 
 def _check_quantities(config):
-    known = [TRAINING, RATE_SPREAD, *config["probes"]]
+    known = [TRAINING, RATE_SPREAD, *([TAU] if TAU in config else []), *config["probes"]]
     for name, quantity in config["quantities"].items():
         expect_known(f"quantities.{name}.table", quantity["table"], known)
+        steps = quantity["steps"]
+        if steps and steps[0] >= steps[1]:
+            refuse(f"quantities.{name}.steps", "the smaller fraction of the run first", steps)
 
 
 def _check_rate_spread(config):
@@ -165,21 +195,45 @@ def _check_rate_spread(config):
         own = config["conditions"][name]
         for other in names:
             entry = config["conditions"][other]
-            if entry | {"lr": None} != own | {"lr": None}:
+            _check_part(config, f"rate_spread.{name}", own["part"], other)
+            free = {"lr": None, "part": None}
+            if entry | free != own | free:
                 expected = f"conditions that differ from {name} only in their learning rate"
-                others = ", ".join(str(value) for key, value in entry.items() if key != "lr")
+                others = ", ".join(str(value) for key, value in entry.items() if key not in free)
                 refuse(f"rate_spread.{name}", expected, f"{other} ({others})")
 
 
+def _check_tau(config):
+    entry = config.get(TAU, {"conditions": [], "measures": {}})
+    for condition in entry["conditions"]:
+        expect_known("tau.conditions", condition, config["conditions"])
+        _check_part(config, "tau.conditions", entry["part"], condition)
+        for table in entry["measures"]:
+            expect_known("tau.measures", table, config["probes"])
+            _check_table(config, f"tau.measures.{table}", table, condition)
+    if len(_tasks_of(config, entry["conditions"])) > 1:
+        refuse("tau.conditions", "conditions of one task", ", ".join(entry["conditions"]))
+    if entry["conditions"]:
+        expect_known("tau.reference", entry["reference"], entry["conditions"])
+
+
 # -- what is judged and shown ---------------------------------------------------------------------
+
+
+def _check_families(config):
+    sizes = Counter(claim["family"] for claim in claims(config, "claims").values())
+    for family, size in sizes.items():
+        if size > LARGEST_FAMILY:
+            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds can confirm no claim of more"
+            refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")
 
 
 def _check_claims(config, section):
     known = claims(config, "claims")
     for name, claim in claims(config, section).items():
         key = f"claims.{claim['family']}.{name}" if section == "claims" else f"{section}.{name}"
-        if section == "alternatives" and claim["varies"] not in known:
-            refuse(f"{key}.varies", "the name of the claim it varies", claim["varies"])
+        if section == "alternatives":
+            _check_varies(key, claim, known)
         expect_known(f"{key}.quantity", claim["quantity"], config["quantities"])
         quantity = config["quantities"][claim["quantity"]]
         _check_pair(config, key, claim, quantity)
@@ -192,13 +246,26 @@ def _check_claims(config, section):
         sides = (claim["condition_a"], claim["condition_b"])
         pair = [side for side in sides if side in config["conditions"]]
         for condition in pair:
+            _check_part(config, key, claim["part"], condition)
             _check_table(config, key, table, condition)
         for task in _tasks_of(config, pair) if table in config["probes"] else []:
             _check_measured(config, f"{key}.layers", table, task, claim["layers"])
 
 
+def _check_varies(key, claim, known):
+    name = claim["varies"]
+    if name not in known:
+        refuse(f"{key}.varies", "the name of the claim it varies", name)
+    if known[name]["part"] not in (PAPER, claim["part"]):
+        found = f"{name} of the part {known[name]['part']}"
+        refuse(f"{key}.varies", f"a claim of {_allowed_parts(claim['part'])}", found)
+
+
 def _check_pair(config, key, claim, quantity):
     a, b = claim["condition_a"], claim["condition_b"]
+    if quantity["table"] == TAU:
+        _check_of_all_norms(config, key, claim, quantity)
+        return
     expect_known(f"{key}.condition_a", a, config["conditions"])
     if b == CHANCE and quantity["table"] != TRAINING:
         expected = f"a condition or a number, because the table {quantity['table']} has no chance"
@@ -207,11 +274,25 @@ def _check_pair(config, key, claim, quantity):
         expect_known(f"{key}.condition_b", b, [*config["conditions"], CHANCE, "a number"])
     elif quantity["compare"] == "log_ratio" and b <= 0:
         refuse(f"{key}.condition_b", f"more than 0 for the log ratio of {claim['quantity']}", b)
+    if b not in config["conditions"] and quantity["summary"] == "equal_loss":
+        refuse(f"{key}.condition_b", "a condition, because two runs are compared at equal loss", b)
     if a == b:
         refuse(f"{key}.condition_b", "another condition than condition_a", b)
     if b in config["conditions"] and len(tasks := _tasks_of(config, [a, b])) > 1:
         found = " and ".join(f"{name} ({task})" for name, task in zip((a, b), tasks, strict=True))
         refuse(f"{key}.condition_b", "two conditions of one task", found)
+
+
+def _check_of_all_norms(config, key, claim, quantity):
+    """Check a claim about the table `tau`: one correlation per seed, compared with a number."""
+    expect_known(f"{key}.condition_a", claim["condition_a"], [ALL_NORMS])
+    if isinstance(claim["condition_b"], str):
+        refuse(f"{key}.condition_b", "a number, because the table tau has no other row", claim["condition_b"])
+    if claim["part"] != config[TAU]["part"]:
+        refuse(f"{key}.part", f"{config[TAU]['part']}, the part of tau", claim["part"])
+    if quantity["compare"] != "difference" or quantity["summary"] in ("equal_loss", "whole_run"):
+        expected = "a difference of one number per seed, such as summary: last, compare: difference"
+        refuse(f"quantities.{claim['quantity']}", expected, f"{quantity['summary']}, {quantity['compare']}")
 
 
 def _check_margin(key, claim, quantity):
@@ -245,6 +326,7 @@ def _check_figures(config):
             expect_known(f"{key}.tables.{table}", table, [TRAINING, RANDOM_LAYERS, *config["probes"]])
             for condition in conditions:
                 expect_known(f"{key}.tables.{table}", condition, config["conditions"])
+                _check_part(config, f"{key}.tables.{table}", figure["part"], condition)
                 _check_table(config, f"{key}.tables.{table}", table, condition)
             shown += [(table, task) for task in _tasks_of(config, conditions) if table in config["probes"]]
         _check_figure_layers(config, name, figure.get("layers", {}), shown)
@@ -264,6 +346,17 @@ def _check_figure_layers(config, name, layers, shown):
         refuse(key, f"layers for the tasks shown: {', '.join(tasks)}", ", ".join(map(str, layers)))
     for table, task in shown:
         _check_measured(config, f"{key}.{task}", table, task, layers[task])
+
+
+def _check_part(config, key, part, condition):
+    """Check that whoever asks for this part gets the condition: it belongs to the same part or to `paper`."""
+    of_condition = config["conditions"][condition]["part"]
+    if of_condition not in (PAPER, part):
+        refuse(key, f"conditions of {_allowed_parts(part)}", f"{condition} of the part {of_condition}")
+
+
+def _allowed_parts(part):
+    return f"the part {PAPER}" if part == PAPER else f"the part {PAPER} or {part}"
 
 
 def _check_table(config, key, table, condition):

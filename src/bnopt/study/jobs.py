@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from bnopt import plugins
 from bnopt.files import fingerprints
 from bnopt.study import image_sources, registration, study
-from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TRAINING, as_json
+from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TAU, TRAINING, as_json
 
 # Variables of Python that say where its packages lie and how it encodes text. Snakemake itself runs with
 # them, so jobs do too. All other variables of Python are removed: they reach jobs by accident, and turn
@@ -68,6 +68,9 @@ class Jobs:
 
     def rate_spread_settings(self, _):
         return as_json({}, ordered=False)
+
+    def tau_settings(self, _):
+        return as_json(self.study[TAU], ordered=True)
 
     def random_layers_settings(self, _):
         return as_json(self.study["random_layers"], ordered=False)
@@ -175,7 +178,9 @@ class Jobs:
             yield from ((f"probes/{table}/{condition}/seed{s}.csv", made_by) for s in self.study["seeds"])
         yield "theorems/random_layers.csv", self._plain("random_layers")
         yield "statistics/theorems.csv", self._plain("theorem_table")
-        for table in self.study["tables"]:
+        if TAU in self.study["tables"]:
+            yield "statistics/tau_per_seed.csv", self._plain(TAU)
+        for table in self.summarised():
             job = SimpleNamespace(table=table)
             made_by = self.statistics_settings(job), self.statistics_code(job)
             yield from ((f"statistics/{table}_{of}.csv", made_by) for of in ("per_seed", "over_seeds"))
@@ -190,9 +195,14 @@ class Jobs:
         yield "report/report.tex", self._plain("report")
         yield "claims.html", self._plain("page")
 
+    def summarised(self):
+        """Return the tables of runs, which are summarised over seeds; `tau` is made of several of them."""
+        return [table for table in self.study["tables"] if table != TAU]
+
     def _probed(self):
         """Yield every table that is not training's, with each condition for which it is needed."""
-        for table, conditions in self.study["tables"].items():
+        for table in self.summarised():
+            conditions = self.study["tables"][table]
             if table != TRAINING:
                 yield from ((table, condition) for condition in conditions)
 
@@ -253,6 +263,12 @@ class Jobs:
     def specification_patterns(self, wildcards):
         """Return the paths of these tables, with {condition} and {seed} in them."""
         return [self.table_pattern(wildcards, t) for t in study.specifications_settings(self.study)["grids"]]
+
+    def ranked(self, wildcards):
+        """Return the numbers per seed of the tables of which `tau` is made, training first."""
+        folder = f"results/{wildcards.scale}/statistics"
+        tables = [TRAINING, *self.study[TAU].get("measures", [])]
+        return [f"{folder}/{table}_per_seed.csv" for table in tables]
 
     def spread_curves(self, wildcards):
         """Return the training tables of one seed over which a spread is computed."""

@@ -80,6 +80,11 @@ def with_defaults(config):
     return filled
 
 
+def parts():
+    """Return the names of all parts of a study."""
+    return _schema()["$defs"]["part"]["enum"]
+
+
 @cache
 def _schema():
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))

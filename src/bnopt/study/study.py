@@ -9,14 +9,21 @@ import json
 
 from bnopt.study import image_sources, schema
 
+# The part that every study has: what the paper lists.
+PAPER = "paper"
 TRAINING = "training"
 RATE_SPREAD = "rate_spread"
 RANDOM_LAYERS = "random_layers"
+TAU = "tau"
+# Stands for all conditions that the table `tau` ranks.
+ALL_NORMS = "all_norms"
 CHANCE = "chance"
 # Columns of the training table that are shares of samples.
 ACCURACIES = ("accuracy", "test_accuracy")
 # The tables with a row per step size.
 STEP_SIZES = ("along_gradient", "random_directions")
+# The sections whose entries belong to a part; the entries of `claims` are one level deeper.
+OF_A_PART = ("conditions", "figures", "alternatives")
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -25,14 +32,18 @@ def written_out(config):
     """Return the study of the chosen scale in full, given a whole, valid configuration.
 
     scale, images, seeds, keep_snapshots    of the chosen scale
+    parts                                   the chosen parts; what belongs to another part is left out
     sizes                                   task -> its sizes, for the tasks of the scale
     conditions, probes, rate_spread,        as configured, with defaults filled in; entries that need
     random_layers, figures, quantities      a task without sizes at this scale are left out
     claims, alternatives                    name -> claim; placeholders are filled in
     headline                                names of the claims that get a specification curve
+    tau                                     what the table `tau` ranks, or empty
     tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
+    every_condition = set(config["conditions"])
+    config = _of_parts(config)
     scale = config["scales"][config["scale"]]
     sizes = {task: scale[task] for task in tasks_of(scale)}
     conditions = {name: c for name, c in config["conditions"].items() if c["task"] in sizes}
@@ -41,6 +52,7 @@ def written_out(config):
     spreads = {name: runs for name, runs in config["rate_spread"].items() if set(runs) <= set(conditions)}
     study = {
         "scale": config["scale"],
+        "parts": config["parts"],
         **{key: config.get(key, scale[key]) for key in REPLACEABLE},
         "keep_snapshots": scale["keep_snapshots"],
         "sizes": sizes,
@@ -48,11 +60,13 @@ def written_out(config):
         "probes": {name: of_task for name, of_task in probes.items() if of_task},
         "rate_spread": spreads,
         "random_layers": config["random_layers"],
+        "tau": _ranked(config, conditions),
         "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
         "quantities": {name: dict(sorted(of.items())) for name, of in config["quantities"].items()},
     }
-    gone = set(config["conditions"]) - set(conditions)
+    gone = every_condition - set(conditions)
     measured = {TRAINING, *study["probes"], *([RATE_SPREAD] if spreads else [])}
+    measured |= {TAU} if study["tau"] else set()
     for section in ("claims", "alternatives"):
         study[section] = {
             name: claim
@@ -62,6 +76,35 @@ def written_out(config):
         }
     headline = [name for name, claim in study["claims"].items() if claim.pop("headline")]
     return study | {"tables": _tables(study), "headline": headline}
+
+
+def parts_of(config):
+    """Return the chosen parts of a configuration; `all` stands for every part that the schema knows."""
+    return schema.parts() if config["parts"] == "all" else config["parts"]
+
+
+def _of_parts(config):
+    """Return a configuration reduced to its chosen parts, without the key `part`: no job is told its part."""
+    chosen = parts_of(config)
+
+    def kept(entries):
+        return {
+            name: {key: value for key, value in entry.items() if key != "part"}
+            for name, entry in entries.items()
+            if entry["part"] in chosen
+        }
+
+    reduced = {key: kept(config[key]) for key in OF_A_PART}
+    families = {family: kept(entries) for family, entries in config["claims"].items()}
+    return config | reduced | {"parts": chosen, "claims": families}
+
+
+def _ranked(config, conditions):
+    """Return the entry `tau` if its part is chosen and the study has its conditions, else nothing."""
+    entry = config.get(TAU, {})
+    if not entry or entry["part"] not in config["parts"] or not set(entry["conditions"]) <= set(conditions):
+        return {}
+    return {key: value for key, value in entry.items() if key != "part"}
 
 
 def tasks_of(scale):
@@ -93,7 +136,11 @@ def _tables(study):
         table = study["quantities"][claim["quantity"]]["table"]
         pair = (claim["condition_a"], claim["condition_b"])
         needed.setdefault(table, []).extend(c for c in pair if c in study["conditions"])
-    order = list(study["conditions"])
+    if TAU in needed:
+        for table in study["tau"]["measures"]:
+            needed.setdefault(table, []).extend(study["tau"]["conditions"])
+        needed[TAU] = [ALL_NORMS]
+    order = [*study["conditions"], ALL_NORMS]
     return {table: sorted(set(names), key=order.index) for table, names in needed.items()}
 
 
