@@ -176,7 +176,8 @@ def statistics_of(request, needed, measured_tables, small_tables, tmp_path_facto
     for name, conditions in needed.items():
         if conditions:
             runs = [table for key, table in tables.items() if key[0] == name]
-            table = statistics.over_seeds(statistics.per_seed(runs, table=name))
+            values = statistics.per_seed(runs, table=name)
+            table = pd.concat([statistics.over_seeds(values), statistics.over_run(values)])
         else:  # a table that does not come from runs
             table = small_tables[name]
         over_seeds[name] = through_a_file(table, folder)
@@ -243,7 +244,7 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, sta
 
     words = " ".join(text.get_text() for text in drawn.findobj(Text))
     for condition in settings["conditions"].values():
-        assert _drawing.label(condition) in words
+        assert _drawing.label(condition) in words or _drawing.short_label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
     assert ("Diverged" in words) == bool(lost)
     for condition in settings["conditions"]:
