@@ -71,7 +71,7 @@ def _equality(ax):
     ax.set(xlim=limits, ylim=limits)
     ax.axline((1, 1), (10, 10), **REFERENCE)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 3) if half < 100 else (1,)))
+        axis.set_major_locator(LogLocator(subs=(1, 3) if half < 20 else (1,)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
 
