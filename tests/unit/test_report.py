@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import report, verdicts
+from bnopt import part_texts, report, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -322,6 +322,15 @@ def test_the_bundle_has_numbers_tables_and_figures(written):
     assert keys == expected
 
 
+def test_the_bundle_has_a_section_per_part_beyond_the_paper(tmp_path):
+    judged = pd.concat([HERE, claims(e=("supported", 0.0, "log_ratio")).assign(family="norms")])
+    report.write(tmp_path, results(judged), {}, study=STUDY, figures=[])
+    assert (tmp_path / "part_norms.tex").read_text(encoding="utf-8") == part_texts.sections(judged, STUDY)[
+        "norms"
+    ]
+    assert not (tmp_path / "part_mechanism.tex").exists()
+
+
 def test_there_is_no_table_of_scales_without_stored_results():
     assert "scales" in report.tables(results(), {"there": stored(THERE)}, STUDY)
     assert "scales" not in report.tables(results(), {}, STUDY)
@@ -347,6 +356,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
     settings = study.report_settings(whole) | {"diverged": []}
     others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
+    text += "".join(part_texts.sections(judged.claims, settings).values())
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
     used = set(re.findall(r"\\(?:result|ofstudy)\{([^}]+)\}", text))
@@ -358,7 +368,8 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     rest = {key for key in keys - chosen if not key.startswith("stored.")}
     assert {key for key in rest if not any(matches(key, pattern) for pattern in used)} == set()
 
-    files = {*report.tables(judged, others, settings), "numbers"}
+    sections = {f"part_{part}" for part in part_texts.TOPICS}
+    files = {*report.tables(judged, others, settings), "numbers", *sections}
     inputs = set(re.findall(r"\\input\{generated/([^}]+)\}", text))
     assert {pattern for pattern in inputs if "#" not in pattern} <= files
     families = {f"family_{name}" for name in re.findall(r"\\family\{(\w+)\}", text)}
