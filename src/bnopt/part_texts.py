@@ -120,7 +120,8 @@ def sections(claims, study):
     for part, topics in TOPICS.items():
         texts = [topic_text(topic, claims, study) for topic in topics if _of_study(topic, claims, study)]
         if texts:
-            found[part] = "\n\n".join([rf"\section{{{TITLES[part]}}}", *texts]) + "\n"
+            title = rf"\FloatBarrier\Needspace{{16\baselineskip}}\section{{{TITLES[part]}}}"
+            found[part] = "\n\n".join([title, *texts]) + "\n"
     return found
 
 

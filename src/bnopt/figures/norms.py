@@ -53,9 +53,6 @@ def draw(over_seeds, first_seed, *, conditions):
     lost = {name for name in conditions if _diverged(training, name)}
     for ax, (table, quantity, title) in zip(axes.flat, PANELS, strict=True):
         ax.set(title=title, xscale="log", ylim=(0, 108))
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(linewidth=0.3, alpha=0.6)
         measures = {name: _over_run(over_seeds[table], name, quantity, GEOMETRIC) for name in conditions}
         finite = [n for n in conditions if 0 < measures[n][0] < np.inf and np.isfinite(accuracies[n][0])]
@@ -92,6 +89,9 @@ def _points(ax, measures, accuracies, conditions):
         ax.plot(x, y, linestyle="", markersize=4.5, label=kind, zorder=3, **look)
     centres = [measures[name][0] for name in conditions] or [1]
     ax.set_xlim(min(centres) / 2, max(centres) * 2)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(centres) < 100 * min(centres) else (1,)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     _label_points(
         ax,
         {name: (measures[name][0], accuracies[name][0]) for name in conditions},
