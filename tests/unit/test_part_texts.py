@@ -10,7 +10,7 @@ from bnopt import part_texts
 
 FAMILIES = {
     "mechanism": ("edge_dln", "edge_vgg", "edge_start", "shift_is_curvature", "propagation"),
-    "norms": ("norms",),
+    "norms": ("norms", "norms_trained"),
 }
 
 
