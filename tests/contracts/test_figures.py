@@ -31,8 +31,8 @@ SEEDS = (0, 1)
 
 @pytest.fixture(scope="module")
 def small_study(small_config):
-    """The small study, written out."""
-    return study.written_out(small_config)
+    """The small study with all its parts, written out."""
+    return study.written_out(small_config | {"parts": "all"})
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_the_configuration_gives_a_figure_exactly_its_keyword_arguments(config, 
     keywords = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
     assert positional == ["over_seeds", "first_seed"]
     for scale in config["scales"]:
-        whole = study.written_out(config | {"scale": scale})
+        whole = study.written_out(config | {"scale": scale, "parts": "all"})
         if name in whole["figures"]:
             assert set(study.figure_settings(whole, name)) - {"tables", "seeds"} == keywords
 
