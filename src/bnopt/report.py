@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnopt import comparison, runtime
+from bnopt import comparison, part_texts, runtime
 from bnopt.files import artefacts
 from bnopt.judged import read_claims, read_json, read_stored
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
@@ -314,7 +314,7 @@ class Results:
 
 
 def write(folder, results, stored, *, study, figures):
-    """Write numbers.tex, the tables and the figures into a folder.
+    """Write numbers.tex, the tables, the sections of the parts beyond the paper, and the figures.
 
     results: `Results` of this scale
     stored: scale -> `Stored`
@@ -328,6 +328,8 @@ def write(folder, results, stored, *, study, figures):
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, (table, columns) in tables(results, stored, study).items():
         (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
+    for part, text in part_texts.sections(results.claims, study).items():
+        (folder / f"part_{part}.tex").write_text(text, encoding="utf-8")
     for figure in figures:
         shutil.copy(figure, folder)
     for scale, of_scale in stored.items():

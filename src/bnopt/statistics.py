@@ -11,6 +11,8 @@ KEYS = ["condition", "layer", "step"]
 RUN_KEYS = ["condition", "seed", "layer", "step"]
 # Largest number of points that a curve shows.
 WINDOWS = 100
+# Begins the name of a quantity's mean over all steps of a run, in the tables over seeds.
+OVER_RUN = "over_run:"
 
 
 def per_seed(tables, *, table):
@@ -46,7 +48,28 @@ def over_seeds(values, *, confidence=0.95):
     not finite. A run that diverged is left out if another run of its condition goes further. Its
     accuracies are not left out: after divergence they are those of a random guess.
     """
-    long = _windowed(_without_stopped(values).dropna())
+    return _summary(_windowed(_without_stopped(values).dropna()), confidence)
+
+
+def over_run(values, *, confidence=0.95):
+    """Return rows like those of `over_seeds`, of every quantity's mean over all steps of a run.
+
+    quantity    the name of the quantity after OVER_RUN
+    step        the last one at which the quantity has a value
+
+    Each run gives one number, its arithmetic mean over steps; mean and interval are over these numbers.
+    Runs that stop are left out as in `over_seeds`.
+    """
+    long = _without_stopped(values).dropna()
+    keys = ["quantity", "condition", "layer"]
+    last = long.groupby(keys)["step"].max()
+    of_runs = long.groupby([*keys, "seed"])["value"].mean().reset_index()
+    rows = _summary(of_runs.join(last, on=keys), confidence)
+    return rows.assign(quantity=OVER_RUN + rows["quantity"])
+
+
+def _summary(long, confidence):
+    """Return the columns of `over_seeds` from values in long form, one per seed."""
     with np.errstate(invalid="ignore", divide="ignore"):
         logarithms = np.log(long["value"].where(long["value"] > 0))
     keys = ["quantity", *KEYS]
@@ -102,7 +125,8 @@ def main(argv=None):
     table = settings.pop("table")
     values = per_seed(artefacts.read_runs(options.tables, **settings), table=table)
     artefacts.write_table(values, options.per_seed, job=job)
-    artefacts.write_table(over_seeds(values), options.over_seeds, job=job)
+    summary = pd.concat([over_seeds(values), over_run(values)], ignore_index=True)
+    artefacts.write_table(summary, options.over_seeds, job=job)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ SEEDS = (0, 1)
 
 @pytest.fixture(scope="module")
 def small_study(small_config):
-    """The small study, written out."""
-    return study.written_out(small_config)
+    """The small study with all its parts, written out."""
+    return study.written_out(small_config | {"parts": "all"})
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,8 @@ def statistics_of(request, needed, measured_tables, small_tables, tmp_path_facto
     for name, conditions in needed.items():
         if conditions:
             runs = [table for key, table in tables.items() if key[0] == name]
-            table = statistics.over_seeds(statistics.per_seed(runs, table=name))
+            values = statistics.per_seed(runs, table=name)
+            table = pd.concat([statistics.over_seeds(values), statistics.over_run(values)])
         else:  # a table that does not come from runs
             table = small_tables[name]
         over_seeds[name] = through_a_file(table, folder)
@@ -223,7 +224,7 @@ def test_the_configuration_gives_a_figure_exactly_its_keyword_arguments(config, 
     keywords = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
     assert positional == ["over_seeds", "first_seed"]
     for scale in config["scales"]:
-        whole = study.written_out(config | {"scale": scale})
+        whole = study.written_out(config | {"scale": scale, "parts": "all"})
         if name in whole["figures"]:
             assert set(study.figure_settings(whole, name)) - {"tables", "seeds"} == keywords
 
@@ -243,7 +244,7 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, sta
 
     words = " ".join(text.get_text() for text in drawn.findobj(Text))
     for condition in settings["conditions"].values():
-        assert _drawing.label(condition) in words
+        assert _drawing.label(condition) in words or _drawing.short_label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
     assert ("Diverged" in words) == bool(lost)
     for condition in settings["conditions"]:

@@ -24,11 +24,13 @@ LAYERS = (
     {"study", "run", "theory", "summaries", "verdicts"},
     {"judged", "evidence"},
     {"latex", "effects"},
-    {"comparison"},
+    {"comparison", "part_texts"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
     | {"rate_spread", "tau", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"}
     | {"compare", "specifications"},
+)
+MOST_MODULES, MOST_PARAMETERS = 54, 8
 
 
 def module_name(file):

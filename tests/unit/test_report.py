@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import judged, report, verdicts
+from bnopt import judged, part_texts, report, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -286,6 +286,15 @@ def test_the_bundle_has_numbers_tables_and_figures(written):
     assert keys == expected
 
 
+def test_the_bundle_has_a_section_per_part_beyond_the_paper(tmp_path):
+    judged = pd.concat([HERE, claims(e=("supported", 0.0, "log_ratio")).assign(family="norms")])
+    report.write(tmp_path, results(judged), {}, study=STUDY, figures=[])
+    assert (tmp_path / "part_norms.tex").read_text(encoding="utf-8") == part_texts.sections(judged, STUDY)[
+        "norms"
+    ]
+    assert not (tmp_path / "part_mechanism.tex").exists()
+
+
 def test_there_is_no_table_of_scales_without_stored_results():
     assert "scales" in report.tables(results(), {"there": stored(THERE)}, STUDY)
     assert "scales" not in report.tables(results(), {}, STUDY)
@@ -297,9 +306,9 @@ def matches(name, pattern):
 
 
 def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
-    """The study has every task. For a smaller one, the text leaves out the passages that lack a key."""
+    """The study has every task and part. For a smaller one, passages that lack a key are left out."""
     text = re.sub(r"^%.*$", "", TEXT.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    whole = study.written_out(config | {"scale": "paper"})
+    whole = study.written_out(config | {"scale": "paper", "parts": "all"})
     rows = [
         {"claim": name, "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3, "n_diverged": 0}
         | {"verdict": "supported", "flips_under": "", "p_sign_flip": 0.1, "p_holm": 0.1, "reason": ""}
@@ -312,6 +321,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
     settings = study.report_settings(whole) | {"diverged": [], "registration": STUDY["registration"]}
     others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
+    text += "".join(part_texts.sections(judged.claims, settings).values())
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
     keys |= {*report.specification_numbers(judged.specifications)}
@@ -324,7 +334,8 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     rest = {key for key in keys - chosen if not key.startswith("stored.")}
     assert {key for key in rest if not any(matches(key, pattern) for pattern in used)} == set()
 
-    files = {*report.tables(judged, others, settings), "numbers"}
+    sections = {f"part_{part}" for part in part_texts.TOPICS}
+    files = {*report.tables(judged, others, settings), "numbers", *sections}
     inputs = set(re.findall(r"\\input\{generated/([^}]+)\}", text))
     assert {pattern for pattern in inputs if "#" not in pattern} <= files
     families = {f"family_{name}" for name in re.findall(r"\\family\{(\w+)\}", text)}

@@ -265,6 +265,46 @@ def test_an_infinite_value_makes_its_window_infinite():
     assert sum(mean == INF for mean, *_ in summary.values()) == 1
 
 
+# -- means over the run -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_over_run_summarises_one_mean_over_steps_per_seed(confidence):
+    draw = np.random.default_rng(1).lognormal(size=(2, 150, 3))
+    steps = {i: (3 * i, draw[:, i]) for i in range(150)}
+    table = values({("a", "", s): {"x": x.tolist(), "y": y.tolist()} for s, (x, y) in steps.values()})
+    other = values({("b", "#2", 7): {"x": [1.0, 2.0, 6.0]}, ("b", "#2", 9): {"x": [NAN, 4.0, 8.0]}})
+    summary = statistics.over_run(pd.concat([table, other]), confidence=confidence)
+    assert list(summary) == list(statistics.over_seeds(other))
+    rows = {(r.condition, r.layer, r.quantity): r for r in summary.itertuples()}
+    assert set(rows) == {("a", "", "over_run:x"), ("a", "", "over_run:y"), ("b", "#2", "over_run:x")}
+    for number, name in enumerate("xy"):
+        row = rows["a", "", f"over_run:{name}"]
+        means = [math.fsum(draw[number, i, seed] for i in range(150)) / 150 for seed in range(3)]
+        half = stats.sem(means) * stats.t.ppf((1 + confidence) / 2, 2)
+        assert (row.step, row.n) == (3 * 149, 3)
+        assert row.mean == pytest.approx(math.fsum(means) / 3)
+        assert (row.ci_low, row.ci_high) == pytest.approx((row.mean - half, row.mean + half))
+        assert row.geometric_mean == pytest.approx(math.prod(means) ** (1 / 3))
+    # A missing value does not count: the runs' means are 1, (2 + 4)/2 and (6 + 8)/2.
+    assert rows["b", "#2", "over_run:x"].mean == pytest.approx((1 + 3 + 7) / 3)
+    assert rows["b", "#2", "over_run:x"].n == 3
+
+
+def test_over_run_leaves_out_runs_that_stop_and_keeps_infinite_values():
+    table = values({("a", "", 0): {"x": [1.0, 2.0, 3.0]}, ("a", "", 5): {"x": [5.0, INF, 5.0]}})
+    table = table[(table["seed"] != 2) | (table["step"] == 0)]
+    (row,) = statistics.over_run(table).itertuples()
+    assert (row.mean, row.geometric_mean, row.n) == (INF, INF, 2)
+    assert math.isnan(row.ci_low)
+
+
+def test_over_run_of_runs_that_diverged_at_once_is_empty():
+    empty = statistics.per_seed([], table="along_gradient")
+    assert list(statistics.over_run(empty)) == list(statistics.over_seeds(values(NUMBERS)))
+    assert statistics.over_run(empty).empty
+
+
 # -- per seed -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,20 @@ STYLES = {
     "l1": {"color": "#E69F00", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
     "l2": {"color": "#56B4E9", "linestyle": (0, (6, 1, 1, 1))},
     "linf": {"color": "#CC79A7", "linestyle": (0, (2, 1))},
+    # Later norms share the colours of the paper's: blue with statistics of the batch, green of a sample,
+    # violet without statistics, grey for norms of the weights.
+    "ghost": {"color": "#0072B2", "linestyle": (0, (1, 1))},
+    "frozen": {"color": "#0072B2", "linestyle": (0, (3, 1, 1, 1))},
+    "centre": {"color": "#0072B2", "linestyle": (0, (2, 2))},
+    "divide": {"color": "#0072B2", "linestyle": (0, (8, 2))},
+    "layer": {"color": "#009E73", "linestyle": "-"},
+    "group": {"color": "#009E73", "linestyle": (0, (5, 1.5))},
+    "instance": {"color": "#009E73", "linestyle": (0, (1, 1))},
+    "rms": {"color": "#009E73", "linestyle": (0, (2, 2))},
+    "dyt": {"color": "#CC79A7", "linestyle": "-"},
+    "dyt_alpha1": {"color": "#CC79A7", "linestyle": (0, (5, 1.5))},
+    "weight_norm": {"color": "#777777", "linestyle": "-"},
+    "weight_standard": {"color": "#777777", "linestyle": (0, (5, 1.5))},
 }
 LABELS = {
     "none": "Standard",
@@ -22,7 +36,21 @@ LABELS = {
     "l1": "Standard + L₁",
     "l2": "Standard + L₂",
     "linf": "Standard + L∞",
+    "ghost": "Standard + Ghost BatchNorm",
+    "frozen": "Standard + Frozen BatchNorm",
+    "centre": "Standard + centring",
+    "divide": "Standard + division",
+    "layer": "Standard + LayerNorm",
+    "group": "Standard + GroupNorm",
+    "instance": "Standard + InstanceNorm",
+    "rms": "Standard + RMSNorm",
+    "dyt": "Standard + DyT",
+    "dyt_alpha1": "Standard + DyT (α = 1)",
+    "weight_norm": "Standard + WeightNorm",
+    "weight_standard": "Standard + standardised weights",
 }
+# Begins the name of a quantity's mean over all steps of a run; the stage `statistics` writes it.
+OVER_RUN = "over_run:"
 # Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
 DIVERGED = "x"
 RIDGES = 14
@@ -38,6 +66,14 @@ def style(condition):
 def label(condition):
     """Return the paper's legend text for a condition; it depends on the norm alone."""
     return LABELS.get(condition["norm"], condition["norm"])
+
+
+def short_label(condition):
+    """Return the text beside a point: the norm, or `Standard`, and the settings that few conditions have."""
+    more = ", warm-up" if "warmup" in condition else ""
+    if "initial_scale" in condition:
+        more += f", weights × {condition['initial_scale']:.3g}"
+    return label(condition).removeprefix("Standard + ") + more
 
 
 def series(table, condition, quantity, layer=""):

@@ -1,0 +1,56 @@
+"""The curvature of the loss over training, in units of the edge of stability."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bnopt.figures import _drawing, _panels
+
+TASKS = {"vgg": "VGG", "deep_linear": "Deep linear network"}
+# Quantity -> the label of its axis, and the scale of the axis. κ may be negative.
+ROWS = {
+    "sharpness_in_edges": ("λₘₐₓ · lr/2", {"value": "log"}),
+    "gradient_curvature_in_edges": ("κ · lr/2", {"value": "symlog", "linthresh": 1}),
+}
+
+
+def draw(over_seeds, first_seed, *, conditions):
+    """Return the largest eigenvalue, and below it the curvature along the gradient: a column per task.
+
+    Both are multiplied by lr/2. The line at 1 is the edge of stability.
+    """
+    del first_seed
+    tasks = [task for task in TASKS if task in {c["task"] for c in conditions.values()}]
+    figure = Figure(figsize=(9 if len(tasks) > 1 else 5.5, 4.8))
+    axes = figure.subplots(len(ROWS), len(tasks), squeeze=False, sharex="col")
+    for row, (quantity, (label, scale)) in zip(axes, ROWS.items(), strict=True):
+        row[0].set_ylabel(label)
+        for ax, task in zip(row, tasks, strict=True):
+            ax.set_yscale(**scale)
+            shown = {name: c for name, c in conditions.items() if c["task"] == task}
+            _curves(ax, over_seeds["curvature"], shown, quantity)
+    for letter, task, top, bottom in zip("ab", tasks, *axes, strict=False):
+        top.set_title(f"({letter}) {TASKS[task]}")
+        bottom.set_xlabel("Steps")
+    most = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[0]))
+    figure.legend(*most.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure
+
+
+def _curves(ax, table, conditions, quantity):
+    """Draw a curve per condition, and the line at 1."""
+    for name, condition in conditions.items():
+        line = _drawing.style(condition) | {"label": _drawing.label(condition)}
+        _drawing.curve(ax, table, name, quantity, **line)
+    if ax.get_yscale() == "log":
+        _panels.fit(ax)
+    else:
+        _fit_both_signs(ax)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.axhline(1, color="black", linewidth=0.6)
+
+
+def _fit_both_signs(ax):
+    """Fit a vertical axis to its lines and the edge; intervals that reach further are cut off."""
+    values = [v for line in ax.lines for v in line.get_ydata() if np.isfinite(v)]
+    low, high = min([0, *values]), max([1, *values])
+    ax.set_ylim(1.3 * low - 0.1, 1.3 * high + 0.1)
