@@ -7,9 +7,10 @@ values and the origins of margins do not enter: they are prose.
 import hashlib
 import re
 
+from bnopt import plugins
 from bnopt.files import fingerprints
 from bnopt.study import image_sources
-from bnopt.study.study import RATE_SPREAD, TRAINING, as_json
+from bnopt.study.study import RATE_SPREAD, TAU, TRAINING, as_json
 
 SCALE = "paper"
 PAGE = fingerprints.SOURCE.parent / "docs" / "registration.md"
@@ -42,7 +43,13 @@ def content(study):
     sizes = _chosen(study["sizes"], tasks)
     spread = {RATE_SPREAD: study["rate_spread"]} if RATE_SPREAD in tables else {}
     probes = {table: _chosen(of_task, tasks) for table, of_task in _chosen(study["probes"], tables).items()}
-    modules = {*CODE, *(f"bnopt.quantities.{table}" for table in {TRAINING, *tables})}
+    # A table without a module of its own is summarised as it is; `tau` is made of others.
+    own = {TRAINING, *tables} & set(plugins.names("quantities"))
+    modules = {
+        *CODE,
+        *(f"bnopt.quantities.{table}" for table in own),
+        *({"bnopt.tau"} if TAU in tables else ()),
+    }
     return {
         "claims": {name: _chosen(claim, OF_CLAIM) for name, claim in study["claims"].items()},
         "quantities": _chosen(study["quantities"], quantities),
