@@ -94,12 +94,14 @@ rule judge:
         "../environment.yml"
     params:
         code=job.stage_code("claims"),
+        registration=job.registration,
         settings=job.claims_settings,
     shell:
         r"""
         "$python" -m bnopt.claims \
             --settings {params.settings:q} \
             --code {params.code:q} \
+            --registration {params.registration:q} \
             --tables {input.tables:q} \
             --claims {output.claims:q} \
             --sensitivity {output.sensitivity:q} \
@@ -117,6 +119,7 @@ use rule judge as judge_alternatives with:
         "logs/{scale}/judge_alternatives.log",
     params:
         code=job.stage_code("claims"),
+        registration="null",
         settings=job.alternatives_settings,
 
 

@@ -1,5 +1,7 @@
 """Stage 5: judge every claim of the configuration from one number per seed."""
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -108,14 +110,15 @@ def main(argv=None):
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
+    parser.add_argument("--registration", type=json.loads, help="see `study.registration.compared` (JSON)")
     options = parser.parse_args(argv)
     job = runtime.job_of(options)
     settings = dict(job.settings)
-    names, registration = settings.pop("tables"), settings.pop("registration", None)
+    names = settings.pop("tables")
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **settings)
-    if registration:
-        results[0]["registration"] = registration
+    if options.registration:
+        results[0]["registration"] = options.registration["hash"]
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
         artefacts.write_table(table, file, job=job)
 

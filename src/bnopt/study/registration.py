@@ -7,6 +7,7 @@ values and the origins of margins do not enter: they are prose.
 import hashlib
 import re
 
+from bnopt import plugins
 from bnopt.files import fingerprints
 from bnopt.study import image_sources
 from bnopt.study.study import RATE_SPREAD, TRAINING, as_json
@@ -42,7 +43,9 @@ def content(study):
     sizes = _chosen(study["sizes"], tasks)
     spread = {RATE_SPREAD: study["rate_spread"]} if RATE_SPREAD in tables else {}
     probes = {table: _chosen(of_task, tasks) for table, of_task in _chosen(study["probes"], tables).items()}
-    modules = {*CODE, *(f"bnopt.quantities.{table}" for table in {TRAINING, *tables})}
+    # A table without a module of its own is summarised as it is.
+    own = {TRAINING, *tables} & set(plugins.names("quantities"))
+    modules = {*CODE, *(f"bnopt.quantities.{table}" for table in own)}
     return {
         "claims": {name: _chosen(claim, OF_CLAIM) for name, claim in study["claims"].items()},
         "quantities": _chosen(study["quantities"], quantities),
