@@ -94,7 +94,7 @@ rule judge:
         "../environment.yml"
     params:
         code=job.stage_code("claims"),
-        registration=job.registration,
+        registration=job.registration_hash,
         settings=job.claims_settings,
     shell:
         r"""
@@ -119,7 +119,7 @@ use rule judge as judge_alternatives with:
         "logs/{scale}/judge_alternatives.log",
     params:
         code=job.stage_code("claims"),
-        registration="null",
+        registration="",
         settings=job.alternatives_settings,
 
 

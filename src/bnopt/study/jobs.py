@@ -112,6 +112,10 @@ class Jobs:
         """
         return as_json(registration.compared(self.study), ordered=True)
 
+    def registration_hash(self, _):
+        """Return the hash alone: verdicts do not depend on what is registered."""
+        return registration.of_parts(registration.parts(self.study))
+
     def page_settings(self, _):
         return as_json(study.page_settings(self.study), ordered=True)
 
