@@ -146,7 +146,7 @@ CONFIGURATION = {
     ),
     "the same of a claim with a specification curve": (
         ("claims", "fig1", "bn_trains_faster", "margin", 0.01),
-        lambda a: {"judge", "draw_claims"} | a.specifying(),
+        lambda a: {"judge", "draw_claims"} | a.specifying() | a.reports(),
     ),
     "whether a claim has a specification curve": (
         ("claims", "fig1", "bn_trains_faster", "headline", False),
