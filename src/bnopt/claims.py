@@ -108,7 +108,7 @@ def main(argv=None):
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
-    parser.add_argument("--registration", default="", help="hash of what decides the verdicts")
+    parser.add_argument("--registration", nargs="?", help="hash of what decides the verdicts, if any")
     options = parser.parse_args(argv)
     job = runtime.job_of(options)
     settings = dict(job.settings)

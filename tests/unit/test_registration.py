@@ -146,7 +146,7 @@ def test_the_verdicts_carry_the_hash_and_the_alternatives_do_not(config, tmp_pat
     files = [str(tmp_path / f"{name}.csv") for name in ("claims", "sensitivity", "numbers")]
     words = ["--claims", files[0], "--sensitivity", files[1], "--numbers", files[2]]
     words += ["--settings", json.dumps(settings), "--tables", str(tmp_path / "training.csv")]
-    claims.main([*words, "--registration", ""])
+    claims.main([*words, "--registration"])
     assert "registration" not in artefacts.read_table(files[0])
     claims.main([*words, "--registration", job.registration_hash(None)])
     assert list(artefacts.read_table(files[0]))[-1] == "registration"
