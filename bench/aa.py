@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from _page import ROOT, replace, table
 
-from bnopt import claims, statistics, verdicts
+from bnopt import claims, effects, statistics, verdicts
 from bnopt.files import artefacts
 from bnopt.study import schema, study
 
@@ -71,9 +71,9 @@ def comparisons(of_study):
 def paths(tables):
     """Return table -> path, with {condition} and {seed}, of the raw tables and of the training curves."""
     curves = f"results/{SCALE}/runs/{{condition}}/seed{{seed}}/training.csv"
-    probes = sorted(set(tables) - {claims.TRAINING})
+    probes = sorted(set(tables) - {effects.TRAINING})
     pattern = f"results/{SCALE}/probes/{{table}}/{{{{condition}}}}/seed{{{{seed}}}}.csv"
-    return {name: pattern.format(table=name) for name in probes} | {claims.TRAINING: curves}
+    return {name: pattern.format(table=name) for name in probes} | {effects.TRAINING: curves}
 
 
 def run(patterns):
@@ -117,9 +117,9 @@ def effects_of_couples(tables, *, asked, quantities):
 
     A call judges as many couples as there are runs: the exact p values of more take too long.
     """
-    seeds = sorted(tables[claims.TRAINING]["seed"].unique())
+    seeds = sorted(tables[effects.TRAINING]["seed"].unique())
     count = len(seeds)
-    effects = {name: np.full((count, count), np.nan) for name in asked}
+    found = {name: np.full((count, count), np.nan) for name in asked}
     first = np.arange(count)
     for shift in range(1, count):
         second = (first + shift) % count
@@ -127,8 +127,8 @@ def effects_of_couples(tables, *, asked, quantities):
         copies = {name: coupled(of, couples) for name, of in tables.items()}
         _, _, numbers = claims.judge(copies, claims=asked, quantities=quantities)
         for name, of_claim in numbers.groupby("claim"):
-            effects[name][first[of_claim["seed"]], second[of_claim["seed"]]] = of_claim["effect"]
-    return effects
+            found[name][first[of_claim["seed"]], second[of_claim["seed"]]] = of_claim["effect"]
+    return found
 
 
 def coupled(table, couples):

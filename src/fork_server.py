@@ -195,7 +195,10 @@ if __name__ == "__main__":
         run(*sys.argv[1:])
     succeeded = []
     atexit.register(leave, succeeded)  # the first to be registered is called last
-    sys.argv = serve(socket.socket(fileno=int(sys.argv[2])))
-    importlib.invalidate_caches()
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    try:
+        sys.argv = serve(socket.socket(fileno=int(sys.argv[2])))
+        importlib.invalidate_caches()
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except KeyboardInterrupt:  # before the job could handle it: no traceback
+        sys.exit(128 + signal.SIGINT)
     succeeded.append(True)

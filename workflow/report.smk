@@ -67,12 +67,14 @@ rule bundle:
         "../environment.yml"
     params:
         code=job.stage_code("report"),
+        registration=job.registration,
         settings=job.report_settings,
     shell:
         r"""
         "$python" -m bnopt.report \
             --settings {params.settings:q} \
             --code {params.code:q} \
+            --registration {params.registration:q} \
             --text {input.text:q} \
             --claims {input.claims:q} \
             --sensitivity {input.sensitivity:q} \

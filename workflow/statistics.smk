@@ -121,12 +121,14 @@ rule judge:
         "../environment.yml"
     params:
         code=job.stage_code("claims"),
+        registration=job.registration_hash,
         settings=job.claims_settings,
     shell:
         r"""
         "$python" -m bnopt.claims \
             --settings {params.settings:q} \
             --code {params.code:q} \
+            --registration {params.registration:q} \
             --tables {input.tables:q} \
             --claims {output.claims:q} \
             --sensitivity {output.sensitivity:q} \
@@ -144,6 +146,7 @@ use rule judge as judge_alternatives with:
         "logs/{scale}/judge_alternatives.log",
     params:
         code=job.stage_code("claims"),
+        registration="",
         settings=job.alternatives_settings,
 
 

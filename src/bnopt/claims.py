@@ -109,14 +109,15 @@ def main(argv=None):
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
+    parser.add_argument("--registration", nargs="?", help="hash of what decides the verdicts, if any")
     options = parser.parse_args(argv)
     job = runtime.job_of(options)
     settings = dict(job.settings)
-    names, registration = settings.pop("tables"), settings.pop("registration", None)
+    names = settings.pop("tables")
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **settings)
-    if registration:
-        results[0]["registration"] = registration
+    if options.registration:
+        results[0]["registration"] = options.registration
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
         artefacts.write_table(table, file, job=job)
 

@@ -1,5 +1,6 @@
 """Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,7 +319,7 @@ def write(folder, results, stored, *, study, figures):
 
     results: `Results` of this scale
     stored: scale -> `Stored`
-    study: the settings of the job and, as `diverged`, the diverged runs
+    study: the settings of the job and, as `diverged`, the diverged runs; as `registration`, its registration
     figures: files to copy
     """
     folder = Path(folder)
@@ -379,6 +380,9 @@ def main(argv=None):
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
     parser.add_argument("--generated", required=True, help="folder to write")
+    parser.add_argument(
+        "--registration", type=json.loads, required=True, help="see `study.registration.compared` (JSON)"
+    )
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
     results = Results(
@@ -398,7 +402,7 @@ def main(argv=None):
             folder,
             results,
             {stored.name: read_stored(stored) for stored in folders},
-            study=options.settings | {"diverged": diverged},
+            study=options.settings | {"diverged": diverged, "registration": options.registration},
             figures=options.figures,
         )
     text = Path(options.text).read_text(encoding="utf-8")

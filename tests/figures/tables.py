@@ -6,7 +6,13 @@ import pandas as pd
 SEEDS = (3, 0, 7, 5)  # in the order of the study: the first one is not the smallest
 STEPS, TEST_EVERY, PROBED = 12, 4, (0, 3, 6, 9)
 # (condition, seed) -> the first step at which the run has no finite loss.
-DIVERGED = {("vgg_none", 0): 7, ("vgg_batch_lr0.5", 5): 8, ("deep_linear_batch", 7): 5, ("vgg_l1", 3): 4}
+DIVERGED = {
+    ("vgg_none", 0): 7,
+    ("vgg_none", 5): 9,
+    ("vgg_batch_lr0.5", 5): 8,
+    ("deep_linear_batch", 7): 5,
+    ("vgg_l1", 3): 4,
+}
 SITES = {"vgg": ("before_relu", "after_relu"), "deep_linear": ("layer_output", "norm_output")}
 CHANCE = {"vgg": 0.1, "deep_linear": np.nan}
 UNITS, BINS = 3, 6

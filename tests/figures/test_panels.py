@@ -38,6 +38,10 @@ RATES = {
 }
 
 
+# What a panel shows instead of a quantity, and how far its vertical axis reaches.
+RIDGES, STEP_SIZES, FROM_0 = "ridges", "step sizes", "from 0"
+
+
 @dataclass(frozen=True)
 class Panel:
     """What a panel shows.
@@ -49,6 +53,7 @@ class Panel:
     layer       the paper's name of the layer
     limits      of the vertical axis: FROM_0 (above all lines, or just around them if logarithmic), numbers,
                 or None: wherever all lines are inside
+    dashed_at   the value of a dashed line across the panel
     """
 
     conditions: tuple
@@ -59,11 +64,8 @@ class Panel:
     scale: str = "linear"
     factor: int = 1
     layer: str = ""
-    limits: str | tuple | None = "from 0"
+    limits: str | tuple | None = FROM_0
     dashed_at: float | None = None
-
-
-FROM_0, RIDGES, STEP_SIZES = "from 0", "ridges", "step sizes"
 
 
 def names(task, *norms):

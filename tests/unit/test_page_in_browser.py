@@ -277,7 +277,7 @@ def test_on_a_phone_each_cell_says_what_it_is(browser, file):
         "return [...document.querySelectorAll('#bn_trains_faster td[data-label]')]"
         ".map(c => getComputedStyle(c, '::before').content)"
     )
-    labels = ("Where in the paper", "The paper shows", "Effect here", "Seeds", "Verdict")
+    labels = ("Where in the paper", "The paper shows", "Effect here", "Seeds", "Verdict", "Grade")
     assert words == [f'"{label}"' for label in labels]
     rows = seen.execute_script(
         "return [...document.querySelectorAll('#bn_trains_faster > tr:first-child > *')]"

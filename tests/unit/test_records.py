@@ -199,7 +199,7 @@ def run_module(module, *arguments):
 def test_the_stages_are_those_that_have_settings():
     expected = (
         "data train probe rate_spread tau random_layers statistics theorem_table claims specifications "
-        "figure gather report compile"
+        "figure gather report page compile"
     )
     assert list(provenance.STAGES) == expected.split()
 

@@ -145,8 +145,10 @@ def test_the_verdicts_carry_the_hash_and_the_alternatives_do_not(config, tmp_pat
     artefacts.write_recorded(table, tmp_path / "training.csv")
     files = [str(tmp_path / f"{name}.csv") for name in ("claims", "sensitivity", "numbers")]
     words = ["--claims", files[0], "--sensitivity", files[1], "--numbers", files[2]]
-    claims.main(["--settings", json.dumps(settings), "--tables", str(tmp_path / "training.csv"), *words])
+    words += ["--settings", json.dumps(settings), "--tables", str(tmp_path / "training.csv")]
+    claims.main([*words, "--registration"])
+    assert "registration" not in artefacts.read_table(files[0])
+    claims.main([*words, "--registration", job.registration_hash(None)])
     assert list(artefacts.read_table(files[0]))[-1] == "registration"
-    assert settings["registration"] == registration.compared(of_study)["hash"]
-    assert "registration" not in json.loads(job.alternatives_settings(None))
-    assert json.loads(job.report_settings(None))["registration"] == registration.compared(of_study)
+    assert json.loads(job.registration(None)) == registration.compared(of_study)
+    assert job.registration_hash(None) == registration.compared(of_study)["hash"]

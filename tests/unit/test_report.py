@@ -386,6 +386,7 @@ def test_the_command_reads_tables_and_stored_results_and_copies_the_text(tmp_pat
         **{name: f"{name}.csv" for name in (*tables, "training")},
     }  # fmt: skip
     words = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
+    words += ["--registration", json.dumps(STUDY["registration"])]
     report.main([*words, "--activations", "--settings", json.dumps(settings)])
 
     generated = tmp_path / "out" / "generated"

@@ -15,12 +15,15 @@ import pytest
 from figures import tables as raw_tables
 
 from bnopt import claims as claims_stage
+from bnopt import judged as judged_claims
 from bnopt import report, statistics
 from bnopt.files import artefacts
 from bnopt.study import study
 
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 EXPECTED = ("greater", "less", "not_less", "not_greater", "equivalent")
+GRADES = {"supported": "confirmed", "contradicted": "refuted"}
+REGISTRATION = {"hash": "1a2b", "registered": "3c4d", "differs": ["seeds", "stopping rule"]}
 SOURCE = "50 % of A_B & C"
 SEEDS = list(raw_tables.SEEDS)
 TASKS = ("vgg", "deep_linear")
@@ -33,6 +36,8 @@ def plain(text):
     """Return a LaTeX text as a reader sees it; numbers without exponent and trailing zeros."""
     text = re.sub(r"\\num\{([^}]+)\}", lambda found: shown(decimal.Decimal(found[1])), text.strip())
     text = re.sub(r"\\texttt\{(.*)\}", r"\1", text.replace(r"\allowbreak ", ""))
+    while (bold := re.sub(r"\\textbf\{([^{}]*)\}", r"<\1>", text)) != text:
+        text = bold
     signs = {
         r"$\times$\,": "×", r"$-\infty$": "-∞", r"$\infty$": "∞", r"\textdagger": "†", r"$<$": "<",
         r"$>$": ">",
@@ -87,9 +92,10 @@ def effect(claim):
 
 
 def marked(claim):
-    """Return the verdict, with * if another summary changes it and † if a run diverged."""
+    """Return the verdict, <bold> if graded, with * if another summary changes it and † if a run diverged."""
     star = "*" if claim["flips_under"] else ""
-    return claim["verdict"] + star + ("†" if claim["n_diverged"] > 0 else "")
+    word = f"<{claim['verdict']}>" if claim["grade"] else claim["verdict"]
+    return word + star + ("†" if claim["n_diverged"] > 0 else "")
 
 
 def expected_effects(claim):
@@ -126,15 +132,18 @@ def judged(random, names, *, margins):
                 "n_diverged": int(random.integers(0, 2) * random.integers(1, 9)),
                 "p_sign_flip": math.nan if missing else random.uniform(),
                 "p_holm": math.nan if missing else random.uniform(), "verdict": verdict,
-                "flips_under": "median;equal_loss" if random.integers(0, 2) and not missing else "",
+                "flips_under": "median;equal_loss" if random.integers(0, 3) == 0 and not missing else "",
                 "paper_value": f"{number} % in the paper", "margin_from": "paper",
                 "reason": f"too few: {number}" if missing else "",
+                "grade": GRADES.get(verdict, "") if number % 3 else "",
+                "seeds_agreeing": "" if missing else f"{number % 5} of {5 + number}",
+                "seeds_to_confirm": 2 + number % 6,
             }
         )  # fmt: skip
     # One effect is beyond all numbers, and one is exactly 0.
     rows[3] |= {"effect": math.inf, "ci_low": -math.inf, "ci_high": math.inf}
     rows[4] |= {"effect": 0.0, "ci_low": 0.0, "ci_high": 0.0}
-    return pd.DataFrame(rows)[claims_stage.COLUMNS]
+    return pd.DataFrame(rows).reindex(columns=claims_stage.COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +169,13 @@ def made(config, tmp_path_factory):
     again = [f"again_{number}" for number in range(5)]
     alternatives = judged(random, again, margins=dict.fromkeys(again, 0.5))
     alternatives["source"] = names[5:10]
+    specifications = pd.DataFrame(
+        [
+            {"claim": names[number], "verdict": verdict, "summary": f"s{place}"}
+            for number in (7, 2, 11)
+            for place, verdict in enumerate(random.permutation([*VERDICTS, *VERDICTS[:2]])[: 3 + number % 4])
+        ]
+    )
     columns = ["median_error", "max_error", "violated", "holds", "median_share"]
     theorems = pd.DataFrame(
         [
@@ -187,7 +203,7 @@ def made(config, tmp_path_factory):
     }
     # The same claims; one is defined otherwise.
     for table in stored.values():
-        for column in report.DEFINITION:
+        for column in judged_claims.DEFINITION:
             table[column] = table["claim"].map(claims.set_index("claim")[column])
     stored["deep-linear"].loc[5, "expected"] = "other"
     images = {"source": SOURCE, "train": 1234, "test": 567, "classes": 10}
@@ -195,7 +211,7 @@ def made(config, tmp_path_factory):
 
     csv = {
         "claims": claims, "sensitivity": sensitivity, "alternatives": alternatives, "theorems": theorems,
-        "training": training, "activations": per_seed,
+        "training": training, "activations": per_seed, "specifications": specifications,
     }  # fmt: skip
     for name, table in csv.items():
         artefacts.write_table(table, folder / f"{name}.csv")
@@ -214,10 +230,11 @@ def made(config, tmp_path_factory):
     words += ["--stored", *(str(folder / "stored" / scale / "claims.csv") for scale in stored)]
     words += [f"--figures={folder / 'fig1.pdf'}", f"--text={folder / 'text.tex'}"]
     words += [f"--generated={folder / 'out'}", f"--report={folder / 'report.tex'}"]
-    report.main([*words, "--settings", json.dumps(settings)])
+    report.main([*words, "--settings", json.dumps(settings), "--registration", json.dumps(REGISTRATION)])
     return {
         "folder": folder / "out", "whole": whole, "settings": settings, "training": training,
         "claims": claims.to_dict("records"), "sensitivity": sensitivity.to_dict("records"),
+        "specifications": specifications.to_dict("records"),
         "alternatives": alternatives.to_dict("records"), "theorems": theorems.to_dict("records"),
         "activations": pd.concat(activations).to_dict("records"), "images": images,
         "stored": {scale: table.to_dict("records") for scale, table in stored.items()},
@@ -274,6 +291,14 @@ def test_every_number_of_the_text(made):
         "p.floor": three_digits(sum(sum(signs) >= len(signs) for signs in flips) / len(flips)),
         "diverged": len(lost),
         "flipped": len([claim for claim in claims if claim["flips_under"]]),
+        "count.confirmed": len([claim for claim in claims if claim["grade"] == "confirmed"]),
+        "count.refuted": len([claim for claim in claims if claim["grade"] == "refuted"]),
+        "count.gradable": len([claim for claim in claims if claim["n"] >= claim["seeds_to_confirm"]]),
+        "seeds.to_confirm": max(claim["seeds_to_confirm"] for claim in claims),
+        "registration.hash": "1a2b",
+        "registration.registered": "3c4d",
+        "registration.differs": "seeds, stopping rule",
+        **curves(made),
         "images.source": SOURCE,
         "images.train": 1234,
         "images.test": 567,
@@ -305,6 +330,21 @@ def test_every_number_of_the_text(made):
         assert re.findall(r"[a-z]{4,}", plain(value))[:5] == re.findall(r"[a-z]{4,}", expected[key])[:5]
 
 
+def curves(made):
+    """Return in how many specifications each headline claim is supported, and the number of such claims."""
+    verdicts = {}
+    for row in made["specifications"]:
+        verdicts.setdefault(row["claim"], []).append(row["verdict"])
+    texts = {}
+    for claim, found in verdicts.items():
+        missing = found.count("not run")
+        more = f" ({missing} not run)" if missing else ""
+        texts[f"specification.{claim}"] = (
+            f"supported in {found.count('supported')} of {len(found) - missing}{more}"
+        )
+    return texts | {"specifications": len(verdicts)}
+
+
 def sigmas(made):
     """Return the numbers of σ of the conditions that a claim about σ judges, from the raw activations."""
     conditions = {claim["condition_a"] for claim in made["claims"] if claim["quantity"] == "sigma"}
@@ -327,24 +367,26 @@ def sigmas(made):
 
 
 def test_the_table_of_verdicts(made):
-    rows = table(made, "verdicts", ["Claim", "Source", "Effect", "Verdict"])
+    rows = table(made, "verdicts", ["Claim", "Source", "Effect", "Agree", "Verdict"])
     assert rows == [
-        {"Claim": c["label"], "Source": c["source"], "Effect": effect(c), "Verdict": marked(c)}
+        {"Claim": c["label"], "Source": c["source"], "Effect": effect(c)}
+        | {"Agree": c["seeds_agreeing"], "Verdict": marked(c)}
         for c in made["claims"]
     ]
-    assert {re.sub("[a-z ]", "", row["Verdict"]) for row in rows} == {"", "*", "†", "*†"}
+    assert {re.sub("[a-z <>]", "", row["Verdict"]) for row in rows} == {"", "*", "†", "*†"}
+    assert {row["Verdict"][0] == "<" for row in rows} == {True, False}
 
 
 @pytest.mark.parametrize("family", range(3))
 def test_the_table_of_a_family(made, family):
-    header = ["Statement", "In the paper", "Expected", "Here", "$n$", "$p$", "Holm", "Verdict"]
+    header = ["Statement", "In the paper", "Expected", "Here", "Agree", "$p$", "Holm", "Verdict"]
     assert table(made, f"family_family{family}", header) == [
         {
             "Statement": claim["statement"],
             "In the paper": claim["paper_value"],
             "Expected": expected_effects(claim),
             "Here": effect(claim),
-            "$n$": str(claim["n"]),
+            "Agree": claim["seeds_agreeing"],
             "$p$": three_digits(claim["p_sign_flip"]),
             "Holm": three_digits(claim["p_holm"]),
             "Verdict": claim["reason"] or marked(claim),
@@ -400,10 +442,11 @@ def test_the_table_of_scales(made):
     here = by_name(made)
     rows = table(made, "scales", ["Claim", "Here", *made["stored"]])
 
-    def cell(claim):
-        return claim["verdict"] if math.isnan(claim["effect"]) else f"{effect(claim)} {marked(claim)}"
+    def cell(claim, *, contradicts=False):
+        said = f"<{marked(claim)}>" if contradicts else marked(claim)
+        return claim["verdict"] if math.isnan(claim["effect"]) else f"{effect(claim)} {said}"
 
-    otherwise = 0
+    otherwise = contradictions = 0
     for claim, row in zip(made["claims"], rows, strict=True):
         assert (row["Claim"], row["Here"]) == (claim["label"], cell(claim))
         for scale, found in made["stored"].items():
@@ -414,8 +457,11 @@ def test_the_table_of_scales(made):
                 otherwise += 1
                 assert row[scale] == "defined otherwise"
             else:
-                assert row[scale] == cell(there)
+                contradicts = {there["verdict"], claim["verdict"]} == {"supported", "contradicted"}
+                contradictions += contradicts
+                assert row[scale] == cell(there, contradicts=contradicts)
     assert otherwise == 1
+    assert contradictions > 1
 
 
 def test_the_table_of_sizes(made):

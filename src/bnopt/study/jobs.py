@@ -83,9 +83,7 @@ class Jobs:
         return as_json(study.runs_settings(self.study, "theorems"), ordered=True)
 
     def claims_settings(self, _):
-        settings = study.claims_settings(self.study, "claims")
-        found = registration.of_parts(registration.parts(self.study))
-        return as_json(settings | {"registration": found}, ordered=True)
+        return as_json(study.claims_settings(self.study, "claims"), ordered=True)
 
     def alternatives_settings(self, _):
         return as_json(study.claims_settings(self.study, "alternatives"), ordered=True)
@@ -108,8 +106,18 @@ class Jobs:
         return as_json(study.gather_settings(self.study), ordered=True)
 
     def report_settings(self, _):
-        settings = study.report_settings(self.study) | {"registration": registration.compared(self.study)}
-        return as_json(settings, ordered=True)
+        return as_json(study.report_settings(self.study), ordered=True)
+
+    def registration(self, _):
+        """Return the hash of what decides the verdicts, the registered one, and the parts that differ.
+
+        No setting: it follows from the settings and the code of several jobs.
+        """
+        return as_json(registration.compared(self.study), ordered=True)
+
+    def registration_hash(self, _):
+        """Return the hash alone: verdicts do not depend on what is registered."""
+        return registration.of_parts(registration.parts(self.study))
 
     def page_settings(self, _):
         return as_json(study.page_settings(self.study), ordered=True)
