@@ -578,10 +578,10 @@ def test_a_family_of_more_claims_than_eight_seeds_can_confirm_is_refused(config,
 
 @pytest.mark.parametrize("other", ["chance", 0.5])
 def test_only_two_runs_are_compared_at_equal_loss(refusal, changed, other):
-    at_equal_loss = ("quantities > training_accuracy > summary", "equal_loss")
+    at_equal_loss = ("quantities > test_accuracy > summary", "equal_loss")
     checks.check(changed(at_equal_loss))
-    message = refusal("claims > fig1 > bn_trains_faster > condition_b", other, at_equal_loss)
-    assert_names(message, ["claims", "fig1", "bn_trains_faster", "condition_b"])
+    message = refusal("claims > fig1 > bn_generalises_better > condition_b", other, at_equal_loss)
+    assert_names(message, ["claims", "fig1", "bn_generalises_better", "condition_b"])
     assert f"expected a condition, because two runs are compared at equal loss; found {other}" in message
 
 
@@ -666,7 +666,8 @@ def test_the_longest_intervals_that_a_run_has_are_allowed(changed):
     checks.check(changed((f"{sizes} > test_every", 500)))
     checks.check(changed(("probes > theorems > vgg > every", 45), ("probes > theorems > vgg > samples", 128)))
     one = ("probes > theorems > vgg > every", 1)
-    checks.check(changed((f"{sizes} > snapshot_every", 499), one))
+    others = [(f"probes > {probe} > vgg > every", 1) for probe in ("curvature", "shift_is_curvature")]
+    checks.check(changed((f"{sizes} > snapshot_every", 499), one, *others))
     # With fewer snapshots per run, a probe that measures every n-th has fewer too.
     with pytest.raises(StudyError, match=r"probes\.theorems\.vgg\.every \(scale digits\): .* 18 snapshots"):
         checks.check(changed((f"{sizes} > snapshot_every", 29)))

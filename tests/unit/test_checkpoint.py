@@ -379,7 +379,7 @@ def test_killed_between_any_write_and_its_rename_the_commands_end_the_same(tmp_p
     for main, arguments in zip((train_main, probe_main), commands(whole).values(), strict=True):
         main(list(map(str, arguments)))
     expected = results(whole)
-    assert len(expected) == 4  # two tables, two snapshots
+    assert len(expected) == 5  # two tables, three snapshots
 
     killed = tmp_path / "killed"
     for stage, arguments in commands(killed).items():

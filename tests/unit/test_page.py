@@ -523,5 +523,6 @@ def test_the_settings_name_accuracies_and_the_task_of_each_condition(config):
     assert set(settings["accuracies"]) == {"training_accuracy", "final_accuracy", "test_accuracy"}
     assert settings["tasks"]["vgg_none"] == "vgg"
     assert settings["tasks"]["deep_linear_none"] == "deep_linear"
-    assert list(settings["captions"]) == list(config["figures"])
+    of_paper = [name for name, figure in config["figures"].items() if figure.get("part", "paper") == "paper"]
+    assert list(settings["captions"]) == of_paper
     assert pd.isna(settings["parts"].get("none", math.nan))
