@@ -92,8 +92,8 @@ def ranked(found):
     [
         {},
         {"at_chance": ("n3", "n5")},
-        {"diverged": {("n2", 0), ("n4", 0), ("n4", 3)}},
-        {"diverged": {("n2", 0)}, "at_chance": CONDITIONS[1:]},
+        {"diverged": [("n2", 0), ("n4", 0), ("n4", 3)]},
+        {"diverged": [("n2", 0)], "at_chance": CONDITIONS[1:]},
         {"at_chance": CONDITIONS},
     ],
     ids=str,
