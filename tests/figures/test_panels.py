@@ -19,6 +19,7 @@ ELSEWHERE = {
     "theorems": "test_theorems.py",
     "claims": "test_claims.py",
     "specification": "../contracts/test_figures.py",
+    **dict.fromkeys(("edge", "shift", "norms"), "../unit/test_mechanism_figures.py"),
 }
 LEGEND = {
     "none": "Standard",

@@ -585,6 +585,14 @@ def test_only_two_runs_are_compared_at_equal_loss(refusal, changed, other):
     assert f"expected a condition, because two runs are compared at equal loss; found {other}" in message
 
 
+def test_the_steps_of_a_headline_claim_are_all_those_that_its_curve_varies(refusal):
+    path = "quantities > loss_variation > steps"
+    message = refusal(path, [0.5, 1])
+    assert_names(message, ["claims", "fig4", "bn_smooths_loss", "headline"])
+    assert "without steps" in message
+    assert "found loss_variation with steps [0.5, 1]" in message
+
+
 def test_a_spread_over_rates_and_another_setting_is_refused(refusal):
     message = refusal("conditions > vgg_none_lr0.5 > warmup", 0.1)
     assert "differ from vgg_none only in their learning rate" in message

@@ -45,6 +45,7 @@ QUANTITIES = {
         "compare": "log_ratio",
         "floor": 1e-12,
         "until_accuracy": None,
+        "steps": None,
         "sensitivity": [],
     }
     | quantity

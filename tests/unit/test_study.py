@@ -671,7 +671,7 @@ def test_a_conditions_learning_rate_is_seen_by_its_own_jobs_and_the_figures_that
 
 def test_a_seed_is_seen_by_no_job_of_another_seed_but_by_the_figures_and_curves_of_all(config, changed):
     seen = difference(config, changed(("scales > digits > seeds", [0, 1, 2, 3, 4, 5, 6])))
-    assert seen == {("specify",), *(("draw", figure) for figure in config["figures"])}
+    assert seen == {("specify",), *(("draw", figure) for figure in written_out(config)["figures"])}
 
 
 def test_a_new_condition_that_nothing_names_is_trained_and_changes_nothing_else(config, changed):
@@ -692,7 +692,7 @@ def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
 
 def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
     for scale, sizes in config["scales"].items():
-        found = study.report_settings(written_out(changed(("scale", scale))))
+        found = study.report_settings(written_out(changed(("scale", scale), ("parts", "all"))))
         tasks = [task for task in ("vgg", "deep_linear") if task in sizes]
         assert found["tasks"] == {task: {"tf32": False} | sizes[task] for task in tasks}
         # Without a task that needs images there are none to describe.

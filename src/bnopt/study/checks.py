@@ -313,6 +313,9 @@ def _check_headline(key, claim, quantity):
             f"a quantity with the summary {' or '.join(known)}, because a specification curve varies it"
         )
         refuse(f"{key}.headline", expected, f"{claim['quantity']} with the summary {quantity['summary']}")
+    if claim.get("headline") and quantity["steps"]:
+        expected = "a quantity without steps, because a specification curve varies them"
+        refuse(f"{key}.headline", expected, f"{claim['quantity']} with steps {quantity['steps']}")
 
 
 def _check_figures(config):
