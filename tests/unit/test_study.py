@@ -333,10 +333,12 @@ def plainly_possible(claim, found):
         named = isinstance(condition, str) and condition not in ("chance", "all_norms")
         if named and condition not in found["conditions"]:
             return False
-    table = found["quantities"][claim["quantity"]]["table"]
-    if table in ("rate_spread", "tau"):
-        return bool(found[table])
-    return table == "training" or table in found["probes"]
+    quantity = found["quantities"][claim["quantity"]]
+    if "times" in quantity and quantity["times"]["table"] not in found["probes"]:
+        return False
+    if quantity["table"] in ("rate_spread", "tau"):
+        return bool(found[quantity["table"]])
+    return quantity["table"] == "training" or quantity["table"] in found["probes"]
 
 
 def plainly_claimed(claim, family, quantities):
@@ -357,7 +359,10 @@ def plainly_needed(found):
     for section in SECTIONS:
         for claim in found[section].values():
             pair = [claim["condition_a"], claim["condition_b"]]
-            shown.append((found["quantities"][claim["quantity"]]["table"], pair))
+            quantity = found["quantities"][claim["quantity"]]
+            shown.append((quantity["table"], pair))
+            if "times" in quantity:
+                shown.append((quantity["times"]["table"], pair))
     tables = {"training": list(found["conditions"])}
     if "tau" in dict(shown):
         shown += [(table, found["tau"]["conditions"]) for table in found["tau"]["measures"]]
