@@ -69,8 +69,8 @@ All these claims are supported: the VGGs too settle at the edge, so their curvat
 what the learning rate is, with every norm. At equal loss, BatchNorm and larger rates are flatter.""",
             contradicted=r"""
 Some of these claims are contradicted: VGGs do not all stay at the edge, or neither BatchNorm nor a larger
-rate always makes them flatter. Small batches, and nets that have learnt their training images, leave the
-edge. Where a net is not at the edge, its curvature is no copy of the learning rate.""",
+rate always makes them flatter. Gradients of batches, and nets that have learnt their training images, may
+leave the edge. Where a net is not at the edge, its curvature is no copy of the learning rate.""",
         ),
         Family(
             "edge_start",
