@@ -40,6 +40,8 @@ class Topic:
 
 TITLES = {"mechanism": "What the two measures measure", "norms": "The norms since"}
 ALTERNATIVES = "alternatives"
+PARTLY = "No claim is contradicted, but not all are supported: only the supported ones can be relied on."
+OPEN = "The verdicts leave the question open."
 EDGE = Topic(
     title="Curvature and the edge of stability",
     figure="edge",
@@ -158,8 +160,8 @@ input, and the stable rank $\lVert Y\rVert_F^2/\lVert Y\rVert^2$ of these output
         Family(
             "propagation",
             supported=r"""
-All these claims are supported: before any training, BatchNorm changes both as expected. Gradients that
-grow towards the input make its early layers move most, which bears on covariate shift at the first steps.""",
+All these claims are supported: before any training, BatchNorm changes both as expected. What follows for
+training, these claims do not say.""",
             contradicted=r"""
 Some of these claims are contradicted: BatchNorm does not change both as expected.""",
         ),
@@ -243,11 +245,13 @@ def family_text(family, claims, study):
 
 
 def _conclusion(family, claims):
-    """Return what follows from the verdicts; an open question if none is contradicted and one is open."""
+    """Return what follows from the verdicts, those of all claims of the family."""
     found = set(claims["verdict"])
     if "contradicted" in found:
         return family.contradicted
-    return family.supported if found == {"supported"} else "The verdicts leave the question open."
+    if found == {"supported"}:
+        return family.supported
+    return PARTLY if "supported" in found else OPEN
 
 
 def verdicts_text(claims, study):
