@@ -22,7 +22,8 @@ def judge(tables, *, claims, quantities):
     tables: name -> table with a value per quantity, run and step; one of them is `training`.
     claims: name -> label, source, family, statement, quantity, layers, condition_a, condition_b, expected,
     margin, margin_from, paper_value.
-    quantities: name -> table, column, summary, compare, floor, until_accuracy, steps, sensitivity.
+    quantities: name -> table, column, summary, compare, floor, until_accuracy, steps, sensitivity; a few
+    have `times`, a table and its column by which the values are multiplied step by step.
 
     Let a and b be the numbers of the two conditions at one seed. An effect is a − b or, for positive
     quantities, log(max(a, floor) / max(b, floor)). The margin of a log ratio is given as a factor.

@@ -51,11 +51,20 @@ class Runs:
         return rows[rows["layer"].isin(layers)] if layers else rows
 
     def values(self, run, quantity, layers):
-        """Return the columns of a quantity by step (`_by_step`) of a run in these layers."""
+        """Return the columns of a quantity by step (`_by_step`) of a run in these layers.
+
+        With `times`, they are multiplied by that column of another table, step by step.
+        """
         key = (run, quantity["table"], quantity["column"], *layers)
         if key not in self._means:
             self._means[key] = _by_step(self.rows_of(run, quantity["table"], layers), quantity["column"])
-        return self._means[key]
+        values = self._means[key]
+        if "times" not in quantity:
+            return values
+        column = quantity["times"]["column"]
+        factor = self.values(run, quantity["times"], layers=())
+        # The factor has no columns if every run diverged at step 0.
+        return values.mul(factor.reindex(columns=[column])[column], axis="index").dropna()
 
 
 def _by_run(table):

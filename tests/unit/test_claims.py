@@ -457,6 +457,48 @@ def test_only_steps_between_two_fractions_of_the_configured_run_count(fractions,
     assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(sorted((whole | {2: -INF}).values())[1])
 
 
+@pytest.mark.parametrize("layers", [[], ["#3", "#13"]])
+@pytest.mark.parametrize("summary", ["mean", "median", "last", "geometric_mean"])
+def test_values_are_multiplied_by_a_column_of_another_table_step_by_step(summary, layers):
+    """That column is a mean over all its layers; steps that one table lacks do not count."""
+    table, factors = probe_table(), probe_table(seed=7, scale={"a": 5}, layers=("#1", "#3"))
+    table = table[(table["condition"] == "a") | (table["step"] != 9)]
+    factors = factors[(factors["seed"] != 1) | (factors["step"] != 0)]
+    entry = quantity(summary=summary, times={"table": "factors", "column": "shift"})
+    the_claim = claim(layers=layers)
+    tables = {"training": training_table(), "probed": table, "factors": factors}
+    _, _, effects = judge(tables, {"x": the_claim}, {"shift": entry})
+    for seed in SEEDS:
+        numbers = []
+        for condition in ("a", "b"):
+            values = steps_of(table, condition, seed, "shift", layers)
+            of_factor = steps_of(factors, condition, seed, "shift")
+            products = {step: value * of_factor[step] for step, value in values.items() if step in of_factor}
+            assert len(products) == 4 - (condition == "b") - (seed == 1)
+            numbers.append(summarise(products, summary))
+        assert effects["x", seed] == pytest.approx(math.log(numbers[0] / numbers[1]))
+
+
+def test_a_factor_of_a_diverged_run_changes_nothing_about_its_being_the_worst():
+    diverged = [("a", 2), ("b", 10)]
+    tables = {"training": training_table(diverged=diverged), "probed": probe_table(diverged=diverged)}
+    entry = quantity(times={"table": "probed", "column": "other"})
+    _, _, effects = judge(tables, {"x": claim()}, {"shift": entry})
+    assert (effects["x", 2], effects["x", 10]) == (INF, -INF)
+    nothing = pd.DataFrame(columns=["condition", "seed", "layer", "step"])
+    every = [(condition, seed) for condition in CONDITIONS for seed in SEEDS]
+    tables = {"training": training_table(diverged=every), "probed": nothing}
+    rows, _, _ = judge(tables, {"x": claim()}, {"shift": entry})
+    assert (rows["x"]["verdict"], rows["x"]["n"]) == ("not run", 0)
+
+
+def test_an_unknown_column_of_the_factor_is_refused():
+    tables = {"training": training_table(), "probed": probe_table()}
+    entry = quantity(times={"table": "probed", "column": "sift"})
+    with pytest.raises(StudyError, match=r"expected a column of .*shift.*; found sift"):
+        judge(tables, {"x": claim()}, {"shift": entry})
+
+
 def test_steps_that_no_run_has_leave_no_effect():
     tables = {"training": training_table(), "probed": probe_table()}
     rows, _, _ = judge(tables, {"x": claim()}, {"shift": quantity(steps=[0.8, 1])})

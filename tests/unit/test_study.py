@@ -333,10 +333,12 @@ def plainly_possible(claim, found):
         named = isinstance(condition, str) and condition not in ("chance", "all_norms")
         if named and condition not in found["conditions"]:
             return False
-    table = found["quantities"][claim["quantity"]]["table"]
-    if table in ("rate_spread", "tau"):
-        return bool(found[table])
-    return table == "training" or table in found["probes"]
+    quantity = found["quantities"][claim["quantity"]]
+    if "times" in quantity and quantity["times"]["table"] not in found["probes"]:
+        return False
+    if quantity["table"] in ("rate_spread", "tau"):
+        return bool(found[quantity["table"]])
+    return quantity["table"] == "training" or quantity["table"] in found["probes"]
 
 
 def plainly_claimed(claim, family, quantities):
@@ -357,7 +359,10 @@ def plainly_needed(found):
     for section in SECTIONS:
         for claim in found[section].values():
             pair = [claim["condition_a"], claim["condition_b"]]
-            shown.append((found["quantities"][claim["quantity"]]["table"], pair))
+            quantity = found["quantities"][claim["quantity"]]
+            shown.append((quantity["table"], pair))
+            if "times" in quantity:
+                shown.append((quantity["times"]["table"], pair))
     tables = {"training": list(found["conditions"])}
     if "tau" in dict(shown):
         shown += [(table, found["tau"]["conditions"]) for table in found["tau"]["measures"]]
@@ -701,7 +706,8 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         shown = {
             name: figure["caption"]
             for name, figure in config["figures"].items()
-            if any(
+            if plainly_asked(figure, ["paper"])
+            and any(
                 config["conditions"][condition]["task"] in tasks
                 for conditions in figure["tables"].values()
                 for condition in conditions
@@ -710,7 +716,7 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         assert found["captions"] == shown
         assert list(found["captions"]) == list(shown)
         if len(tasks) == 2:
-            assert list(shown) == list(config["figures"])
+            assert list(shown) == [f for f, of in config["figures"].items() if "part" not in of]
 
 
 def test_a_probes_settings_are_seen_by_its_own_jobs(config, changed):
@@ -736,7 +742,9 @@ def test_where_a_layer_is_in_the_net_is_seen_by_those_who_look_at_it(config, cha
     free = set(range(1, last + 1)) - set(config["scales"]["digits"]["vgg"]["layers"].values())
     new = changed((f"scales > digits > vgg > layers > {name}", min(free, default=last)))
     found = difference(config, new)
-    looking = {p for p, tasks in config["probes"].items() if name in tasks["vgg"].get("layers", [])}
+    asked = written_out(config)["tables"]
+    probes = config["probes"].items()
+    looking = {p for p, tasks in probes if p in asked and name in tasks["vgg"].get("layers", [])}
     shown = {f for f, entry in config["figures"].items() if name in entry.get("layers", {}).get("vgg", [])}
     assert {job[1] for job in found if job[0] == "probe"} == looking
     assert {job[1] for job in found if job[0] == "draw"} == shown

@@ -10,7 +10,7 @@ import re
 from bnopt import plugins
 from bnopt.files import fingerprints
 from bnopt.study import image_sources
-from bnopt.study.study import RATE_SPREAD, TAU, TRAINING, as_json
+from bnopt.study.study import RATE_SPREAD, TAU, TRAINING, as_json, tables_of
 
 SCALE = "paper"
 PAGE = fingerprints.SOURCE.parent / "docs" / "registration.md"
@@ -37,7 +37,7 @@ def content(study):
     claims = study["claims"].values()
     named = {claim[key] for claim in claims for key in ("condition_a", "condition_b")}
     quantities = {claim["quantity"] for claim in claims}
-    tables = {study["quantities"][name]["table"] for name in quantities}
+    tables = {table for name in quantities for table in tables_of(study["quantities"][name])}
     conditions = _chosen(study["conditions"], named)
     tasks = {condition["task"] for condition in conditions.values()}
     sizes = _chosen(study["sizes"], tasks)

@@ -72,7 +72,7 @@ def written_out(config):
             name: claim
             for name, claim in claims(config, section).items()
             if not gone & {claim["condition_a"], claim["condition_b"]}
-            and config["quantities"][claim["quantity"]]["table"] in measured
+            and measured.issuperset(tables_of(config["quantities"][claim["quantity"]]))
         }
     headline = [name for name, claim in study["claims"].items() if claim.pop("headline")]
     return study | {"tables": _tables(study), "headline": headline}
@@ -112,6 +112,11 @@ def tasks_of(scale):
     return [key for key, value in scale.items() if isinstance(value, dict)]
 
 
+def tables_of(quantity):
+    """Return the tables of which a quantity is computed: its own, and the one by which it is multiplied."""
+    return [quantity["table"], *([quantity["times"]["table"]] if "times" in quantity else [])]
+
+
 def _of_tasks(of_task, tasks):
     return {task: settings for task, settings in of_task.items() if task in tasks}
 
@@ -133,9 +138,9 @@ def _tables(study):
             if table != RANDOM_LAYERS:
                 needed.setdefault(table, []).extend(conditions)
     for claim in [*study["claims"].values(), *study["alternatives"].values()]:
-        table = study["quantities"][claim["quantity"]]["table"]
-        pair = (claim["condition_a"], claim["condition_b"])
-        needed.setdefault(table, []).extend(c for c in pair if c in study["conditions"])
+        pair = [c for c in (claim["condition_a"], claim["condition_b"]) if c in study["conditions"]]
+        for table in tables_of(study["quantities"][claim["quantity"]]):
+            needed.setdefault(table, []).extend(pair)
     if TAU in needed:
         for table in study["tau"]["measures"]:
             needed.setdefault(table, []).extend(study["tau"]["conditions"])
@@ -300,8 +305,9 @@ def specifications_settings(study):
         table, pair = quantities[claim["quantity"]]["table"], (claim["condition_a"], claim["condition_b"])
         if table in STEP_SIZES:
             grids.setdefault(table, {}).update({c: None for c in pair if c in study["conditions"]})
+    tables = itertools.chain(*map(tables_of, quantities.values()))
     return {
-        "tables": list(dict.fromkeys([TRAINING, *(quantity["table"] for quantity in quantities.values())])),
+        "tables": list(dict.fromkeys([TRAINING, *tables])),
         "grids": {table: list(conditions) for table, conditions in grids.items()},
         "seeds": study["seeds"],
         "claims": claims,
