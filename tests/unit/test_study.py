@@ -262,6 +262,7 @@ def plainly_written_out(config):
         "tau": {},
         "quantities": {},
         "headline": [],
+        "part_of": {},
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
@@ -305,6 +306,8 @@ def plainly_written_out(config):
             for claim_name, claim in plainly_filled_in(name, entry):
                 headline = claim.pop("headline", False)
                 if plainly_asked(claim, chosen) and plainly_possible(claim, found):
+                    if section == "claims":
+                        found["part_of"][claim_name] = claim.get("part", "paper")
                     found["headline"] += [claim_name] if headline else []
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
