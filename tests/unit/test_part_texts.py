@@ -23,7 +23,7 @@ def claim(name, family, verdict="supported", **more):
         "ci_high": 0.5,
         "condition_a": "vgg_none",
     }
-    return row | {"flips_under": "", "n_diverged": 0} | more
+    return row | {"flips_under": "", "n_diverged": 0, "grade": ""} | more
 
 
 def study(*captions, scale="digits", seeds=(0, 1, 2)):
