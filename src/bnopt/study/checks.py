@@ -290,9 +290,12 @@ def _check_of_all_norms(config, key, claim, quantity):
         refuse(f"{key}.condition_b", "a number, because the table tau has no other row", claim["condition_b"])
     if claim["part"] != config[TAU]["part"]:
         refuse(f"{key}.part", f"{config[TAU]['part']}, the part of tau", claim["part"])
-    if quantity["compare"] != "difference" or quantity["summary"] in ("equal_loss", "whole_run"):
+    of_runs = [s for s in (quantity["summary"], *quantity["sensitivity"]) if s in ("equal_loss", "whole_run")]
+    of_runs += [key for key in ("steps", "until_accuracy") if quantity[key]]
+    if quantity["compare"] != "difference" or of_runs:
         expected = "a difference of one number per seed, such as summary: last, compare: difference"
-        refuse(f"quantities.{claim['quantity']}", expected, f"{quantity['summary']}, {quantity['compare']}")
+        found = ", ".join([quantity["summary"], quantity["compare"], *of_runs])
+        refuse(f"quantities.{claim['quantity']}", expected, found)
 
 
 def _check_margin(key, claim, quantity):
@@ -306,7 +309,7 @@ def _check_margin(key, claim, quantity):
 
 
 def _check_headline(key, claim, quantity):
-    """Check that the registered summary of a headline claim is one of the summaries of its curve."""
+    """Check that the registered summary and steps of a headline claim are among the choices of its curve."""
     known = choices(quantity)["summary"]
     if claim.get("headline") and quantity["summary"] not in known:
         expected = (
