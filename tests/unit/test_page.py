@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 from PIL import Image
 
