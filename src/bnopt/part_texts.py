@@ -92,8 +92,9 @@ That gradients shrink in the plain VGG is a property of the scale of its initial
             families=("norms", "norms_trained"),
             measured=r"""
 The paper's argument is about BatchNorm and three $\ell_p$ norms. Here the VGG is trained with norms that
-were invented since, with norms that only centre or only divide, and without a norm but with a warm-up. If smoothness explains training, smoother nets train better over the norms
-too: Kendall's $\tau_b$ between accuracy and each measure is clearly negative. We rank all norms, and those
+were invented since, with norms that only centre or only divide, and without a norm but with a warm-up. If
+smoothness explains training, smoother nets train better over the norms too: Kendall's $\tau_b$ between
+accuracy and each measure is clearly negative. We rank all norms, and those
 alone that train beyond chance.""",
             supported=r"""
 All these claims are supported: over these norms, smoother nets train better, as the paper's argument

@@ -126,10 +126,6 @@ def test_edge_shows_means_over_seeds_and_phases_in_units_of_the_edge():
             assert all(visible)
 
 
-def rows_of(figure):
-    return figure.axes[:2], figure.axes[2:]
-
-
 def test_edge_names_its_panels_and_every_norm_even_if_one_task_has_more():
     conditions = conditions_of(NORMS, tasks=("deep_linear",)) | conditions_of(NORMS[:1], tasks=("vgg",))
     figure = drawn_edge(curvature_rows(conditions, np.random.default_rng(1)), conditions)
@@ -139,7 +135,8 @@ def test_edge_names_its_panels_and_every_norm_even_if_one_task_has_more():
     assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "symlog", "symlog"]
     assert figure.axes[2].yaxis.get_transform().linthresh == 1
     # Each task has one axis of steps: the lower panel shows it for both.
-    assert all(top.get_shared_x_axes().joined(top, below) for top, below in zip(*rows_of(figure), strict=True))
+    for top, below in zip(figure.axes[:2], figure.axes[2:], strict=True):
+        assert top.get_shared_x_axes().joined(top, below)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [_drawing.LABELS[norm] for norm in NORMS]
 
