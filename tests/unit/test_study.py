@@ -649,6 +649,13 @@ def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, cha
         assert found <= {("specify",), *(("judge", section) for section in SECTIONS)}
 
 
+def test_a_quantity_of_another_part_is_seen_by_no_job(config, changed):
+    path = "quantities > tau_beta > summary"
+    assert difference(config, changed((path, "first"))) == set()
+    all_parts = changed(("parts", "all"))
+    assert difference(all_parts, changed(("parts", "all"), (path, "first"))) == {("judge", "claims")}
+
+
 def test_whether_a_claim_is_a_headline_is_seen_by_its_curve_alone(config, changed):
     entries = "claims > fig1 > bn_trains_faster", "claims > fig1 > bn_allows_larger_lr"
     new = changed((f"{entries[0]} > headline", ...), (f"{entries[1]} > headline", True))
@@ -841,9 +848,9 @@ def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
     for section in SECTIONS:
         settings = study.claims_settings(of_study, section)
         assert list(settings["tables"]) == list(of_study["tables"])
-        assert settings["quantities"]["test_accuracy"]["floor"] == 1e-12
-        assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
-        assert settings["quantities"]["mean_relative_change"]["floor"] == 1e-12
+        used = {claim["quantity"] for claim in settings["claims"].values()}
+        assert settings["quantities"] == {name: of_study["quantities"][name] for name in used}
+        assert {quantity["floor"] for quantity in settings["quantities"].values()} == {1e-12}
         keys = {frozenset(claim) for claim in settings["claims"].values()}
         assert len(keys) == 1
         assert "for" not in next(iter(keys))

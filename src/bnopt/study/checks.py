@@ -224,7 +224,7 @@ def _check_families(config):
     sizes = Counter(claim["family"] for claim in claims(config, "claims").values())
     for family, size in sizes.items():
         if size > LARGEST_FAMILY:
-            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds can confirm no claim of more"
+            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds confirm none of a larger family"
             refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")
 
 

@@ -283,11 +283,12 @@ def runs_settings(study, table):
 
 
 def claims_settings(study, section):
-    """Return the settings of a judging job: all tables, the claims of a section, and all quantities."""
+    """Return the settings of a judging job: all tables, the claims of a section, and their quantities."""
+    used = {claim["quantity"] for claim in study[section].values()}
     return {
         "tables": list(study["tables"]),
         "claims": study[section],
-        "quantities": study["quantities"],
+        "quantities": {name: quantity for name, quantity in study["quantities"].items() if name in used},
     }
 
 
