@@ -479,6 +479,23 @@ def test_parts_of_the_study_itself_change_no_jobs_of_the_paper_but_those_that_ne
         assert changed_jobs - keeping <= {("judge", section) for section in SECTIONS}
 
 
+def test_what_is_ranked_is_measured_although_no_figure_shows_it(changed):
+    found = written_out(changed(("parts", "all"), ("figures > norms", ...)))
+    for table in ("along_gradient", "curvature"):
+        assert set(found["tau"]["conditions"]) <= set(found["tables"][table])
+    # Nothing is ranked for a claim that is not asked for.
+    without = changed(("parts", "all"), ("figures > norms", ...), ("claims > norms", {}))
+    without["claims"]["norms_trained"] = {}
+    assert "tau" not in written_out(without)["tables"]
+    assert "vgg_layer" not in written_out(without)["tables"]["along_gradient"]
+
+
+def test_norms_are_ranked_in_their_part_alone_also_if_the_paper_has_all_of_them(changed):
+    of_paper = ("tau > conditions", ["vgg_none", "vgg_batch"])
+    assert written_out(changed(of_paper))["tau"] == {}
+    assert written_out(changed(of_paper, ("parts", ["paper", "norms"])))["tau"]["conditions"] == of_paper[1]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
