@@ -39,12 +39,12 @@ def content(study):
     named = {claim[key] for claim in claims for key in ("condition_a", "condition_b")}
     quantities = {claim["quantity"] for claim in claims}
     tables = {study["quantities"][name]["table"] for name in quantities}
+    conditions = _chosen(study["conditions"], named)
     # `tau` is made of other tables and ranks conditions that no claim names.
     ranked = {TAU: study[TAU]} if TAU in tables else {}
     for entry in ranked.values():
-        named |= set(entry["conditions"])
+        conditions |= _chosen(study["conditions"], entry["conditions"])
         tables |= set(entry["measures"])
-    conditions = _chosen(study["conditions"], named)
     tasks = {condition["task"] for condition in conditions.values()}
     sizes = _chosen(study["sizes"], tasks)
     spread = {RATE_SPREAD: study["rate_spread"]} if RATE_SPREAD in tables else {}
