@@ -174,9 +174,9 @@ NORMS = Topic(
     figure="norms",
     measured=r"""
 The paper's argument is about BatchNorm and three $\ell_p$ norms. Here the VGG is trained with norms that
-were invented since, with norms that only centre or only divide, and without a norm from other initial
-weights or with a warm-up. If smoothness explains training, smoother nets train better over the norms
-too: Kendall's $\tau_b$ between accuracy and each measure is clearly negative. We rank all norms, and those
+were invented since, with norms that only centre or only divide, and without a norm but with a warm-up. If
+smoothness explains training, smoother nets train better over the norms too: Kendall's $\tau_b$ between
+accuracy and each measure is clearly negative. We rank all norms, and those
 alone that train beyond chance.""",
     families=(
         Family(

@@ -563,6 +563,9 @@ RANKED = "claims > norms > smoother_trains_better_{what}{at}"
         (f"{RANKED} > layers", ["#3"], ["the table tau has no layers"]),
         ("quantities > tau_beta > summary", "equal_loss", ["a difference of one number", "equal_loss, diff"]),
         ("quantities > tau_beta > compare", "log_ratio", ["a difference of one number", "last, log_ratio"]),
+        ("quantities > tau_beta > steps", [0, 1], ["a difference of one number", "last, difference, steps"]),
+        ("quantities > tau_beta > until_accuracy", 0.9, ["a difference of one number", "until_accuracy"]),
+        ("quantities > tau_beta > sensitivity", ["equal_loss"], ["a difference of one", "rence, equal_loss"]),
         ("tau", GONE, ["quantities.tau_loss_variation.table", "found tau"]),
     ],
 )

@@ -262,6 +262,7 @@ def plainly_written_out(config):
         "tau": {},
         "quantities": {},
         "headline": [],
+        "part_of": {},
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
@@ -305,6 +306,8 @@ def plainly_written_out(config):
             for claim_name, claim in plainly_filled_in(name, entry):
                 headline = claim.pop("headline", False)
                 if plainly_asked(claim, chosen) and plainly_possible(claim, found):
+                    if section == "claims":
+                        found["part_of"][claim_name] = claim.get("part", "paper")
                     found["headline"] += [claim_name] if headline else []
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
@@ -481,6 +484,23 @@ def test_parts_of_the_study_itself_change_no_jobs_of_the_paper_but_those_that_ne
         assert changed_jobs - keeping <= {("judge", section) for section in SECTIONS}
 
 
+def test_what_is_ranked_is_measured_although_no_figure_shows_it(changed):
+    found = written_out(changed(("parts", "all"), ("figures > norms", ...)))
+    for table in ("along_gradient", "curvature"):
+        assert set(found["tau"]["conditions"]) <= set(found["tables"][table])
+    # Nothing is ranked for a claim that is not asked for.
+    without = changed(("parts", "all"), ("figures > norms", ...), ("claims > norms", {}))
+    without["claims"]["norms_trained"] = {}
+    assert "tau" not in written_out(without)["tables"]
+    assert "vgg_layer" not in written_out(without)["tables"]["along_gradient"]
+
+
+def test_norms_are_ranked_in_their_part_alone_also_if_the_paper_has_all_of_them(changed):
+    of_paper = ("tau > conditions", ["vgg_none", "vgg_batch"])
+    assert written_out(changed(of_paper))["tau"] == {}
+    assert written_out(changed(of_paper, ("parts", ["paper", "norms"])))["tau"]["conditions"] == of_paper[1]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -649,6 +669,13 @@ def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, cha
         found = difference(config, changed((path, value)))
         assert ("judge", "claims") in found
         assert found <= {("specify",), *(("judge", section) for section in SECTIONS)}
+
+
+def test_a_quantity_of_another_part_is_seen_by_no_job(config, changed):
+    path = "quantities > tau_beta > summary"
+    assert difference(config, changed((path, "first"))) == set()
+    all_parts = changed(("parts", "all"))
+    assert difference(all_parts, changed(("parts", "all"), (path, "first"))) == {("judge", "claims")}
 
 
 def test_whether_a_claim_is_a_headline_is_seen_by_its_curve_alone(config, changed):
@@ -846,9 +873,9 @@ def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
     for section in SECTIONS:
         settings = study.claims_settings(of_study, section)
         assert list(settings["tables"]) == list(of_study["tables"])
-        assert settings["quantities"]["test_accuracy"]["floor"] == 1e-12
-        assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
-        assert settings["quantities"]["mean_relative_change"]["floor"] == 1e-12
+        used = {claim["quantity"] for claim in settings["claims"].values()}
+        assert settings["quantities"] == {name: of_study["quantities"][name] for name in used}
+        assert {quantity["floor"] for quantity in settings["quantities"].values()} == {1e-12}
         keys = {frozenset(claim) for claim in settings["claims"].values()}
         assert len(keys) == 1
         assert "for" not in next(iter(keys))

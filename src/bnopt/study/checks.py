@@ -239,7 +239,7 @@ def _check_families(config):
     sizes = Counter(claim["family"] for claim in claims(config, "claims").values())
     for family, size in sizes.items():
         if size > LARGEST_FAMILY:
-            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds can confirm no claim of more"
+            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds confirm none of a larger family"
             refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")
 
 
@@ -306,9 +306,12 @@ def _check_of_all_norms(config, key, claim, quantity):
         refuse(f"{key}.condition_b", "a number, because the table tau has no other row", claim["condition_b"])
     if claim["part"] != config[TAU]["part"]:
         refuse(f"{key}.part", f"{config[TAU]['part']}, the part of tau", claim["part"])
-    if quantity["compare"] != "difference" or quantity["summary"] in ("equal_loss", "whole_run"):
+    of_runs = [s for s in (quantity["summary"], *quantity["sensitivity"]) if s in ("equal_loss", "whole_run")]
+    of_runs += [key for key in ("steps", "until_accuracy") if quantity[key]]
+    if quantity["compare"] != "difference" or of_runs:
         expected = "a difference of one number per seed, such as summary: last, compare: difference"
-        refuse(f"quantities.{claim['quantity']}", expected, f"{quantity['summary']}, {quantity['compare']}")
+        found = ", ".join([quantity["summary"], quantity["compare"], *of_runs])
+        refuse(f"quantities.{claim['quantity']}", expected, found)
 
 
 def _check_margin(key, claim, quantity):
@@ -322,7 +325,7 @@ def _check_margin(key, claim, quantity):
 
 
 def _check_headline(key, claim, quantity):
-    """Check that the registered summary of a headline claim is one of the summaries of its curve."""
+    """Check that the registered summary and steps of a headline claim are among the choices of its curve."""
     known = choices(quantity)["summary"]
     if claim.get("headline") and quantity["summary"] not in known:
         expected = (

@@ -38,11 +38,13 @@ def written_out(config):
     random_layers, figures, quantities      a task without sizes at this scale are left out
     claims, alternatives                    name -> claim; placeholders are filled in
     headline                                names of the claims that get a specification curve
+    part_of                                 name of a claim -> its part; no claim has it as a setting
     tau                                     what the table `tau` ranks, or empty
     tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
     every_condition = set(config["conditions"])
+    part_of = {name: claim["part"] for name, claim in claims(config, "claims").items()}
     config = _of_parts(config)
     scale = config["scales"][config["scale"]]
     sizes = {task: scale[task] for task in tasks_of(scale)}
@@ -75,7 +77,8 @@ def written_out(config):
             and measured.issuperset(tables_of(config["quantities"][claim["quantity"]]))
         }
     headline = [name for name, claim in study["claims"].items() if claim.pop("headline")]
-    return study | {"tables": _tables(study), "headline": headline}
+    part_of = {name: part_of[name] for name in study["claims"]}
+    return study | {"tables": _tables(study), "headline": headline, "part_of": part_of}
 
 
 def parts_of(config):
@@ -285,11 +288,12 @@ def runs_settings(study, table):
 
 
 def claims_settings(study, section):
-    """Return the settings of a judging job: all tables, the claims of a section, and all quantities."""
+    """Return the settings of a judging job: all tables, the claims of a section, and their quantities."""
+    used = {claim["quantity"] for claim in study[section].values()}
     return {
         "tables": list(study["tables"]),
         "claims": study[section],
-        "quantities": study["quantities"],
+        "quantities": {name: quantity for name, quantity in study["quantities"].items() if name in used},
     }
 
 
@@ -356,7 +360,7 @@ def page_settings(study):
     """Return what the page of claims shows of the study, with the task of each condition.
 
     accuracies: the quantities whose differences are shown as percentage points
-    parts: claim -> the part of the study to which it belongs, for claims that name one
+    parts: claim -> the part of the study to which it belongs, if the study has parts beyond the paper
     """
     about = report_settings(study)
     columns = {name: quantity["column"] for name, quantity in study["quantities"].items()}
@@ -364,7 +368,7 @@ def page_settings(study):
         **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
         "accuracies": [name for name, column in columns.items() if column in ACCURACIES],
-        "parts": {name: claim["part"] for name, claim in study["claims"].items() if "part" in claim},
+        "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
     }
 
 
