@@ -495,6 +495,15 @@ def test_what_is_ranked_is_measured_although_no_figure_shows_it(changed):
     assert "vgg_layer" not in written_out(without)["tables"]["along_gradient"]
 
 
+def test_rank_correlations_are_no_table_of_runs(config):
+    job = jobs.Jobs(written_out(config | {"parts": "all"}))
+    assert "tau" not in job.summarised()
+    recorded = [
+        path for path in job.recorded() if "tau" in Path(path).parts or Path(path).name.startswith("tau")
+    ]
+    assert recorded == ["results/digits/statistics/tau_per_seed.csv"]
+
+
 def test_norms_are_ranked_in_their_part_alone_also_if_the_paper_has_all_of_them(changed):
     of_paper = ("tau > conditions", ["vgg_none", "vgg_batch"])
     assert written_out(changed(of_paper))["tau"] == {}
