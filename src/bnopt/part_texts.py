@@ -52,7 +52,8 @@ gradients of batches, what settles there is the mean of $\kappa=g^\top Hg/\lVert
 (Andreyev and Beneventano, arXiv 2412.20553). We measure both, in units of 2/lr, on batch $t$ in training
 mode. Values of the deep linear network are means over two successive steps, because its runs may
 oscillate with a period of two steps. On such an oscillation $\beta$ at the step size lr is 2/lr,
-whatever the norm.""",
+whatever the norm. Below, an effect on $\kappa$ is its difference from the edge: $-1$ where there is no
+curvature.""",
     families=(
         Family(
             "edge_dln",
@@ -176,8 +177,10 @@ NORMS = Topic(
 The paper's argument is about BatchNorm and three $\ell_p$ norms. Here the VGG is trained with norms that
 were invented since, with norms that only centre or only divide, and without a norm but with a warm-up. If
 smoothness explains training, smoother nets train better over the norms too: Kendall's $\tau_b$ between
-accuracy and each measure is clearly negative. We rank all norms, and those
-alone that train beyond chance.""",
+accuracy and each measure is clearly negative, which we take to mean below $-1/2$. Effects are differences
+from that boundary: $\tau_b$ itself is the effect minus $1/2$. We rank all norms, and those alone that
+train beyond chance. At equal loss the two are often the same, because a norm that does not train may
+share no loss with BatchNorm.""",
     families=(
         Family(
             "norms",
@@ -185,16 +188,17 @@ alone that train beyond chance.""",
 All these claims are supported: over these norms, smoother nets train better, as the paper's argument
 predicts.""",
             contradicted=r"""
-Some of these claims are contradicted: by such a measure, smoothness does not rank these norms by how well
-they train. It may still be one of several causes, but it is not sufficient as the explanation.""",
+Some of these claims are contradicted: by such a measure, $\tau_b$ lies above $-1/2$, so smoothness ranks
+these norms weakly by how well they train, or not at all. It may still be one of several causes, but it is
+not sufficient as the explanation.""",
         ),
         Family(
             "norms_trained",
             supported=r"""
 All these claims are supported: among norms that train at all, smoother nets train better.""",
             contradicted=r"""
-Some of these claims are contradicted: among norms that train at all, too, smoothness by such a measure does
-not rank them. Nets that do not train, and are therefore flat, are not the reason.""",
+Some of these claims are contradicted: among norms that train at all, too, smoothness by such a measure ranks
+them weakly, or not at all. Nets that do not train, and are therefore flat, are not the reason.""",
         ),
     ),
     limits=r"""
