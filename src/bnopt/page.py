@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,24 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bnopt import runtime
+from bnopt import evidence, runtime
 from bnopt.files import artefacts
-from bnopt.judged import RATIO, defined_alike, natural, read_claims, read_json, read_stored, supporting
-from bnopt.verdicts import VERDICTS, boundaries
+from bnopt.judged import (
+    RATIO,
+    defined_alike,
+    natural,
+    read_claims,
+    read_json,
+    read_stored,
+    strip,
+    supporting,
+)
+from bnopt.verdicts import VERDICTS
 
 # Snakemake's page shows this one as a data URI in a frame, and Chromium opens none above 2 MiB there.
 MOST_BYTES = 2**21 * 3 // 4 - 1000
 # Width in pixels and quality of the figures; the first with which all fit into the page is taken.
 FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
-# Holm's adjustment needs p ≤ 0.05 / m for the smallest of m p values, and p of n seeds is at least 1 / 2ⁿ.
-P_VALUES_PER_CLAIM = 20
-# What a strip leaves free at each side, as a share of what it shows.
-SIDE = 0.06
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
 
@@ -93,20 +97,16 @@ class Units:
         return f"> {shown[0]}{unit}" if high is None else f"{shown[0]} to {shown[1]}{unit}"
 
 
-def seeds_needed(claims):
-    """Return the least n for which a claim of a family of so many claims can reach 0.05: 2ⁿ ≥ 20 · claims."""
-    return math.ceil(math.log2(P_VALUES_PER_CLAIM * claims))
-
-
 def can_show(seeds, families):
     """Return what so many seeds can confirm; families: the number of claims of each."""
     if not families:
         return "no claim is judged"
-    least, most = seeds_needed(min(families)), seeds_needed(max(families))
+    least, most = map(evidence.seeds_to_confirm, (min(families), max(families)))
     if seeds < least:
         confirms = "nothing"
     elif seeds < most:
-        confirms = f"claims of families of at most {2**seeds // P_VALUES_PER_CLAIM} claims"
+        largest = max(m for m in range(1, max(families)) if evidence.seeds_to_confirm(m) <= seeds)
+        confirms = f"claims of families of at most {largest} claims"
     else:
         confirms = "claims of every family"
     who = "1 seed can" if seeds == 1 else f"{seeds} seeds can"
@@ -127,33 +127,6 @@ def figures_of(claim):
 
 
 # -- rows -------------------------------------------------------------------------------------------
-
-
-def strip(effects, claim):
-    """Return where the strip of a claim has its marks, as shares of its width; None for what it lacks.
-
-    effects: one per seed. An infinite effect is at the edge.
-    zero: no effect; margins: the boundaries that are not 0; low, high, effect: the interval; dots: the seeds
-    """
-    margins = [b for b in boundaries(claim["expected"], claim["margin"]) if np.isfinite(b) and b]
-    interval = [claim["ci_low"], claim["ci_high"], claim["effect"]]
-    finite = [mark for mark in (0, *margins, *interval, *effects) if np.isfinite(mark)]
-    width = (max(finite) - min(finite)) or 1
-
-    def share(mark):
-        if np.isnan(mark):
-            return None
-        return float(np.clip((mark - min(finite) + SIDE * width) / (width + 2 * SIDE * width), 0, 1))
-
-    low, high, effect = map(share, interval)
-    return {
-        "zero": share(0),
-        "margins": list(map(share, margins)),
-        "low": low,
-        "high": high,
-        "effect": effect,
-        "dots": list(map(share, effects)),
-    }
 
 
 def rows(results, study):

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bnopt import page, verdicts
+from bnopt import evidence, page, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -319,7 +319,7 @@ def test_the_head_counts_verdicts_and_says_what_the_seeds_can_show(made):
 
 @pytest.mark.parametrize("claims", range(1, 60))
 def test_the_seeds_needed_are_the_fewest_with_which_holm_can_reach_five_percent(claims):
-    needed = page.seeds_needed(claims)
+    needed = evidence.seeds_to_confirm(claims)
 
     def smallest(n):
         """The smallest adjusted p of a family whose best claim has all seeds on its side."""
