@@ -47,6 +47,8 @@ ACCENTS = _table(r"""
     0300 \`  0301 \'  0302 \^  0303 \~  0304 \=  0306 \u  0307 \.  0308 \"  030A \r  030B \H  030C \v
     0323 \d  0327 \c  0328 \k  0331 \b
 """)
+# Width and height of the drawing of an interval, in points.
+STRIP = (62, 8)
 # Fonts join these pairs into another sign.
 LIGATURES = {"--", "``", "''", ",,", "<<", ">>", "?`", "!`"}
 
@@ -141,7 +143,23 @@ def estimate(claim):
     return f"{sign}{number(natural(claim['effect'], claim['compare']))} {interval(claim)}"
 
 
-def as_latex(table, columns):
-    """Return a table of LaTeX texts as a longtable with booktabs rules."""
+def picture(marks):
+    """Return the marks of a claim (`judged.strip`) as a drawing in a line of text.
+
+    A line marks no effect, short dashes the margins, a bar the interval, and a dot the effect.
+    """
+    width, height = STRIP
+    low, high, effect = (width * marks[key] for key in ("low", "high", "effect"))
+    drawn = [rf"\put({width * marks['zero']:.1f},0){{\line(0,1){{{height}}}}}"]
+    drawn += [
+        rf"\multiput({width * x:.1f},0)(0,2){{{height // 2}}}{{\line(0,1){{1}}}}" for x in marks["margins"]
+    ]
+    drawn.append(rf"\put({low:.1f},{height / 2 - 0.5:.1f}){{\rule{{{high - low:.1f}pt}}{{1pt}}}}")
+    drawn.append(rf"\put({effect:.1f},{height / 2:.1f}){{\circle*{{4}}}}")
+    return rf"\begin{{picture}}({width},{height}){''.join(drawn)}\end{{picture}}"
+
+
+def as_latex(table, columns, *, long):
+    """Return a table of LaTeX texts with booktabs rules; a long one repeats its head on every page."""
     style = table.style.hide(axis="index")
-    return style.to_latex(hrules=True, column_format=columns, environment="longtable")
+    return style.to_latex(hrules=True, column_format=columns, environment="longtable" if long else None)

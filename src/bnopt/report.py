@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bnopt import comparison, part_texts, runtime
+from bnopt import comparison, findings, part_texts, runtime
 from bnopt.files import artefacts
 from bnopt.judged import read_claims, read_json, read_stored
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
@@ -32,6 +32,8 @@ def numbers(results, study):
     caption.<figure>                        caption of a figure of the study
     <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
     sigma.<statistic>                       see `sigma_numbers`
+    compute.<quantity>                      see `compute_numbers`
+    headline                                verdicts on the headline claims, in a sentence
     """
     claims, images = results.claims, results.images
     found = {
@@ -50,7 +52,11 @@ def numbers(results, study):
         **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),
         **{f"images.{key}": escape(images[key]) for key in ("source", "train", "test")},
         **{f"caption.{name}": escape(text) for name, text in study["captions"].items()},
+        **compute_numbers(results.provenance),
     }
+    headline = claims[claims["claim"].isin(study["headline"])]
+    if len(headline):
+        found["headline"] = findings.counted(headline, "headline statements")
     for claim in claims.to_dict("records"):
         found |= {
             f"{claim['claim']}.estimate": estimate(claim),
@@ -75,36 +81,50 @@ def sigma_numbers(activations, claims):
     }
 
 
-def verdict_table(claims):
-    """Return the table of all verdicts: claim, source, effect with its interval, agreeing seeds, verdict."""
-    return pd.DataFrame(
-        {
-            "Claim": claims["label"].map(escape),
-            "Source": claims["source"].map(escape),
-            "Effect": [estimate(claim) for claim in claims.to_dict("records")],
-            "Agree": claims["seeds_agreeing"],
-            "Verdict": [verdict(claim) for claim in claims.to_dict("records")],
-        }
-    )
-
-
-def family_table(claims):
-    """Return the table of one family of claims: the paper's statement and value, and our result."""
+def statements_table(claims):
+    """Return what each claim says: the paper's statement, source and value, and what would support it."""
     rows = claims.to_dict("records")
     return pd.DataFrame(
         {
+            "Claim": [escape(row["label"]) for row in rows],
             "Statement": [escape(row["statement"]) for row in rows],
+            "Source": [escape(row["source"]) for row in rows],
             "In the paper": [escape(row["paper_value"]) for row in rows],
-            "Expected": [expectation(row) for row in rows],
-            "Here": [estimate(row) for row in rows],
-            "Agree": [row["seeds_agreeing"] for row in rows],
-            "$p$": [number(row["p_sign_flip"]) for row in rows],
-            "Holm": [number(row["p_holm"]) for row in rows],
-            "Verdict": [
-                verdict(row) if row["verdict"] != "not run" else escape(row["reason"]) for row in rows
-            ],
+            "Supported by": [expectation(row) for row in rows],
         }
     )
+
+
+def evidence_table(claims):
+    """Return the evidence on each claim (`evidence`), and its key in claims.csv; if not run, the reason."""
+    rows = claims.to_dict("records")
+    columns = {
+        "$p$": "p_sign_flip",
+        "Holm": "p_holm",
+        "$p$ opp.": "p_opposite",
+        "Holm opp.": "p_opposite_holm",
+        "$e$": "e_value",
+        "Seeds needed": "seeds_needed",
+        "Share": "share_agreeing_at_least",
+    }
+    return pd.DataFrame(
+        {
+            "Claim": [escape(row["label"]) for row in rows],
+            "Effect and interval": [estimate(row) for row in rows],
+            "Verdict": [
+                escape(row["reason"]) if row["verdict"] == "not run" else verdict(row) for row in rows
+            ],
+            "Grade": [row["grade"] for row in rows],
+            "Agree": [row["seeds_agreeing"] for row in rows],
+            **{head: [_optional(row[column]) for row in rows] for head, column in columns.items()},
+            "Key": [identifier(row["claim"]) for row in rows],
+        }
+    )
+
+
+def _optional(value):
+    """Return a number that may be missing, as integers of pandas too."""
+    return number(np.nan if pd.isna(value) else float(value))
 
 
 def sensitivity_table(sensitivity, claims):
@@ -126,7 +146,7 @@ def sensitivity_table(sensitivity, claims):
 
 
 def alternatives_table(alternatives, claims):
-    """Return effect and verdict of each alternative beside those of the claim that it varies."""
+    """Return effect and verdict of each alternative beside the verdict on the claim that it varies."""
     original = claims.set_index("claim")
     rows = alternatives.to_dict("records")
     return pd.DataFrame(
@@ -135,8 +155,7 @@ def alternatives_table(alternatives, claims):
             "Other reading": [escape(row["statement"]) for row in rows],
             "Effect": [estimate(row) for row in rows],
             "Verdict": [row["verdict"] for row in rows],
-            "As specified": [estimate(original.loc[row["source"]].to_dict()) for row in rows],
-            "Verdict as specified": [original.loc[row["source"], "verdict"] for row in rows],
+            "As specified": [original.loc[row["source"], "verdict"] for row in rows],
         }
     )
 
@@ -193,6 +212,14 @@ def specification_numbers(specifications):
         not_run = f" ({missing} not run)" if missing else ""
         found[f"specification.{claim}"] = f"supported in {supported} of {judged}{not_run}"
     return found | ({"specifications": len(found)} if found else {})
+
+
+def findings_texts(claims, stored):
+    """Return key -> LaTeX text of the sentences about each family of claims: findings.<family>."""
+    return {
+        f"findings.{family}": findings.sentences(rows, stored)
+        for family, rows in claims.groupby("family", sort=False)
+    }
 
 
 def stored_numbers(stored):
@@ -259,18 +286,22 @@ def _norm(condition):
     return escape(condition["norm"]) + (f" ({', '.join(more)})" if more else "")
 
 
+def compute_numbers(provenance):
+    """Return key -> LaTeX text of jobs, hours on CPUs and largest memory (GiB) of all jobs with a record."""
+    jobs = _jobs(provenance)
+    return {
+        "compute.jobs": len(jobs),
+        "compute.hours": number(jobs["cpu_seconds"].sum(min_count=1) / 3600),
+        "compute.memory": number(jobs["memory_mib"].max() / 1024),
+    }
+
+
 def compute_table(provenance):
     """Return jobs, CPU seconds, wall seconds and largest memory of each stage and of each probe.
 
-    provenance: path -> record. The records of one job have the same stage and start; the last one counts.
-    A dash stands for numbers that older records lack.
+    provenance: path -> record. A dash stands for numbers that older records lack.
     """
-    columns = ["started", "seconds", "cpu_seconds", "memory_mib"]
-    rows = [
-        {"Stage": _stage(record)} | {c: record.get(c, np.nan) for c in columns}
-        for record in provenance.values()
-    ]
-    stages = pd.DataFrame(rows).groupby(["Stage", "started"]).max().groupby("Stage")
+    stages = _jobs(provenance).groupby("Stage")
     table = pd.DataFrame(
         {
             "Jobs": stages.size(),
@@ -281,6 +312,16 @@ def compute_table(provenance):
     ).reset_index()
     table["Stage"] = table["Stage"].map(escape)
     return table
+
+
+def _jobs(provenance):
+    """Return a row per job. The records of one job have the same stage and start; the last one counts."""
+    columns = ["started", "seconds", "cpu_seconds", "memory_mib"]
+    rows = [
+        {"Stage": _stage(record)} | {c: record.get(c, np.nan) for c in columns}
+        for record in provenance.values()
+    ]
+    return pd.DataFrame(rows).groupby(["Stage", "started"]).max()
 
 
 def _whole(value):
@@ -325,10 +366,11 @@ def write(folder, results, stored, *, study, figures):
     folder = Path(folder)
     definitions = numbers(results, study) | stored_numbers(stored)
     definitions |= specification_numbers(results.specifications)
+    definitions |= findings_texts(results.claims, stored)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, (table, columns) in tables(results, stored, study).items():
-        (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
+    for name, text in tables(results, stored, study).items():
+        (folder / f"{name}.tex").write_text(text, encoding="utf-8")
     for part, text in part_texts.sections(results.claims, study).items():
         (folder / f"part_{part}.tex").write_text(text, encoding="utf-8")
     for figure in figures:
@@ -339,27 +381,50 @@ def write(folder, results, stored, *, study, figures):
 
 
 def tables(results, stored, study):
-    """Return name -> (table of LaTeX texts, column specification) for every table of the report."""
+    """Return name -> LaTeX text of every table; those of the body are not broken over pages."""
+    short, long = body_tables(results, stored, study), full_tables(results, stored, study)
+    return {name: as_latex(*found, long=False) for name, found in short.items()} | {
+        name: as_latex(*found, long=True) for name, found in long.items()
+    }
+
+
+def body_tables(results, stored, study):
+    """Return name -> (table of LaTeX texts, column specification) of the tables in the body of the report."""
     claims = results.claims
+    headline = claims[claims["claim"].isin(study["headline"])]
     found = {
-        "verdicts": (verdict_table(claims), r"@{}L{5.4cm}L{2.2cm}L{4.4cm}ll@{}"),
-        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
         "alternatives": (
             alternatives_table(results.alternatives, claims),
-            r"@{}L{3cm}L{3.2cm}L{2.5cm}L{1.8cm}L{2.5cm}L{1.8cm}@{}",
-        ),
-        "theorems": (theorems_table(results.theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
-        "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
-        "conditions": (conditions_table(study), r"@{}L{3.8cm}llrrrr@{}"),
-        "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
-        "software": (software_table(results.provenance), r"@{}lL{9cm}@{}"),
-    } | {
-        f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.6cm}lrrl@{}")
+            r"@{}L{4.3cm}L{6.1cm}L{3.2cm}ll@{}",
+        )
+    }
+    if len(headline):
+        columns = (
+            rf"@{{}}L{{{5.9 - 1.9 * len(stored):.1f}cm}}lL{{3.5cm}}l*{{{len(stored)}}}{{L{{1.7cm}}}}l@{{}}"
+        )
+        found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
+    return found | {
+        f"family_{family}": (findings.compact_table(rows), r"@{}L{9.2cm}L{4.8cm}l@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
+
+
+def full_tables(results, stored, study):
+    """Return name -> (table of LaTeX texts, column specification) of the tables in the appendices."""
+    claims = results.claims
+    found = {
+        "statements": (statements_table(claims), r"@{}L{5cm}L{8.4cm}L{3cm}L{6cm}L{2cm}@{}"),
+        "evidence": (evidence_table(claims), r"@{}L{4.6cm}L{3.6cm}L{2.2cm}lrrrrrrrrL{4.4cm}@{}"),
+        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{7.4cm}lL{4.6cm}l@{}"),
+        "theorems": (theorems_table(results.theorems), r"@{}L{5.2cm}L{3.2cm}rrrrrr@{}"),
+        "sizes": (sizes_table(study), r"@{}lL{10cm}@{}"),
+        "conditions": (conditions_table(study), r"@{}L{4.2cm}llrrrr@{}"),
+        "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
+        "software": (software_table(results.provenance), r"@{}lL{12cm}@{}"),
+    }
     if stored:
-        width = (11.3 - 0.4 * len(stored)) / (1 + len(stored))
-        columns = rf"@{{}}L{{5cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
+        width = (11.8 - 0.4 * len(stored)) / (1 + len(stored))
+        columns = rf"@{{}}L{{5.2cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
         found["scales"] = (scales_table(claims, stored), columns)
     return found
 

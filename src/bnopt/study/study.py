@@ -343,6 +343,7 @@ def report_settings(study):
         "tasks": study["sizes"],
         "conditions": study["conditions"],
         "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
+        "headline": study["headline"],
     }
 
 
