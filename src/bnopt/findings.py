@@ -36,8 +36,14 @@ def sentences(claims, stored):
 
     claims: judged claims, at least one; stored: scale -> `judged.Stored`
     """
-    found = [counted(claims), _not_supported(claims), _graded(claims), _flipped(claims)]
-    return " ".join(text for text in [*found, _at_other_scales(claims, stored)] if text)
+    found = [counted(claims), _not_supported(claims), others(claims, stored)]
+    return " ".join(text for text in found if text)
+
+
+def others(claims, stored):
+    """Return grades, the verdicts that another summary changes, and those at other scales, in sentences."""
+    found = [_graded(claims), _flipped(claims), _at_other_scales(claims, stored)]
+    return " ".join(text for text in found if text)
 
 
 def _not_supported(claims):

@@ -33,7 +33,6 @@ def numbers(results, study):
     <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
     sigma.<statistic>                       see `sigma_numbers`
     compute.<quantity>                      see `compute_numbers`
-    headline                                verdicts on the headline claims, in a sentence
     """
     claims, images = results.claims, results.images
     found = {
@@ -54,9 +53,6 @@ def numbers(results, study):
         **{f"caption.{name}": escape(text) for name, text in study["captions"].items()},
         **compute_numbers(results.provenance),
     }
-    headline = claims[claims["claim"].isin(study["headline"])]
-    if len(headline):
-        found["headline"] = findings.counted(headline, "headline statements")
     for claim in claims.to_dict("records"):
         found |= {
             f"{claim['claim']}.estimate": estimate(claim),
@@ -214,12 +210,21 @@ def specification_numbers(specifications):
     return found | ({"specifications": len(found)} if found else {})
 
 
-def findings_texts(claims, stored):
-    """Return key -> LaTeX text of the sentences about each family of claims: findings.<family>."""
-    return {
+def findings_texts(claims, stored, study):
+    """Return key -> LaTeX text of sentences that follow from verdicts (`findings`).
+
+    findings.<family>                  the sentences about each family of claims
+    headline, headline.others          the verdicts on the headline claims, and what else is said of them
+    """
+    found = {
         f"findings.{family}": findings.sentences(rows, stored)
         for family, rows in claims.groupby("family", sort=False)
     }
+    headline = claims[claims["claim"].isin(study["headline"])]
+    if len(headline):
+        found["headline"] = findings.counted(headline, "headline statements")
+        found["headline.others"] = findings.others(headline, stored)
+    return found
 
 
 def stored_numbers(stored):
@@ -366,7 +371,7 @@ def write(folder, results, stored, *, study, figures):
     folder = Path(folder)
     definitions = numbers(results, study) | stored_numbers(stored)
     definitions |= specification_numbers(results.specifications)
-    definitions |= findings_texts(results.claims, stored)
+    definitions |= findings_texts(results.claims, stored, study)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, text in tables(results, stored, study).items():
@@ -400,11 +405,11 @@ def body_tables(results, stored, study):
     }
     if len(headline):
         columns = (
-            rf"@{{}}L{{{5.9 - 1.9 * len(stored):.1f}cm}}lL{{3.5cm}}l*{{{len(stored)}}}{{L{{1.7cm}}}}l@{{}}"
+            rf"@{{}}L{{{7.4 - 1.9 * len(stored):.1f}cm}}lL{{3.3cm}}l*{{{len(stored)}}}{{L{{1.7cm}}}}l@{{}}"
         )
         found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
     return found | {
-        f"family_{family}": (findings.compact_table(rows), r"@{}L{9.2cm}L{4.8cm}l@{}")
+        f"family_{family}": (findings.compact_table(rows), r"@{}L{8.4cm}L{5.8cm}l@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
 
