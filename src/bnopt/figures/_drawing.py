@@ -54,6 +54,8 @@ OVER_RUN = "over_run:"
 # Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
 DIVERGED = "x"
 RIDGES = 14
+# Width in inches of every figure: that of the text in the report, so that no letter is made smaller there.
+WIDTH = 6.85
 # Share of the values a ridge shows: a few outliers would squeeze the rest into a needle.
 SHOWN = 0.995
 
@@ -66,6 +68,18 @@ def style(condition):
 def label(condition):
     """Return the paper's legend text for a condition; it depends on the norm alone."""
     return LABELS.get(condition["norm"], condition["norm"])
+
+
+def broken(text):
+    """Return the label of a condition on two lines, for a narrow panel."""
+    return text.replace(" + ", "\n+ ")
+
+
+def legend(figure, ax):
+    """Draw the legend of an axis below a figure, in so few columns that it is no wider than the figure."""
+    handles, labels = ax.get_legend_handles_labels()
+    columns = len(labels) if len(labels) < 4 else -(-len(labels) // 2)
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, 3)))
 
 
 def short_label(condition):
@@ -193,7 +207,7 @@ def first_site(activations, condition, layer):
 
 def ridge_grid(activations, conditions, layers):
     """Return a figure of ridges with a row per layer and a column per condition."""
-    figure = Figure(figsize=(1.9 * len(conditions) + 0.6, 1.5 * len(layers) + 0.5))
+    figure = Figure(figsize=(WIDTH, 1.2 * len(layers) + 0.4))
     axes = figure.subplots(len(layers), len(conditions), squeeze=False)
     ridge_panels(axes, activations, conditions, layers)
     return figure
@@ -209,4 +223,4 @@ def ridge_panels(axes, activations, conditions, layers, *, look=style):
             ridges(ax, first_site(activations, name, layer), **look(condition))
         row[0].set_ylabel(layer_title(layers, layer))
     for ax, condition in zip(axes[0], conditions.values(), strict=True):
-        ax.set_title(label(condition), fontsize="small")
+        ax.set_title(broken(label(condition)), fontsize="small")
