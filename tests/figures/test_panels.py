@@ -93,13 +93,17 @@ def ridges(condition, layer, *, title="", y=""):
     return Panel((condition,), RIDGES, layer=layer, title=title, y=y, x="", limits=None)
 
 
+def on_two_lines(text):
+    return "\n+ ".join(text.split(" + "))
+
+
 def ridge_grid(conditions, layers, *, right_of=0):
     """Return place -> panel: a row per layer, a column per condition, to the right of other columns."""
     return {
         (row, right_of + column): ridges(
             condition,
             layer,
-            title="" if row else LEGEND[condition.removeprefix("vgg_")],
+            title="" if row else on_two_lines(LEGEND[condition.removeprefix("vgg_")]),
             y="" if column else LAYER[layer],
         )
         for row, layer in enumerate(layers)
@@ -127,13 +131,13 @@ def shifts():
     accuracy = {"y": "Training accuracy (%)", "factor": 100}
     loss = {"y": "Training loss", "scale": "log"}
     rows = [
-        (VGG, "accuracy", "(a) VGG, learning rate 0.1", accuracy, vgg),
-        (("vgg_none_lr0.01", "vgg_batch_lr0.01"), "accuracy", "(a) VGG, learning rate 0.01", accuracy, vgg),
-        (DLN, "loss", "(b) Deep linear network, learning rate 1e-06", loss, dln),
+        (VGG, "accuracy", "(a) VGG, lr 0.1", accuracy, vgg),
+        (("vgg_none_lr0.01", "vgg_batch_lr0.01"), "accuracy", "(a) VGG, lr 0.01", accuracy, vgg),
+        (DLN, "loss", "(b) Deep linear network, lr 1e-06", loss, dln),
         (
             ("deep_linear_none_lr1e-7", "deep_linear_batch_lr1e-7"),
             "loss",
-            "(b) Deep linear network, learning rate 1e-07",
+            "(b) Deep linear network, lr 1e-07",
             loss,
             dln,
         ),
@@ -194,7 +198,7 @@ def moments():
 def outputs():
     """Return place -> panel of Figure 9: a row per condition, a column per layer."""
     return {
-        (row, column): ridges(condition, layer, title=f"Layer {layer}", y="" if column else LEGEND[norm])
+        (row, column): ridges(condition, layer, title=f"Layer {layer}", y="" if column else on_two_lines(LEGEND[norm]))
         for row, (condition, norm) in enumerate(zip(DLN, ("none", "batch"), strict=True))
         for column, layer in enumerate(("#1", "#11", "#24"))
     }

@@ -181,7 +181,7 @@ def test_shift_has_a_point_per_layer_step_and_phase_of_the_first_seed():
     assert len(axes) == 4
     for name, condition in conditions.items():
         task = {"vgg": "VGG", "deep_linear": "Deep linear network"}[condition["task"]]
-        sizes, cosines = axes[f"{task}\n{_drawing.LABELS[condition['norm']]}"]
+        sizes, cosines = axes[f"{task}\n{_drawing.LABELS[condition['norm']]}".replace(" + ", "\n+ ")]
         layers = list(LAYERS[condition["task"]])
         of_layers, of_cosines = (
             [line for line in ax.lines if line.get_marker() == "o"] for ax in (sizes, cosines)
