@@ -198,7 +198,9 @@ def moments():
 def outputs():
     """Return place -> panel of Figure 9: a row per condition, a column per layer."""
     return {
-        (row, column): ridges(condition, layer, title=f"Layer {layer}", y="" if column else on_two_lines(LEGEND[norm]))
+        (row, column): ridges(
+            condition, layer, title=f"Layer {layer}", y="" if column else on_two_lines(LEGEND[norm])
+        )
         for row, (condition, norm) in enumerate(zip(DLN, ("none", "batch"), strict=True))
         for column, layer in enumerate(("#1", "#11", "#24"))
     }

@@ -138,7 +138,10 @@ def test_the_lower_rows_show_means_per_layer_and_over_layers(figure, whole, raw,
     part = figure.subfigs[row]
     ax = part.axes[column]
     assert ax.get_title() == LOWER[quantity]
-    assert (part.get_supylabel(), part.get_supxlabel()) == ({"vgg": "VGG", "deep_linear": "DLN"}[task], "Steps")
+    assert (part.get_supylabel(), part.get_supxlabel()) == (
+        {"vgg": "VGG", "deep_linear": "DLN"}[task],
+        "Steps",
+    )
     share = quantity.endswith("share")
     assert ax.get_yscale() == ("log" if share else "linear")
     assert ax.get_ylim() == pytest.approx((5e-7, 2) if share else (-0.03, 1.03))
