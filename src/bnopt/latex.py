@@ -160,6 +160,16 @@ def picture(marks):
 
 
 def as_latex(table, columns, *, long):
-    """Return a table of LaTeX texts with booktabs rules; a long one repeats its head on every page."""
+    """Return a table of LaTeX texts with booktabs rules; a long one repeats its head on every page.
+
+    Of a long table, no page has the first or the last row alone: its first and last three rows stay together.
+    """
     style = table.style.hide(axis="index")
-    return style.to_latex(hrules=True, column_format=columns, environment="longtable" if long else None)
+    text = style.to_latex(hrules=True, column_format=columns, environment="longtable" if long else None)
+    if not long:
+        return text
+    head, end, body = text.partition("\\endlastfoot\n")
+    lines = body.splitlines(keepends=True)
+    for number in {*range(min(2, len(table) - 1)), *range(max(0, len(table) - 3), len(table) - 1)}:
+        lines[number] = lines[number].replace("\\\\\n", "\\\\*\n")
+    return head + end + "".join(lines)

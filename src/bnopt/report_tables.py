@@ -27,7 +27,7 @@ def body_tables(results, stored, study):
     }
     if len(headline):
         columns = (
-            rf"@{{}}L{{{7.4 - 1.9 * len(stored):.1f}cm}}lL{{3.3cm}}l*{{{len(stored)}}}{{L{{1.7cm}}}}l@{{}}"
+            rf"@{{}}L{{{7.3 - 1.9 * len(stored):.1f}cm}}lL{{3.4cm}}l*{{{len(stored)}}}{{L{{1.7cm}}}}l@{{}}"
         )
         found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
     return found | {
@@ -42,7 +42,7 @@ def full_tables(results, stored, study):
     found = {
         "statements": (statements_table(claims), r"@{}L{5cm}L{8.4cm}L{3cm}L{6cm}L{2cm}@{}"),
         "evidence": (evidence_table(claims), r"@{}L{4.6cm}L{3.6cm}L{2.2cm}lrrrrrrrrL{4.4cm}@{}"),
-        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{7.4cm}lL{4.6cm}l@{}"),
+        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6.9cm}lL{4.6cm}l@{}"),
         "theorems": (theorems_table(results.theorems), r"@{}L{5.2cm}L{3.2cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{10cm}@{}"),
         "conditions": (conditions_table(study), r"@{}L{4.2cm}llrrrr@{}"),

@@ -155,8 +155,15 @@ def test_a_table_keeps_its_latex_and_repeats_its_header_on_every_page():
     assert text.startswith(r"\begin{longtable}{@{}lr@{}}")
     assert r"Claim & $n$ \\" in text.partition(r"\endfirsthead")[0]
     assert r"Claim & $n$ \\" in text.partition(r"\endfirsthead")[2].partition(r"\endhead")[0]
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert rows[-2:] == [r"\texttt{a} & 3 \\", r"b & 4 \\"]
+    rows = text.partition(r"\endlastfoot")[2].splitlines()[1:-1]
+    assert rows == [r"\texttt{a} & 3 \\*", r"b & 4 \\"]
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(1, []), (3, [0, 1]), (8, [0, 1, 5, 6])])
+def test_the_first_and_the_last_rows_of_a_long_table_stay_together(rows, kept):
+    text = latex.as_latex(pd.DataFrame({"n": range(rows)}), "@{}r@{}", long=True)
+    lines = text.partition(r"\endlastfoot")[2].splitlines()[1:-1]
+    assert lines == [f"{n} " + (r"\\*" if n in kept else r"\\") for n in range(rows)]
 
 
 def test_a_table_of_the_body_is_not_broken_over_pages():

@@ -62,7 +62,9 @@ def read(folder, name):
 
 def cells(text):
     """Return the cells of every row."""
-    lines = [line.removesuffix(r"\\") for line in text.splitlines() if line.endswith(r"\\")]
+    # A star keeps a row of a long table on the page of the next one.
+    lines = [re.sub(r"\\\\\*$", r"\\\\", line) for line in text.splitlines()]
+    lines = [line.removesuffix(r"\\") for line in lines if line.endswith(r"\\")]
     return [re.split(r"(?<!\\)&", line) for line in lines]
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -218,6 +219,34 @@ def test_the_report_is_compiled_without_a_missing_reference(finished):
     assert {file.suffix for file in folder.iterdir() if file.is_file()} == {".tex", ".pdf", ".json"}
     log = (finished.folder / "logs" / "tiny" / "compile.log").read_text(errors="replace")
     assert "undefined" not in log.rsplit("Latexmk: applying rule", 1)[-1].lower()
+
+
+@NEEDS_LATEX
+def test_the_body_of_the_report_has_at_most_twelve_pages(finished):
+    assert body_pages(finished) <= 12
+
+
+@NEEDS_LATEX
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="needs pdftotext, of the package poppler-utils")
+def test_the_body_of_the_report_names_no_identifier(finished):
+    """Conditions and claims have labels; their names stand in the appendices alone."""
+    pdf = finished.results / "report" / "report.pdf"
+    words = ("pdftotext", "-layout", "-l", str(body_pages(finished)), str(pdf), "-")
+    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    sections = ("conditions", "claims", "alternatives", "quantities")
+    names = {name for section in sections for name in finished.written_out[section] if "_" in name}
+    assert len(names) > 100
+    assert [name for name in names if name in text] == []
+    whole = subprocess.run(
+        ("pdftotext", "-layout", str(pdf), "-"), capture_output=True, text=True, check=True
+    )
+    assert "vgg_none" in whole.stdout.replace("\n", "")
+
+
+def body_pages(finished):
+    """Return the number of pages before the appendices, which LaTeX writes into its log."""
+    log = (finished.folder / "logs" / "tiny" / "compile.log").read_text(errors="replace")
+    return int(re.findall(r"The body has (\d+) pages", log)[-1])
 
 
 def test_the_html_page_is_self_contained_with_figures_and_verdicts(finished):
