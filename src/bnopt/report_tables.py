@@ -22,12 +22,12 @@ def body_tables(results, stored, study):
     found = {
         "alternatives": (
             alternatives_table(results.alternatives, claims),
-            r"@{}L{4.3cm}L{6.1cm}L{3.2cm}ll@{}",
+            r"@{}L{4.1cm}L{5.8cm}L{3.1cm}ll@{}",
         )
     }
     if len(headline):
         columns = (
-            rf"@{{}}L{{{7.3 - 1.9 * len(stored):.1f}cm}}lL{{3.4cm}}l*{{{len(stored)}}}{{L{{1.7cm}}}}l@{{}}"
+            rf"@{{}}L{{{7.2 - 1.95 * len(stored):.2f}cm}}lL{{3.4cm}}l*{{{len(stored)}}}{{L{{1.8cm}}}}l@{{}}"
         )
         found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
     return found | {

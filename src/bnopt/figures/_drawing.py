@@ -141,7 +141,7 @@ def ridges(ax, rows, **line):
     of a step is the mean of its units' densities. All ridges have the same height. The axis is
     symmetric about 0 and holds 99.5 % of the values of the steps drawn.
     """
-    ax.tick_params(left=False)
+    ax.tick_params(left=False, labelsize="small")
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_yticks([])
     if rows.empty:

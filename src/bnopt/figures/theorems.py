@@ -98,7 +98,7 @@ def _distributions(axes, random, probes, lines):
     printed.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
     printed.set_xlim(min(-10, printed.get_xlim()[0]), max(1, printed.get_xlim()[1]))
     excess.set(title="(d) Thm C.1,\nits worst inputs", xlabel="Relative excess", xlim=(0, 1))
-    excess.legend(fontsize="small", handlelength=1.8, borderaxespad=0, labelspacing=0.2)
+    excess.legend(fontsize="small", handlelength=1.8, loc="center left", bbox_to_anchor=(1, 0.5))
     for ax in (bound, printed):
         ax.axvspan(ax.get_xlim()[0], 0, color="black", alpha=0.06, linewidth=0)
         ax.text(0.02, 0.97, "violated", va="top", fontsize="small", transform=ax.transAxes)
