@@ -3,17 +3,20 @@
 `FIGURES` states what the paper's panels show. A figure is covered once it is stated here.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from bnopt import plugins
 from bnopt.figures import _drawing
 from figures import artists, by_hand, tables
 
+REPORT = Path(__file__).parents[2] / "paper" / "main.tex"
 # Tests of their own: figures of distributions and of verdicts.
 ELSEWHERE = {
     "theorems": "test_theorems.py",
@@ -486,3 +489,13 @@ def test_lines_over_step_sizes_are_one_per_step_from_blue_to_red(drawn, whole, r
         task = whole["conditions"][condition]["task"]
         (their,) = FIGURES[name][other_place].conditions
         assert (other.get_ylim() == ax.get_ylim()) == (whole["conditions"][their]["task"] == task)
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "theorems"])
+def test_a_figure_is_as_wide_as_the_text_of_the_report_and_its_text_is_at_least_seven_points(drawn, name):
+    margin = float(re.search(r"a4paper,margin=([\d.]+)cm", REPORT.read_text(encoding="utf-8"))[1])
+    figure = drawn(name)
+    assert figure.get_figwidth() == pytest.approx((21 - 2 * margin) / 2.54, rel=0.002)
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+    assert len(sizes) > 5
+    assert min(sizes) >= 7
