@@ -23,9 +23,8 @@ RATES = {"vgg": 0.1, "deep_linear": 1e-6}
 # A YAML alias loads as one shared object, so a test's change would appear twice. JSON makes separate copies.
 FILES = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("config.yaml", "claims.yaml")]
 CONFIG = json.loads(json.dumps(FILES[0] | FILES[1]))
-# A probe that no figure and no claim asks for yet: config.yaml does not name it, so its settings are here.
-LAYERS = {"vgg": ["#5", "#10"], "deep_linear": ["#9", "#17"]}
-NOT_CONFIGURED = {"weight_length": {task: {"layers": names} for task, names in LAYERS.items()}}
+# Settings of probes that no figure and no claim asks for yet: probe -> task -> settings. Now there is none.
+NOT_CONFIGURED = {}
 PROBES = CONFIG["probes"] | NOT_CONFIGURED
 MEASURED = [(probe, task) for probe, tasks in PROBES.items() for task in tasks]
 

@@ -22,14 +22,16 @@ def judge(tables, *, claims, quantities):
     tables: name -> table with a value per quantity, run and step; one of them is `training`.
     claims: name -> label, source, family, statement, quantity, layers, condition_a, condition_b, expected,
     margin, margin_from, paper_value.
-    quantities: name -> table, column, summary, compare, floor, until_accuracy, steps, sensitivity.
+    quantities: name -> table, column, summary, compare, floor, until_accuracy, steps, sensitivity; a few
+    have `times`, a table and its column by which the values are multiplied step by step.
 
     Let a and b be the numbers of the two conditions at one seed. An effect is a − b or, for positive
     quantities, log(max(a, floor) / max(b, floor)). The margin of a log ratio is given as a factor.
     condition_b may be `chance` or a number instead of a condition. With `until_accuracy`, only steps count
     before either run reaches that training accuracy; with `steps`, two fractions f and h of a run of T
     configured steps, only those from f·T to h·T. Losses and probe values of a diverged run count as
-    the worst possible value: sizes as ∞, cosines as −∞. Its accuracies are those of a random guess.
+    the worst possible value: sizes as ∞, cosines as −∞. Its first values count as they are, and its
+    accuracies are those of a random guess.
 
     The columns of the claims are those of a claim (without layers) and:
 

@@ -14,7 +14,8 @@ from bnopt.runtime import StudyError
 CHANCE = "chance"
 WHOLE_RUN = "whole_run"
 TRAINING = "training"
-# The number of a diverged run, whatever was recorded before it diverged: the worst possible value.
+# The number of a diverged run, whatever was recorded before it diverged: the worst possible value. Only the
+# first value counts as it is, since what a net is before training does not depend on what follows.
 WORST = {"log_ratio": np.inf, "difference": -np.inf}
 
 
@@ -51,11 +52,20 @@ class Runs:
         return rows[rows["layer"].isin(layers)] if layers else rows
 
     def values(self, run, quantity, layers):
-        """Return the columns of a quantity by step (`_by_step`) of a run in these layers."""
+        """Return the columns of a quantity by step (`_by_step`) of a run in these layers.
+
+        With `times`, they are multiplied by that column of another table, step by step.
+        """
         key = (run, quantity["table"], quantity["column"], *layers)
         if key not in self._means:
             self._means[key] = _by_step(self.rows_of(run, quantity["table"], layers), quantity["column"])
-        return self._means[key]
+        values = self._means[key]
+        if "times" not in quantity:
+            return values
+        column = quantity["times"]["column"]
+        factor = self.values(run, quantity["times"], layers=())
+        # The factor has no columns if every run diverged at step 0.
+        return values.mul(factor.reindex(columns=[column])[column], axis="index").dropna()
 
 
 def _by_run(table):
@@ -138,7 +148,7 @@ def _within(values, curves, fractions):
 def _reference(rows, reference, like):
     """Return chance or a constant as values by step, in place of a condition; like: values by step."""
     constant = rows[CHANCE].iloc[0] if reference == CHANCE else reference
-    return like * 0 + constant
+    return pd.DataFrame(float(constant), index=like.index, columns=like.columns)
 
 
 def assess(pairs, claim, quantity, summary, *, finite_only=False):
@@ -175,7 +185,8 @@ def _effect_of_column(pair, a, b, quantity, summary):
     if quantity["table"] != TRAINING or quantity["compare"] == "log_ratio":
         worst = WORST[quantity["compare"]]
         for i, diverged in enumerate(pair["diverged"]):
-            numbers[i] = worst if diverged else numbers[i]
+            counts = not diverged or (summary == "first" and not np.isnan(numbers[i]))
+            numbers[i] = numbers[i] if counts else worst
     return _compare(*numbers, quantity)
 
 

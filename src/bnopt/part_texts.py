@@ -10,29 +10,42 @@ PROTOTYPE_SCALE, PROTOTYPE_SEEDS = "digits", {0, 1, 2}
 
 
 @dataclass(frozen=True)
-class Topic:
-    """A subsection: its title, figure and families of claims, what is measured, and what it cannot show.
+class Family:
+    """A family of claims: what follows if all its claims are supported, or if any is contradicted.
 
-    supported, contradicted: what follows if every claim of the families is supported, or any contradicted.
+    only: names of its claims, if others of the family belong elsewhere
     """
+
+    name: str
+    supported: str
+    contradicted: str
+    only: tuple = ()
+
+    def of(self, claims):
+        """Return the rows of the claims of this family."""
+        own = claims["family"] == self.name
+        return claims[own & claims["claim"].isin(self.only) if self.only else own]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A subsection: its title and figure, what is measured, families of claims, and what it cannot show."""
 
     title: str
     figure: str
-    families: tuple
     measured: str
-    supported: str
-    contradicted: str
+    families: tuple
     limits: str
 
 
 TITLES = {"mechanism": "What the two measures measure", "norms": "The norms since"}
-TOPICS = {
-    "mechanism": (
-        Topic(
-            title="Curvature and the edge of stability",
-            figure="edge",
-            families=("edge_dln", "edge_vgg", "edge_start"),
-            measured=r"""
+ALTERNATIVES = "alternatives"
+PARTLY = "No claim is contradicted, but not all are supported: only the supported ones can be relied on."
+OPEN = "The verdicts leave the question open."
+EDGE = Topic(
+    title="Curvature and the edge of stability",
+    figure="edge",
+    measured=r"""
 Gradient descent at the rate lr tends to raise the largest eigenvalue $\lambda_{\max}$ of the Hessian
 $H$ to 2/lr and to keep it there: the edge of stability (Cohen et al., 2021, arXiv 2103.00065). With
 gradients of batches, what settles there is the mean of $\kappa=g^\top Hg/\lVert g\rVert^2$ over batches
@@ -40,86 +53,169 @@ gradients of batches, what settles there is the mean of $\kappa=g^\top Hg/\lVert
 mode. Values of the deep linear network are means over two successive steps, because its runs may
 oscillate with a period of two steps. On such an oscillation $\beta$ at the step size lr is 2/lr,
 whatever the norm.""",
+    families=(
+        Family(
+            "edge_dln",
             supported=r"""
-All these claims are supported. A plateau of $\beta$ at 2/lr is then a trait of gradient descent at this
-rate. It is no evidence that a norm smooths the landscape.""",
+All these claims are supported: late in training every one of these deep linear networks sits at the edge,
+with a norm and without. There $\beta$ at the step size lr says what the learning rate is. A plateau of
+$\beta$ at 2/lr, as in the paper's Figure~10(c), is then no evidence that a norm smooths the landscape.""",
             contradicted=r"""
-Some of these claims are contradicted: not every net settles at the edge, or starts where we expected.""",
-            limits=r"""
+Some of these claims are contradicted: not all of these deep linear networks stay at the edge, so a plateau
+at 2/lr needs another explanation where they do not.""",
+        ),
+        Family(
+            "edge_vgg",
+            supported=r"""
+All these claims are supported: the VGGs too settle at the edge, so their curvature along the gradient says
+what the learning rate is, with every norm. At equal loss, BatchNorm and larger rates are flatter.""",
+            contradicted=r"""
+Some of these claims are contradicted: VGGs do not all stay at the edge, or neither BatchNorm nor a larger
+rate always makes them flatter. Gradients of batches, and nets that have learnt their training images, may
+leave the edge. Where a net is not at the edge, its curvature is no copy of the learning rate.""",
+        ),
+        Family(
+            "edge_start",
+            supported=r"""
+All these claims are supported: before training BatchNorm is the sharper net, from all of these initial
+weights. The paper's argument is then about training, not about the start.""",
+            contradicted=r"""
+Some of these claims are contradicted: whether BatchNorm starts flatter or sharper than the plain net
+depends on the scale of the plain net's initial weights. A comparison at the start is therefore a
+comparison of initial scales too.""",
+        ),
+    ),
+    limits=r"""
 The Hessian is blind to the kinks of ReLU and max-pooling. In the VGG, $\beta$ over a step of finite size
 and the Hessian are different things, and neither is the smoothness of the other. Curvature at the start
-depends on the scale of the initial weights. A claim that BatchNorm starts flatter or sharper is
-therefore a claim about that scale too.""",
-        ),
-        Topic(
-            title="Covariate shift is curvature",
-            figure="shift",
-            families=("shift_is_curvature",),
-            measured=r"""
+depends on the scale of the initial weights.""",
+)
+SHIFT = Topic(
+    title="Covariate shift is curvature",
+    figure="shift",
+    measured=r"""
 In a smooth net, Definition~2.1 is a block of the Hessian: to first order in lr,
 $G'-G=-\mathrm{lr}\,H_{i,<i}\,g_{<i}$, where $g_{<i}$ is the gradient of all that lies before layer~$i$.
 If $H$ has nearly rank one along the gradient, $G'\approx(1-\mathrm{lr}\,\kappa s_i)\,G$ with
 $s_i=\lVert g_{<i}\rVert^2/\lVert g\rVert^2$. The cosine of $G$ and $G'$ then turns from $1$ to $-1$
-where $\mathrm{lr}\,\kappa s_i$ passes~1.""",
+where $\mathrm{lr}\,\kappa s_i$ passes~1. Where $\mathrm{lr}\,\kappa\geq1$, the law can give both signs. There
+it has to beat the sign that most cosines of a layer have in the run, which is known only afterwards.""",
+    families=(
+        Family(
+            "shift_is_curvature",
             supported=r"""
 All these claims are supported. In these nets, the paper's measure of covariate shift follows from
-curvature, the learning rate and the layer's place in the net: its two measures are one.""",
+curvature, the learning rate and the layer's place in the net: its two measures are one. That BatchNorm
+improves one and does not reduce the other is then a statement about the steps at which they are taken.""",
             contradicted=r"""
-Some of these claims are contradicted: the first order, or rank one, does not describe the shift here.""",
-            limits=r"""
-The claims are about deep linear networks. For the VGG the figure shows the same numbers without a
-verdict: a step of finite size crosses kinks, which the Hessian does not see.""",
-        ),
-        Topic(
-            title="At the start",
-            figure="",
-            families=("propagation",),
-            measured=r"""
-We measure, before the first step, how the gradient in the layers' linear outputs grows towards the
-input, and the stable rank $\lVert Y\rVert_F^2/\lVert Y\rVert^2$ of these outputs over the batch.""",
-            supported=r"""
-All these claims are supported: before any training, BatchNorm changes both as expected.""",
-            contradicted=r"""
-Some of these claims are contradicted: BatchNorm does not change both as expected.""",
-            limits=r"""
-That gradients shrink in the plain VGG is a property of the scale of its initial weights.""",
+Some of these claims are contradicted: the first order, rank one or its sign does not describe the shift in
+all of these nets. There the two measures of the paper are not one.""",
         ),
     ),
-    "norms": (
-        Topic(
-            title="Does smoothness go with training?",
-            figure="norms",
-            families=("norms", "norms_trained"),
-            measured=r"""
+    limits=r"""
+The claims are about deep linear networks. For the VGG the figure shows the same numbers without a
+verdict: a step of finite size crosses kinks, which the Hessian does not see. Most layers lie far from where
+the cosine turns; there a constant sign is right as well, and the law cannot gain.""",
+)
+UNITS = Topic(
+    title="Units",
+    figure="",
+    measured=r"""
+A layer followed by BatchNorm does not change its function with the length $\lVert w\rVert$ of its weights,
+up to $\epsilon$. Weights of half the length have twice the gradient and a block of the Hessian that is four
+times as large. So $\beta$ and the change of the gradient of a plain and of a normalised net are in
+different units. We judge the paper's three claims about smoothness again, in units that are free of
+the length: the slope $\lVert g_i\rVert\lVert w_i\rVert$ of the loss per relative change of a layer's
+weights, the change of the gradient times the mean of $\lVert w_i\rVert$, and $\beta$ times the mean of
+$\lVert w_i\rVert^2$.""",
+    families=(
+        Family(
+            ALTERNATIVES,
+            only=(
+                "smooths_loss_times_weights",
+                "smooths_gradients_times_weights",
+                "smooths_beta_times_weights",
+            ),
+            supported=r"""
+All three are supported: that the net with BatchNorm is smoother does not come from the length of its
+weights.""",
+            contradicted=r"""
+At least one of the three is contradicted: in these units the net with BatchNorm is not smoother by every
+measure, so the paper's comparison depends on the length of the weights.""",
+        ),
+    ),
+    limits=r"""
+These alternatives are exploratory. The last two mix layers: $\beta$ and the change of the gradient are those
+of the whole net, and the lengths are means over the measured layers. The steps of the probe are not
+rescaled. The function of the plain net does change with the length of its weights, so no unit is right for
+both nets.""",
+)
+START = Topic(
+    title="At the start",
+    figure="",
+    measured=r"""
+We measure, before the first step, how the gradient in the layers' linear outputs grows towards the
+input, and the stable rank $\lVert Y\rVert_F^2/\lVert Y\rVert^2$ of these outputs over the batch.""",
+    families=(
+        Family(
+            "propagation",
+            supported=r"""
+All these claims are supported: before any training, BatchNorm changes both as expected. What follows for
+training, these claims do not say.""",
+            contradicted=r"""
+Some of these claims are contradicted: BatchNorm does not change both as expected.""",
+        ),
+    ),
+    limits=r"""
+That gradients shrink in the plain VGG is a property of the scale of its initial weights.""",
+)
+NORMS = Topic(
+    title="Does smoothness go with training?",
+    figure="norms",
+    measured=r"""
 The paper's argument is about BatchNorm and three $\ell_p$ norms. Here the VGG is trained with norms that
-were invented since, with norms that only centre or only divide, and without a norm from other initial
-weights or with a warm-up. If smoothness explains training, smoother nets train better over the norms
-too: Kendall's $\tau_b$ between accuracy and each measure is clearly negative. We rank all norms, and those
+were invented since, with norms that only centre or only divide, and without a norm but with a warm-up. If
+smoothness explains training, smoother nets train better over the norms too: Kendall's $\tau_b$ between
+accuracy and each measure is clearly negative. We rank all norms, and those
 alone that train beyond chance.""",
+    families=(
+        Family(
+            "norms",
             supported=r"""
 All these claims are supported: over these norms, smoother nets train better, as the paper's argument
 predicts.""",
             contradicted=r"""
-Some of these claims are contradicted: smoothness does not rank these norms by how well they train.""",
-            limits=r"""
+Some of these claims are contradicted: by such a measure, smoothness does not rank these norms by how well
+they train. It may still be one of several causes, but it is not sufficient as the explanation.""",
+        ),
+        Family(
+            "norms_trained",
+            supported=r"""
+All these claims are supported: among norms that train at all, smoother nets train better.""",
+            contradicted=r"""
+Some of these claims are contradicted: among norms that train at all, too, smoothness by such a measure does
+not rank them. Nets that do not train, and are therefore flat, are not the reason.""",
+        ),
+    ),
+    limits=r"""
 The norms are not a random sample, and a correlation over them is no cause. A net that does not train
 stays where the landscape is flat. Norms of the weights have other coordinates: their measures are shown,
 but not ranked. A layer followed by a norm does not change its function with the length of its weights, so
 measures of plain and normalised nets are in different units.""",
-        ),
-    ),
-}
+)
+TOPICS = {"mechanism": (EDGE, SHIFT, UNITS, START), "norms": (NORMS,)}
 
 
 def sections(claims, study):
     """Return part -> LaTeX text of its section, for every part of which the study has a claim or a figure.
 
-    claims: judged claims; study: the settings of the report, of which scale, seeds, conditions and captions
-    are used.
+    claims: judged claims, alternatives among them; study: the settings of the report, of which scale, seeds,
+    conditions and captions are used.
     """
+    judged = claims.fillna({"flips_under": "", "grade": ""})
     found = {}
     for part, topics in TOPICS.items():
-        texts = [topic_text(topic, claims, study) for topic in topics if _of_study(topic, claims, study)]
+        texts = [topic_text(topic, judged, study) for topic in topics if _of_study(topic, judged, study)]
         if texts:
             title = rf"\FloatBarrier\Needspace{{16\baselineskip}}\section{{{TITLES[part]}}}"
             found[part] = "\n\n".join([title, *texts]) + "\n"
@@ -127,28 +223,35 @@ def sections(claims, study):
 
 
 def _of_study(topic, claims, study):
-    return topic.figure in study["captions"] or claims["family"].isin(topic.families).any()
+    return topic.figure in study["captions"] or any(len(family.of(claims)) for family in topic.families)
 
 
 def topic_text(topic, claims, study):
-    """Return the LaTeX text of a subsection: measures, verdicts, what follows, figure, tables, limits."""
-    own = claims[claims["family"].isin(topic.families)]
-    judged = verdicts_text(own, study) if len(own) else "No claim about it belongs to this study."
-    parts = [rf"\results{{{topic.title}}}", topic.measured, judged, _conclusion(topic, own)]
+    """Return the LaTeX text of a subsection: measures, figure, families of claims, and limits."""
+    parts = [rf"\results{{{topic.title}}}", topic.measured]
     if topic.figure in study["captions"]:
         parts.append(rf"\shown{{{topic.figure}}}{{}}")
-    parts += [rf"\family{{{family}}}" for family in topic.families if (own["family"] == family).any()]
-    return "\n".join(text.strip() for text in [*parts, topic.limits] if text)
+    families = [family for family in topic.families if len(family.of(claims))]
+    parts += [family_text(family, family.of(claims), study) for family in families]
+    parts += [] if families else ["No claim about it belongs to this study."]
+    return "\n\n".join(text.strip() for text in [*parts, topic.limits])
 
 
-def _conclusion(topic, claims):
-    """Return what follows from the verdicts; an open question if none is contradicted and one is open."""
+def family_text(family, claims, study):
+    """Return the LaTeX text of a family: verdicts, what follows, and its table, which alternatives lack."""
+    parts = [verdicts_text(claims, study), _conclusion(family, claims)]
+    parts += [] if family.name == ALTERNATIVES else [rf"\family{{{family.name}}}"]
+    return "\n".join(text.strip() for text in parts)
+
+
+def _conclusion(family, claims):
+    """Return what follows from the verdicts, those of all claims of the family."""
     found = set(claims["verdict"])
     if "contradicted" in found:
-        return topic.contradicted
+        return family.contradicted
     if found == {"supported"}:
-        return topic.supported
-    return "The verdicts leave the question open." if found else ""
+        return family.supported
+    return PARTLY if "supported" in found else OPEN
 
 
 def verdicts_text(claims, study):
@@ -175,7 +278,10 @@ def standing(claim, study):
 
     Prototypes had shown VGGs at the scale digits, and deep linear networks at seeds 0 to 2: these begin with
     the same steps at every scale. A claim whose margin comes from a prototype is confirmatory on other data.
+    Alternatives are exploratory on all data.
     """
+    if claim["family"] == ALTERNATIVES:
+        return "exploratory"
     # A claim about all norms together names no condition; these are VGGs.
     task = study["conditions"].get(claim["condition_a"], {"task": "vgg"})["task"]
     if task == "vgg":

@@ -164,7 +164,8 @@ def write(folder, results, stored, *, study, figures):
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, text in report_tables.tables(results, stored, study).items():
         (folder / f"{name}.tex").write_text(text, encoding="utf-8")
-    for part, text in part_texts.sections(results.claims, study).items():
+    judged = pd.concat([results.claims, results.alternatives], ignore_index=True)
+    for part, text in part_texts.sections(judged, study).items():
         (folder / f"part_{part}.tex").write_text(text, encoding="utf-8")
     for figure in figures:
         shutil.copy(figure, folder)

@@ -85,7 +85,8 @@ def _ratios(values, losses, reference):
         if reference in values:
             pair = summaries.equal_loss(of_run, values[reference], losses[name], losses[reference])
             own, other = (np.log(np.maximum(means, FLOOR)) for means in pair)
-            found[name] = (own - other).mean() if len(own) else np.nan
+            with np.errstate(invalid="ignore"):  # as in effects, neither of two infinities is larger
+                found[name] = np.where(own == other, 0.0, own - other).mean() if len(own) else np.nan
     return found
 
 

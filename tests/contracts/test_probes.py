@@ -91,7 +91,10 @@ def test_the_quantities_of_a_probes_name_take_its_tables_through_files(
     assert values.drop(columns=["condition", "layer"]).map(np.isreal).all(axis=None)
     summary = statistics.over_seeds(values)
     assert set(summary["n"]) <= {1, 2}
-    assert set(summary["quantity"]) == set(values) - set(keys)
+    # A quantity may be missing in runs as short as these, but not one that the probe itself measures.
+    found = set(values.dropna(axis="columns", how="all"))
+    assert set(summary["quantity"]) == found - set(keys)
+    assert found >= set(tables[0]) & set(values)
 
 
 def test_every_column_of_a_probe_that_the_configuration_names_is_among_its_quantities(

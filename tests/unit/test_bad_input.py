@@ -364,7 +364,12 @@ WRONG = {
         (["vgg_none", "vgg_none_x2"], "the part paper or norms", "vgg_none_x2 of the part mechanism"),
     ],
     "tau.measures": [({}, "1 or more entries"), ({UNKNOWN: ["beta"]}, "one of along_gradient")],
-    "tau.measures.*": [([], "1 or more items"), (["beta", "beta"], "every item once")],
+    "tau.measures.*": [
+        ([], "1 or more items"),
+        (["beta", "beta"], "every item once"),
+        (["beta", "bta"], "one of beta, beta_at_lr", "predictiveness", "add a quantity of it", "found bta"),
+        (["sharpness"], "one of beta, beta_at_lr", "columns of along_gradient", "found sharpness"),
+    ],
     "random_layers": [],
     "random_layers.draws": [(-1, "at least 1"), (0, "at least 1")],
     "random_layers.seed": [(-1, "at least 0")],
@@ -372,6 +377,9 @@ WRONG = {
     "quantities.*": [],
     "quantities.*.table": [NONE_OF, ("activation", "one of training", "activations", "found activation")],
     "quantities.*.column": [NO_TEXT],
+    "quantities.*.times": [],
+    "quantities.*.times.table": [NONE_OF, ("training", "one of along_gradient", "found training")],
+    "quantities.*.times.column": [NO_TEXT, ("beta*", "a single column", "beta*")],
     "quantities.*.summary": [("average", "one of mean", "median", '"average"')],
     "quantities.*.compare": [("ratio", "one of difference, log_ratio", '"ratio"')],
     "quantities.*.floor": [(0, "more than 0", "found 0"), (-1, "more than 0")],
@@ -446,7 +454,7 @@ OPTIONAL = {
     "scales.*.deep_linear": {"tf32"},
     "scales.*": {"keep_snapshots"},
     "conditions.*": {"part", "warmup", "initial_scale"},
-    "quantities.*": {"summary", "compare", "floor", "until_accuracy", "steps", "sensitivity"},
+    "quantities.*": {"times", "summary", "compare", "floor", "until_accuracy", "steps", "sensitivity"},
     "figures.*": {"part", "layers"},
     **{
         pattern: {"part", "for", "headline", "layers", "margin", "margin_from", "paper_value"}
@@ -555,6 +563,9 @@ RANKED = "claims > norms > smoother_trains_better_{what}{at}"
         (f"{RANKED} > layers", ["#3"], ["the table tau has no layers"]),
         ("quantities > tau_beta > summary", "equal_loss", ["a difference of one number", "equal_loss, diff"]),
         ("quantities > tau_beta > compare", "log_ratio", ["a difference of one number", "last, log_ratio"]),
+        ("quantities > tau_beta > steps", [0, 1], ["a difference of one number", "last, difference, steps"]),
+        ("quantities > tau_beta > until_accuracy", 0.9, ["a difference of one number", "until_accuracy"]),
+        ("quantities > tau_beta > sensitivity", ["equal_loss"], ["a difference of one", "rence, equal_loss"]),
         ("tau", GONE, ["quantities.tau_loss_variation.table", "found tau"]),
     ],
 )

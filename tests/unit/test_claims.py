@@ -452,9 +452,52 @@ def test_only_steps_between_two_fractions_of_the_configured_run_count(fractions,
     entry = quantity(steps=fractions, summary=summary, sensitivity=["whole_run"])
     _, sensitivity, effects = judge(tables, {"x": claim()}, {"shift": entry})
     some = effects_by_loop(table[table["step"].isin(counted)], claim(), entry)
-    assert {seed: effects["x", seed] for seed in SEEDS} == pytest.approx(some | {2: -INF})
+    some |= {} if summary == "first" else {2: -INF}
+    assert {seed: effects["x", seed] for seed in SEEDS} == pytest.approx(some)
     whole = effects_by_loop(table, claim(), entry, "mean")
     assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(sorted((whole | {2: -INF}).values())[1])
+
+
+@pytest.mark.parametrize("layers", [[], ["#3", "#13"]])
+@pytest.mark.parametrize("summary", ["mean", "median", "last", "geometric_mean"])
+def test_values_are_multiplied_by_a_column_of_another_table_step_by_step(summary, layers):
+    """That column is a mean over all its layers; steps that one table lacks do not count."""
+    table, factors = probe_table(), probe_table(seed=7, scale={"a": 5}, layers=("#1", "#3"))
+    table = table[(table["condition"] == "a") | (table["step"] != 9)]
+    factors = factors[(factors["seed"] != 1) | (factors["step"] != 0)]
+    entry = quantity(summary=summary, times={"table": "factors", "column": "shift"})
+    the_claim = claim(layers=layers)
+    tables = {"training": training_table(), "probed": table, "factors": factors}
+    _, _, effects = judge(tables, {"x": the_claim}, {"shift": entry})
+    for seed in SEEDS:
+        numbers = []
+        for condition in ("a", "b"):
+            values = steps_of(table, condition, seed, "shift", layers)
+            of_factor = steps_of(factors, condition, seed, "shift")
+            products = {step: value * of_factor[step] for step, value in values.items() if step in of_factor}
+            assert len(products) == 4 - (condition == "b") - (seed == 1)
+            numbers.append(summarise(products, summary))
+        assert effects["x", seed] == pytest.approx(math.log(numbers[0] / numbers[1]))
+
+
+def test_a_factor_of_a_diverged_run_changes_nothing_about_its_being_the_worst():
+    diverged = [("a", 2), ("b", 10)]
+    tables = {"training": training_table(diverged=diverged), "probed": probe_table(diverged=diverged)}
+    entry = quantity(times={"table": "probed", "column": "other"})
+    _, _, effects = judge(tables, {"x": claim()}, {"shift": entry})
+    assert (effects["x", 2], effects["x", 10]) == (INF, -INF)
+    nothing = pd.DataFrame(columns=["condition", "seed", "layer", "step"])
+    every = [(condition, seed) for condition in CONDITIONS for seed in SEEDS]
+    tables = {"training": training_table(diverged=every), "probed": nothing}
+    rows, _, _ = judge(tables, {"x": claim()}, {"shift": entry})
+    assert (rows["x"]["verdict"], rows["x"]["n"]) == ("not run", 0)
+
+
+def test_an_unknown_column_of_the_factor_is_refused():
+    tables = {"training": training_table(), "probed": probe_table()}
+    entry = quantity(times={"table": "probed", "column": "sift"})
+    with pytest.raises(StudyError, match=r"expected a column of .*shift.*; found sift"):
+        judge(tables, {"x": claim()}, {"shift": entry})
 
 
 def test_steps_that_no_run_has_leave_no_effect():
@@ -807,12 +850,46 @@ def test_no_summary_needs_a_value_of_a_run_that_diverged_at_once(summary):
     assert effects["x", 1] == -INF or (summary == "equal_loss" and math.isnan(effects["x", 1]))
 
 
+@pytest.mark.parametrize("compare", ["log_ratio", "difference"])
+def test_the_first_value_of_a_run_that_diverges_later_counts_as_it_is(compare):
+    entry = quantity(summary="first", compare=compare, sensitivity=["last"])
+    the_claim = claim(quantity="q", margin=1)
+    rows, sensitivity, effects = judged_with([("a", 0), ("b", 1)], the_claim, entry)
+    expected = effects_by_loop(probe_table(), the_claim, entry)
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert rows["x"]["n_diverged"] == 2
+    assert math.isinf(sensitivity["x", "last"]["ci_low"])
+
+
+def test_an_infinite_value_is_compared_with_a_number_like_any_other():
+    table = probe_table()
+    table.loc[(table["condition"] == "a") & (table["seed"] == 2) & (table["step"] == 0), "shift"] = INF
+    for summary, expected in (("first", INF), ("mean", INF), ("last", None)):
+        _, _, effects = judged_with([], claim(condition_b=1), quantity(summary=summary), probed=table)
+        assert effects["x", 2] == expected or (expected is None and math.isfinite(effects["x", 2]))
+
+
 def test_of_several_diverged_pairs_each_counts_on_its_side():
     _, _, effects = judged_with([("a", 0), ("b", 1), ("a", 2), ("b", 2)], claim())
     assert effects["x", 0] == INF
     assert effects["x", 1] == -INF
     assert effects["x", 2] == 0
     assert math.isfinite(effects["x", 10])
+
+
+def test_rank_correlations_belong_to_no_run_and_are_compared_with_a_number():
+    """Their table has one row per seed, also for a seed without a correlation."""
+    found = [-0.9, -0.7, NAN, -0.2]
+    table = pd.DataFrame({"condition": "all_norms", "seed": SEEDS, "layer": "", "step": 0, "beta": found})
+    entry = quantity(table="tau", column="beta", compare="difference", summary="last")
+    the_claim = claim(quantity="q", condition_a="all_norms", condition_b=-0.5, expected="less", margin=0)
+    diverged = [("a", SEEDS[0])]  # a run, which says nothing about all norms together
+    rows, _, effects = judged_with(diverged, the_claim, entry, tau=table)
+    expected = {0: -0.4, 1: -0.2, 10: 0.3}
+    assert math.isnan(effects.pop(("x", 2)))
+    assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
+    assert_row(rows["x"], expected)
+    assert rows["x"]["n_diverged"] == 0
 
 
 def test_a_column_that_the_table_lacks_is_named():

@@ -131,6 +131,12 @@ def test_edge_names_its_panels_and_every_norm_even_if_one_task_has_more():
     figure = drawn_edge(curvature_rows(conditions, np.random.default_rng(1)), conditions)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["(a) VGG", "(b) Deep linear network"]
     assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["λₘₐₓ · lr/2", "κ · lr/2"]
+    # κ may be negative, and the axis is linear up to the edge.
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "symlog", "symlog"]
+    assert figure.axes[2].yaxis.get_transform().linthresh == 1
+    # Each task has one axis of steps: the lower panel shows it for both.
+    for top, below in zip(figure.axes[:2], figure.axes[2:], strict=True):
+        assert top.get_shared_x_axes().joined(top, below)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [_drawing.LABELS[norm] for norm in NORMS]
 
@@ -214,6 +220,9 @@ def test_shift_draws_the_line_of_equality_and_the_law_of_rank_one():
     segments = [segment.tolist() for collection in law for segment in collection.get_segments()]
     assert [[left, -1], [0, -1]] in segments
     assert [[0, 1], [right, 1]] in segments
+    assert (sizes.get_xscale(), sizes.get_yscale()) == ("log", "log")
+    # The law turns at 0; far to the left lie points of steps far beyond the edge.
+    assert (cosines.get_xscale(), cosines.xaxis.get_transform().linthresh) == ("symlog", 1)
 
 
 def test_shift_leaves_out_what_is_not_finite_and_marks_no_panel_of_a_missing_condition():
@@ -326,6 +335,7 @@ def test_norms_shows_accuracy_against_each_measure_both_over_the_run(raw):
     figure = drawn_norms(raw)
     assert [ax.get_title()[:3] for ax in figure.axes] == ["(a)", "(b)", "(c)", "(d)"]
     for ax, measure in zip(figure.axes, MEASURES, strict=True):
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
         drawn = [(line.get_xdata()[0], line.get_ydata()[0]) for line in marked(ax)]
         texts = {text.get_text(): text.xy for text in ax.texts}
         assert len(drawn) == len(texts) == len(CONDITIONS)

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -523,6 +522,16 @@ def test_the_settings_name_accuracies_and_the_task_of_each_condition(config):
     assert set(settings["accuracies"]) == {"training_accuracy", "final_accuracy", "test_accuracy"}
     assert settings["tasks"]["vgg_none"] == "vgg"
     assert settings["tasks"]["deep_linear_none"] == "deep_linear"
-    of_paper = [name for name, figure in config["figures"].items() if figure.get("part", "paper") == "paper"]
+    of_paper = [name for name, figure in config["figures"].items() if "part" not in figure]
     assert list(settings["captions"]) == of_paper
-    assert pd.isna(settings["parts"].get("none", math.nan))
+    assert settings["parts"] == {}
+
+
+@pytest.mark.parametrize("parts", ["all", ["paper", "mechanism"]])
+def test_the_settings_name_the_part_of_each_claim_if_there_are_several(config, parts):
+    settings = study.page_settings(study.written_out(config | {"parts": parts}))
+    assert settings["parts"]["bn_trains_faster"] == "paper"
+    assert settings["parts"]["dln_batch_at_edge"] == "mechanism"
+    of_norms = {name for name, part in settings["parts"].items() if part == "norms"}
+    assert ("smoother_trains_better_beta" in of_norms) == bool(of_norms) == (parts == "all")
+    assert set(settings["parts"]) == set(study.written_out(config | {"parts": parts})["claims"])

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from bnopt import part_texts
+from bnopt.latex import escape
+from bnopt.study import study as study_module
 
 FAMILIES = {
     "mechanism": ("edge_dln", "edge_vgg", "edge_start", "shift_is_curvature", "propagation"),
@@ -23,7 +25,7 @@ def claim(name, family, verdict="supported", **more):
         "ci_high": 0.5,
         "condition_a": "vgg_none",
     }
-    return row | {"flips_under": "", "n_diverged": 0} | more
+    return row | {"flips_under": "", "n_diverged": 0, "grade": ""} | more
 
 
 def study(*captions, scale="digits", seeds=(0, 1, 2)):
@@ -36,8 +38,13 @@ def study(*captions, scale="digits", seeds=(0, 1, 2)):
     }
 
 
-def sections(*rows, of=None):
-    return part_texts.sections(pd.DataFrame([claim("old", "fig1"), *rows]), of or study())
+def sections(*rows, of=None, alternatives=()):
+    judged = pd.DataFrame([claim("old", "fig1"), *rows])
+    others = pd.DataFrame([claim("old reading", "alternatives"), *alternatives])
+    return part_texts.sections(pd.concat([judged, others]), of or study())
+
+
+UNITS = ("smooths_loss_times_weights", "smooths_gradients_times_weights", "smooths_beta_times_weights")
 
 
 def test_a_study_of_the_paper_alone_has_no_section():
@@ -76,10 +83,10 @@ def test_every_part_stands_once_in_order_with_all_its_topics():
 
 def test_claims_are_counted_and_listed_with_effect_verdict_and_standing():
     text = sections(
-        claim("a", "edge_dln", condition_a="deep_linear_none"),
-        claim("b", "edge_vgg", "contradicted", flips_under="median", n_diverged=1),
+        claim("a", "edge_vgg", condition_a="deep_linear_none"),
+        claim("b", "edge_vgg", "contradicted", flips_under="median", n_diverged=1, grade="refuted"),
         claim("c", "edge_vgg", compare="log_ratio", effect=math.log(3), ci_low=0.0, ci_high=math.log(5)),
-        claim("d", "edge_start", "not run", effect=math.nan),
+        claim("d", "edge_vgg", "not run", effect=math.nan),
         claim("e", "norms", "inconclusive"),
         of=study(scale="paper"),
     )["mechanism"]
@@ -87,34 +94,86 @@ def test_claims_are_counted_and_listed_with_effect_verdict_and_standing():
     effect = r"\num{0.25} [\num{0.125}, \num{0.5}]"
     assert [line for line in text.splitlines() if line.startswith(r"\item")] == [
         rf"\item 50 \% of a\_x: {effect}, \emph{{supported}} (exploratory)",
-        rf"\item 50 \% of b\_x: {effect}, \emph{{contradicted*\textdagger}} (confirmatory)",
+        rf"\item 50 \% of b\_x: {effect}, \emph{{\textbf{{contradicted}}*\textdagger}} (confirmatory)",
         r"\item 50 \% of c\_x: $\times$\,\num{3} [\num{1}, \num{5}], \emph{supported} (confirmatory)",
         r"\item 50 \% of d\_x: --, \emph{not run} (confirmatory)",
     ]
 
 
-@pytest.mark.parametrize("topic", [topic for of in part_texts.TOPICS.values() for topic in of])
+def test_families_have_texts_of_their_own():
+    text = sections(
+        claim("a", "edge_dln"), claim("b", "edge_vgg", "contradicted"), claim("c", "edge_start", "not run")
+    )["mechanism"]
+    assert re.findall(r"Of 1 claims: 1 (\w+ ?\w+)\.", text) == ["supported", "contradicted", "not run"]
+    dln, vgg, start = part_texts.EDGE.families
+    assert text.index(dln.supported.strip()) < text.index(r"\family{edge_dln}")
+    assert text.index(vgg.contradicted.strip()) < text.index(r"\family{edge_vgg}")
+    assert text.count("The verdicts leave the question open.") == 1
+    assert text.index("The verdicts leave the question open.") < text.index(r"\family{edge_start}")
+    assert text.count(part_texts.EDGE.limits.strip()) == 1
+    assert start.contradicted.strip() not in text
+
+
+def test_units_are_judged_by_three_alternatives_without_a_table():
+    # The table of alternatives has a missing number where that of the claims has an empty text.
+    rows = [claim(name, "alternatives", "supported", flips_under=math.nan) for name in UNITS]
+    found = sections(alternatives=rows, of=study(scale="paper"))
+    assert list(found) == ["mechanism"]
+    text = found["mechanism"]
+    assert "Of 3 claims: 3 supported." in text
+    assert text.count(r"\emph{supported} (exploratory)") == 3
+    assert r"\family" not in text
+    assert "old" not in text
+    assert part_texts.UNITS.families[0].supported.strip() in text
+    judged = sections(*(claim(name, "fig4") for name in UNITS))
+    assert judged == {}
+
+
+FAMILIES_OF_TOPICS = [
+    (topic, family) for of in part_texts.TOPICS.values() for topic in of for family in topic.families
+]
+
+
+@pytest.mark.parametrize(
+    ("topic", "family"), FAMILIES_OF_TOPICS, ids=[family.name for _, family in FAMILIES_OF_TOPICS]
+)
 @pytest.mark.parametrize(
     ("verdicts", "follows"),
     [
         (["supported", "supported"], "supported"),
         (["supported", "contradicted"], "contradicted"),
         (["inconclusive", "contradicted"], "contradicted"),
-        (["supported", "inconclusive"], "open"),
+        (["supported", "inconclusive"], "partly"),
+        (["inconclusive", "not run"], "open"),
         (["not run"], "open"),
     ],
 )
-def test_what_follows_depends_on_the_verdicts(topic, verdicts, follows):
-    rows = pd.DataFrame([claim(str(i), topic.families[-1], word) for i, word in enumerate(verdicts)])
-    text = part_texts.topic_text(topic, rows, study())
+def test_what_follows_depends_on_the_verdicts(topic, family, verdicts, follows):
+    names = family.only or [str(i) for i in range(len(verdicts))]
+    rows = [claim(name, family.name, word) for name, word in zip(names, verdicts, strict=False)]
+    text = part_texts.topic_text(topic, pd.DataFrame(rows), study())
     sentences = {
-        "supported": topic.supported.strip(),
-        "contradicted": topic.contradicted.strip(),
+        "supported": family.supported.strip(),
+        "contradicted": family.contradicted.strip(),
+        "partly": "No claim is contradicted, but not all are supported:",
         "open": "The verdicts leave the question open.",
     }
     assert [name for name, sentence in sentences.items() if sentence in text] == [follows]
     assert topic.measured.strip() in text
     assert text.endswith(topic.limits.strip())
+
+
+def test_every_claim_beyond_the_paper_stands_in_its_section(config):
+    """The families and alternatives of the two parts are those of claims.yaml."""
+    found = study_module.written_out(config | {"parts": "all"})
+    paper = study_module.written_out(config)
+    more = {name: of for name, of in found["claims"].items() if name not in paper["claims"]}
+    rows = [claim(name, of["family"]) | {"label": name} for name, of in more.items()]
+    others = [name for name in found["alternatives"] if name not in paper["alternatives"]]
+    texts = sections(*rows, alternatives=[claim(name, "alternatives") | {"label": name} for name in others])
+    listed = re.findall(r"\\item (\S+):", "".join(texts.values()))
+    assert sorted(listed) == sorted(escape(name) for name in [*more, *others])
+    assert len(more) > 40
 
 
 @pytest.mark.parametrize(
@@ -138,6 +197,7 @@ def test_what_prototypes_had_shown_is_exploratory(condition, scale, seeds, expec
 def test_no_text_holds_a_number_of_a_result():
     """Only constants of the mathematics and years of citations are typed."""
     for topic in (topic for of in part_texts.TOPICS.values() for topic in of):
-        words = " ".join((topic.measured, topic.supported, topic.contradicted, topic.limits))
-        cited = re.sub(r"\((?:Cohen|Andreyev)[^)]*\)|Definition~2\.1", "", words)
+        follows = [text for family in topic.families for text in (family.supported, family.contradicted)]
+        words = " ".join((topic.measured, *follows, topic.limits))
+        cited = re.sub(r"\((?:Cohen|Andreyev)[^)]*\)|Definition~2\.1|Figure~10\(c\)", "", words)
         assert set(re.findall(r"\d+(?:\.\d+)?", cited)) <= {"1", "2"}

@@ -92,6 +92,31 @@ def test_the_code_that_judges_enters_and_the_code_that_trains_does_not(hashes, m
         assert differing(before, hashes()) == parts, module
 
 
+OF_TAU = {
+    "a norm less": ("tau > conditions", ["vgg_none", "vgg_batch", "vgg_layer"], ["conditions", "probes"]),
+    "the reference": ("tau > reference", "vgg_none", ["probes"]),
+    "a measure less": ("tau > measures", {"along_gradient": ["beta"]}, ["probes", "code"]),
+    "a learning rate of a norm": ("conditions > vgg_layer > lr", 0.2, ["conditions"]),
+    "how often curvature is measured": ("probes > curvature > vgg > every", 5, ["probes"]),
+}
+
+
+@pytest.mark.parametrize("what", OF_TAU)
+def test_what_rank_correlations_are_made_of_enters_if_a_claim_is_about_them(hashes, what):
+    path, value, parts = OF_TAU[what]
+    chosen = ("parts", ["paper", "norms"])
+    assert differing(hashes(chosen), hashes(chosen, (path, value))) == parts
+    assert hashes((path, value)) == hashes()
+
+
+def test_the_code_of_rank_correlations_and_of_the_tables_they_rank_enters(config):
+    def code(parts):
+        of_study = study.written_out(config | {"scale": "paper", "parts": parts})
+        return set(registration.content(of_study)["code"])
+
+    assert code(["paper", "norms"]) - code(["paper"]) == {"bnopt.tau", "bnopt.quantities.curvature"}
+
+
 def test_every_module_that_a_verdict_passes_through_enters():
     reached = set(fingerprints.reached("bnopt.claims", "bnopt.statistics"))
     plumbing = {name for name in reached if name.startswith(("bnopt.files", "bnopt.quantities"))}

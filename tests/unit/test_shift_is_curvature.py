@@ -1,5 +1,6 @@
 """First-order covariate shift: blocks of full Hessians, convergence in lr, rank one, mistakes."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from bnopt import claims, statistics
 from bnopt.probes import covariate_shift, shift_is_curvature
 from bnopt.quantities import shift_is_curvature as quantities
+from bnopt.study import study
 from unit import whole_hessian
 from unit.whole_hessian import flat, of_layers, precise_point
 
@@ -206,3 +209,106 @@ def test_quantities_are_means_over_phases(point_of):
         for name in set(first) - {"phase", "lr", "layer"}:
             expected = (first[name] + second[name]) / 2
             assert found[first["layer"]][name] == pytest.approx(expected, rel=1e-12)
+
+
+# -- the sign of the cosine ------------------------------------------------------------------------
+
+
+def random_table(*, curvature=(0, 3), seeds=(0, 5)):
+    """Return rows of the probe with lr κ drawn from a range; one cosine is missing."""
+    random = np.random.default_rng(3)
+    rows = []
+    for seed, step, phase in itertools.product(seeds, range(0, 45, 3), (0, 1)):
+        kappa = random.uniform(*curvature) / 1e-6
+        for layer, mean in {"#5": 0.6, "#9": 0.1, "#17": -0.7}.items():
+            row = {"condition": "c", "seed": seed, "step": step, "phase": phase, "layer": layer, "lr": 1e-6}
+            row |= {"gradient_curvature": kappa, "share_before": random.uniform()}
+            rows.append(row | {"cosine": np.clip(random.normal(mean, 0.5), -1, 1)})
+    rows[7]["cosine"] = math.nan
+    return pd.DataFrame(rows).sample(frac=1, random_state=1)
+
+
+def signs_slowly(table):
+    """Return (seed, layer, step) -> shares of right signs, by the law and by the better of two constants."""
+    found = {}
+    for seed, layer in itertools.product(sorted(set(table["seed"])), sorted(set(table["layer"]))):
+        of_layer = [r for r in table.to_dict("records") if (r["seed"], r["layer"]) == (seed, layer)]
+        by_step = {}
+        for row in of_layer:
+            edges = row["lr"] * row["gradient_curvature"]
+            if edges >= 1 and not math.isnan(row["cosine"]):
+                signs = (row["cosine"] > 0, 1 - edges * row["share_before"] > 0)
+                by_step.setdefault(row["step"], []).append(signs)
+        law = {step: sum(c == s for c, s in of) / len(of) for step, of in by_step.items()}
+        constants = [
+            {step: sum(c == sign for c, _ in of) / len(of) for step, of in by_step.items()}
+            for sign in (True, False)
+        ]
+        best = max(constants, key=lambda of_constant: sum(of_constant.values()))
+        for row in of_layer:
+            step = row["step"]
+            found[seed, layer, step] = (law.get(step, math.nan), best.get(step, math.nan))
+    return found
+
+
+def test_signs_are_counted_where_the_law_can_give_both():
+    table = random_table()
+    expected = signs_slowly(table)
+    found = {(r["seed"], r["layer"], r["step"]): r for r in quantities.per_step(table).to_dict("records")}
+    assert set(found) == set(expected)
+    for key, (law, constant) in expected.items():
+        assert found[key]["law_is_right"] == pytest.approx(law, nan_ok=True), key
+        assert found[key]["constant_is_right"] == pytest.approx(constant, nan_ok=True), key
+        assert found[key]["law_over_constant"] == pytest.approx(law - constant, nan_ok=True), key
+    laws = [law for law, _ in expected.values()]
+    # Steps without, with one, and with two counted phases.
+    assert {0.0, 0.5, 1.0} <= set(laws)
+    assert any(map(math.isnan, laws))
+
+
+@pytest.mark.parametrize(("turn", "expected"), [(0.5, 0.5), (0.9, 0.0)])
+def test_the_law_gains_where_the_cosine_turns(turn, expected):
+    """Half of the shares lie above 0.5, none above 0.9; with lr κ = 1/turn the cosine turns there."""
+    table = random_table(curvature=(1 / turn, 1 / turn))
+    table = table[table["step"] < 42]
+    table["share_before"] = np.where(table["step"] % 2, 0.2, 0.8)
+    table["cosine"] = np.where(table["share_before"] < turn, 0.7, -0.7)
+    found = quantities.per_step(table)
+    assert (found["law_is_right"] == 1).all()
+    assert found["law_over_constant"].mean() == expected
+    opposite = quantities.per_step(table.assign(cosine=-table["cosine"]))
+    assert (opposite["law_is_right"] == 0).all()
+    assert opposite["law_over_constant"].mean() == expected - 1
+
+
+def judged(table, config):
+    """Return the verdict on the sign of deep_linear_batch from a table of the probe."""
+    claim = study.written_out(config | {"parts": "all"})["claims"]["shift_has_sign_of_law_batch"]
+    quantity = study.written_out(config | {"parts": "all"})["quantities"][claim["quantity"]]
+    values = statistics.per_seed([table.assign(condition="deep_linear_batch")], table="shift_is_curvature")
+    curves = values[["condition", "seed", "step"]].drop_duplicates()
+    curves = curves.assign(layer="", loss=1.0, accuracy=math.nan, diverged=0)
+    tables = {"training": curves, "shift_is_curvature": values}
+    claims_table, _, per_seed = claims.judge(
+        tables, claims={"c": claim}, quantities={claim["quantity"]: quantity}
+    )
+    return claims_table.iloc[0], per_seed["effect"]
+
+
+def test_the_claim_is_a_mean_over_steps_and_layers(config):
+    table = random_table(seeds=(0, 5, 6))
+    table["cosine"] = table["cosine"].fillna(0.5)
+    row, effects = judged(table, config)
+    expected = {0: [], 5: [], 6: []}
+    for (seed, _, _), (law, constant) in signs_slowly(table).items():
+        expected[seed] += [] if math.isnan(law) else [law - constant]
+    assert effects.tolist() == pytest.approx([sum(of) / len(of) for of in expected.values()])
+    assert row["n"] == 3
+    assert (row["margin"], row["compare"], row["expected"]) == (0, "difference", "greater")
+
+
+def test_below_the_least_curvature_the_claim_is_not_run(config):
+    row, effects = judged(random_table(curvature=(0, 0.99)), config)
+    assert row["verdict"] == "not run"
+    assert row["reason"] == "an interval needs at least 2 seeds with a value of both conditions, found 0"
+    assert effects.isna().all()

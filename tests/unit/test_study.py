@@ -262,6 +262,7 @@ def plainly_written_out(config):
         "tau": {},
         "quantities": {},
         "headline": [],
+        "part_of": {},
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
     for name, condition in config["conditions"].items():
@@ -305,6 +306,8 @@ def plainly_written_out(config):
             for claim_name, claim in plainly_filled_in(name, entry):
                 headline = claim.pop("headline", False)
                 if plainly_asked(claim, chosen) and plainly_possible(claim, found):
+                    if section == "claims":
+                        found["part_of"][claim_name] = claim.get("part", "paper")
                     found["headline"] += [claim_name] if headline else []
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
@@ -333,10 +336,12 @@ def plainly_possible(claim, found):
         named = isinstance(condition, str) and condition not in ("chance", "all_norms")
         if named and condition not in found["conditions"]:
             return False
-    table = found["quantities"][claim["quantity"]]["table"]
-    if table in ("rate_spread", "tau"):
-        return bool(found[table])
-    return table == "training" or table in found["probes"]
+    quantity = found["quantities"][claim["quantity"]]
+    if "times" in quantity and quantity["times"]["table"] not in found["probes"]:
+        return False
+    if quantity["table"] in ("rate_spread", "tau"):
+        return bool(found[quantity["table"]])
+    return quantity["table"] == "training" or quantity["table"] in found["probes"]
 
 
 def plainly_claimed(claim, family, quantities):
@@ -357,7 +362,10 @@ def plainly_needed(found):
     for section in SECTIONS:
         for claim in found[section].values():
             pair = [claim["condition_a"], claim["condition_b"]]
-            shown.append((found["quantities"][claim["quantity"]]["table"], pair))
+            quantity = found["quantities"][claim["quantity"]]
+            shown.append((quantity["table"], pair))
+            if "times" in quantity:
+                shown.append((quantity["times"]["table"], pair))
     tables = {"training": list(found["conditions"])}
     if "tau" in dict(shown):
         shown += [(table, found["tau"]["conditions"]) for table in found["tau"]["measures"]]
@@ -474,6 +482,23 @@ def test_parts_of_the_study_itself_change_no_jobs_of_the_paper_but_those_that_ne
             assert before["snapshot_every"] == 0 < after["snapshot_every"]
             assert before | {"snapshot_every": None} == after | {"snapshot_every": None}
         assert changed_jobs - keeping <= {("judge", section) for section in SECTIONS}
+
+
+def test_what_is_ranked_is_measured_although_no_figure_shows_it(changed):
+    found = written_out(changed(("parts", "all"), ("figures > norms", ...)))
+    for table in ("along_gradient", "curvature"):
+        assert set(found["tau"]["conditions"]) <= set(found["tables"][table])
+    # Nothing is ranked for a claim that is not asked for.
+    without = changed(("parts", "all"), ("figures > norms", ...), ("claims > norms", {}))
+    without["claims"]["norms_trained"] = {}
+    assert "tau" not in written_out(without)["tables"]
+    assert "vgg_layer" not in written_out(without)["tables"]["along_gradient"]
+
+
+def test_norms_are_ranked_in_their_part_alone_also_if_the_paper_has_all_of_them(changed):
+    of_paper = ("tau > conditions", ["vgg_none", "vgg_batch"])
+    assert written_out(changed(of_paper))["tau"] == {}
+    assert written_out(changed(of_paper, ("parts", ["paper", "norms"])))["tau"]["conditions"] == of_paper[1]
 
 
 @pytest.mark.parametrize(
@@ -646,6 +671,13 @@ def test_how_a_quantity_becomes_a_number_is_seen_by_the_judges_alone(config, cha
         assert found <= {("specify",), *(("judge", section) for section in SECTIONS)}
 
 
+def test_a_quantity_of_another_part_is_seen_by_no_job(config, changed):
+    path = "quantities > tau_beta > summary"
+    assert difference(config, changed((path, "first"))) == set()
+    all_parts = changed(("parts", "all"))
+    assert difference(all_parts, changed(("parts", "all"), (path, "first"))) == {("judge", "claims")}
+
+
 def test_whether_a_claim_is_a_headline_is_seen_by_its_curve_alone(config, changed):
     entries = "claims > fig1 > bn_trains_faster", "claims > fig1 > bn_allows_larger_lr"
     new = changed((f"{entries[0]} > headline", ...), (f"{entries[1]} > headline", True))
@@ -692,7 +724,7 @@ def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
 
 def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
     for scale, sizes in config["scales"].items():
-        found = study.report_settings(written_out(changed(("scale", scale), ("parts", "all"))))
+        found = study.report_settings(written_out(changed(("scale", scale))))
         tasks = [task for task in ("vgg", "deep_linear") if task in sizes]
         assert found["tasks"] == {task: {"tf32": False} | sizes[task] for task in tasks}
         # Without a task that needs images there are none to describe.
@@ -701,7 +733,8 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         shown = {
             name: figure["caption"]
             for name, figure in config["figures"].items()
-            if any(
+            if plainly_asked(figure, ["paper"])
+            and any(
                 config["conditions"][condition]["task"] in tasks
                 for conditions in figure["tables"].values()
                 for condition in conditions
@@ -711,7 +744,7 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         assert list(found["captions"]) == list(shown)
         assert found["headline"] == written_out(changed(("scale", scale), ("parts", "all")))["headline"]
         if len(tasks) == 2:
-            assert list(shown) == list(config["figures"])
+            assert list(shown) == [f for f, of in config["figures"].items() if "part" not in of]
 
 
 def test_a_probes_settings_are_seen_by_its_own_jobs(config, changed):
@@ -737,7 +770,9 @@ def test_where_a_layer_is_in_the_net_is_seen_by_those_who_look_at_it(config, cha
     free = set(range(1, last + 1)) - set(config["scales"]["digits"]["vgg"]["layers"].values())
     new = changed((f"scales > digits > vgg > layers > {name}", min(free, default=last)))
     found = difference(config, new)
-    looking = {p for p, tasks in config["probes"].items() if name in tasks["vgg"].get("layers", [])}
+    asked = written_out(config)["tables"]
+    probes = config["probes"].items()
+    looking = {p for p, tasks in probes if p in asked and name in tasks["vgg"].get("layers", [])}
     shown = {f for f, entry in config["figures"].items() if name in entry.get("layers", {}).get("vgg", [])}
     assert {job[1] for job in found if job[0] == "probe"} == looking
     assert {job[1] for job in found if job[0] == "draw"} == shown
@@ -839,9 +874,9 @@ def test_quantities_get_their_defaults_and_claims_all_their_keys(config):
     for section in SECTIONS:
         settings = study.claims_settings(of_study, section)
         assert list(settings["tables"]) == list(of_study["tables"])
-        assert settings["quantities"]["test_accuracy"]["floor"] == 1e-12
-        assert settings["quantities"]["test_accuracy"]["sensitivity"] == []
-        assert settings["quantities"]["mean_relative_change"]["floor"] == 1e-12
+        used = {claim["quantity"] for claim in settings["claims"].values()}
+        assert settings["quantities"] == {name: of_study["quantities"][name] for name in used}
+        assert {quantity["floor"] for quantity in settings["quantities"].values()} == {1e-12}
         keys = {frozenset(claim) for claim in settings["claims"].values()}
         assert len(keys) == 1
         assert "for" not in next(iter(keys))

@@ -125,6 +125,37 @@ def test_the_sign_says_whether_smoother_nets_train_better():
         assert rows[f"sharpness{suffix}"].tolist() == pytest.approx([1, 1])
 
 
+def test_two_conditions_have_a_correlation_and_one_has_none():
+    found = tables(at_chance=CONDITIONS[2:])
+    assert set(ranked(found)["beta_trained"]) <= {-1, 1}
+    found = tables(at_chance=CONDITIONS[1:])
+    assert ranked(found)["beta_trained"].isna().all()
+
+
+def test_an_infinite_measure_is_as_large_as_another_at_equal_loss():
+    """As in effects of claims; so the reference keeps its place, a log ratio of 0 to itself."""
+    found = tables()
+    step = found["along"]["step"] == 12
+    found["along"].loc[step & found["along"]["condition"].isin(["n0", "n3"]), "beta"] = math.inf
+    rows = ranked(found)
+    for seed in SEEDS:
+        pairs = []
+        for condition in CONDITIONS:
+            sides = [of_run(found["along"], name, seed, "beta") for name in (condition, "n0")]
+            losses = [
+                summaries.smooth(of_run(found["training"], name, seed, "loss")) for name in (condition, "n0")
+            ]
+            ratios = [
+                0 if math.isinf(a) and math.isinf(b) else math.log(a) - math.log(b)
+                for a, b in zip(*summaries.equal_loss(*sides, *losses), strict=True)
+            ]
+            accuracy = of_run(found["training"], condition, seed, "accuracy")
+            if not math.isnan(sum(ratios)):  # the infinities of one run lie in two bins, on both sides
+                pairs.append((sum(accuracy) / len(accuracy), sum(ratios) / len(ratios)))
+        assert len(pairs) > 6
+        assert rows["beta_equal_loss"][seed] == pytest.approx(tau_b(pairs))
+
+
 def test_a_table_without_rows_and_a_condition_without_a_run_are_no_obstacle():
     found = tables()
     found["curved"] = pd.DataFrame(columns=["condition", "seed", "layer", "step"])

@@ -2,11 +2,13 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
 from bnopt.probes import weight_length
+from bnopt.quantities import weight_length as quantities
 from unit import whole_hessian
 from unit.whole_hessian import of_layers, precise_point
 
@@ -74,6 +76,46 @@ def test_batch_norm_leaves_of_the_radial_gradient_what_its_epsilon_allows(prepar
 
 
 @pytest.mark.parametrize("task", ["vgg", "deep_linear"])
+@pytest.mark.parametrize("norm", ["layer", "group", "rms"])
+@pytest.mark.parametrize("eps", [1e-5, 0.3])
+def test_norms_of_a_sample_leave_it_of_weights_and_biases_together(prepared, task, norm, eps):
+    """Σ_j ⟨w_j, g_j⟩ + b_j ∂L/∂b_j is the sum over samples and groups of ε / (s + ε) Σ γ z ∂L/∂(γ z + β).
+
+    z are the normalised values and s is what the norm divides by: the variance or the mean square.
+    """
+    point = precise_point(prepared, task, norm)
+    numbers = [n for n, layer in enumerate(point.run.model, start=1) if hasattr(layer, "norm")]
+    for number in numbers:
+        layer = point.run.model[number - 1]
+        layer.norm.eps = eps
+        if norm == "group" and isinstance(layer.linear, torch.nn.Linear) and task == "vgg":
+            layer.norm.groups = 1  # two units without positions in two groups would have no gradient
+    _, gradient = point.value_and_gradient(point.parameters)
+    of = dict(zip(point.names, zip(point.parameters, gradient, strict=True), strict=True))
+    modules = [f"{number}.{name}" for number in numbers for name in ("linear", "norm")]
+    outputs, slopes = point.outputs_and_gradients(point.parameters, modules)
+    for number in numbers:
+        of_layer = outputs[f"{number}.linear"], slopes[f"{number}.norm"]
+        y, slope = (t.reshape(*t.shape[:2], -1) for t in of_layer)
+        gamma = of[f"{number}.norm.weight"][0]
+        groups = getattr(point.run.model[number - 1].norm, "groups", 1)
+        expected = 0.0
+        for sample in range(len(y)):
+            for units in torch.arange(y.shape[1]).chunk(groups):
+                values = y[sample, units] - (0 if norm == "rms" else y[sample, units].mean())
+                size = values.square().mean()
+                weighted = gamma[units, None] * values / (size + eps).sqrt() * slope[sample, units]
+                expected += (eps / (size + eps) * weighted.sum()).item()
+        linear = [pair for name, pair in of.items() if name.startswith(f"{number}.linear")]
+        radial = sum((p * g).sum().item() for p, g in linear)
+        tolerance = 1e-12 * sum((p.norm() * g.norm()).item() for p, g in linear)
+        assert radial == pytest.approx(expected, rel=1e-8, abs=tolerance)
+        if task == "vgg" and number == 1 and norm != "group":  # a group of one unit ignores its bias
+            bias = (linear[1][0] * linear[1][1]).sum().item()
+            assert abs(bias) > 1e3 * tolerance, "the weights alone do not have it"
+
+
+@pytest.mark.parametrize("task", ["vgg", "deep_linear"])
 def test_half_the_weights_before_a_batch_norm_means_four_times_the_curvature(prepared, task):
     """So the lengths of weights are the units in which nets with and without a norm differ."""
     point = precise_point(prepared, task, "batch")
@@ -104,6 +146,32 @@ def test_half_the_weights_before_a_batch_norm_means_four_times_the_curvature(pre
     assert half["effective_rate"] == pytest.approx(4 * full["effective_rate"])
     assert abs(full["cosine"]) < 1e-6
     torch.testing.assert_close(larger, 4 * block, rtol=1e-5, atol=1e-8 * block.norm().item())
+
+
+def test_the_slope_does_not_change_with_the_length_of_the_weights_before_a_batch_norm(prepared):
+    """The columns of quantities/weight_length.py, by hand, before and after a layer's weights are halved."""
+    point = precise_point(prepared, "vgg", "batch")
+    for layer in point.run.model:
+        if hasattr(layer, "norm"):
+            layer.norm.eps = 1e-12
+    found = []
+    for scale in (1.0, 0.5):
+        for i, name in enumerate(point.names):
+            if name in ("2.linear.weight", "2.linear.bias"):
+                point.parameters[i] = point.parameters[i] * scale
+        rows = weight_length.measure(point, layers={"#1": 1, "#2": 2})
+        table = pd.DataFrame(rows).assign(condition="c", seed=0, step=3)
+        found.append(quantities.per_step(table))
+        for row, number in zip(found[-1].to_dict("records"), (1, 2), strict=True):
+            by_hand = literal(point, number)
+            w, g = by_hand["weight_length"], by_hand["gradient_length"]
+            assert row["squared_weight_length"] == pytest.approx(w * w, rel=1e-9)
+            assert row["slope"] == pytest.approx(w * g, rel=1e-9)
+            assert row["cosine"] == pytest.approx(by_hand["cosine"], abs=1e-9)
+    full, half = found
+    assert half["slope"].tolist() == pytest.approx(full["slope"].tolist(), rel=1e-6)
+    quarter = full["squared_weight_length"] / [1, 4]
+    assert half["squared_weight_length"].tolist() == pytest.approx(quarter.tolist())
 
 
 def test_without_a_gradient_the_cosine_is_nan(point_of):

@@ -21,6 +21,7 @@ from bnopt.study.study import (
     TRAINING,
     choices,
     claims,
+    tables_of,
     tasks_of,
 )
 
@@ -38,9 +39,9 @@ def check(config):
     _check_probes(config)
     _check_quantities(config)
     _check_rate_spread(config)
-    _check_tau(config)
     for section in ("claims", "alternatives"):
         _check_claims(config, section)
+    _check_tau(config)
     _check_families(config)
     _check_figures(config)
 
@@ -183,6 +184,8 @@ def _check_quantities(config):
     known = [TRAINING, RATE_SPREAD, *([TAU] if TAU in config else []), *config["probes"]]
     for name, quantity in config["quantities"].items():
         expect_known(f"quantities.{name}.table", quantity["table"], known)
+        if "times" in quantity:
+            expect_known(f"quantities.{name}.times.table", quantity["times"]["table"], list(config["probes"]))
         steps = quantity["steps"]
         if steps and steps[0] >= steps[1]:
             refuse(f"quantities.{name}.steps", "the smaller fraction of the run first", steps)
@@ -211,10 +214,22 @@ def _check_tau(config):
         for table in entry["measures"]:
             expect_known("tau.measures", table, config["probes"])
             _check_table(config, f"tau.measures.{table}", table, condition)
+    for table, measures in entry["measures"].items():
+        _check_columns(config, f"tau.measures.{table}", table, measures)
     if len(_tasks_of(config, entry["conditions"])) > 1:
         refuse("tau.conditions", "conditions of one task", ", ".join(entry["conditions"]))
     if entry["conditions"]:
         expect_known("tau.reference", entry["reference"], entry["conditions"])
+
+
+def _check_columns(config, key, table, columns):
+    """Check that a quantity names each of these columns of a table: planning knows columns by quantities."""
+    known = {quantity["column"] for quantity in config["quantities"].values() if quantity["table"] == table}
+    for column in columns:
+        if column not in known:
+            expected = f"one of {', '.join(sorted(known))}" if known else "a column that a quantity names"
+            hint = f"the columns of {table} that quantities name; to rank another, add a quantity of it"
+            refuse(key, f"{expected} ({hint})", column)
 
 
 # -- what is judged and shown ---------------------------------------------------------------------
@@ -224,7 +239,7 @@ def _check_families(config):
     sizes = Counter(claim["family"] for claim in claims(config, "claims").values())
     for family, size in sizes.items():
         if size > LARGEST_FAMILY:
-            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds can confirm no claim of more"
+            expected = f"at most {LARGEST_FAMILY} claims, because eight seeds confirm none of a larger family"
             refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")
 
 
@@ -247,7 +262,8 @@ def _check_claims(config, section):
         pair = [side for side in sides if side in config["conditions"]]
         for condition in pair:
             _check_part(config, key, claim["part"], condition)
-            _check_table(config, key, table, condition)
+            for needed in tables_of(quantity):
+                _check_table(config, key, needed, condition)
         for task in _tasks_of(config, pair) if table in config["probes"] else []:
             _check_measured(config, f"{key}.layers", table, task, claim["layers"])
 
@@ -290,9 +306,12 @@ def _check_of_all_norms(config, key, claim, quantity):
         refuse(f"{key}.condition_b", "a number, because the table tau has no other row", claim["condition_b"])
     if claim["part"] != config[TAU]["part"]:
         refuse(f"{key}.part", f"{config[TAU]['part']}, the part of tau", claim["part"])
-    if quantity["compare"] != "difference" or quantity["summary"] in ("equal_loss", "whole_run"):
+    of_runs = [s for s in (quantity["summary"], *quantity["sensitivity"]) if s in ("equal_loss", "whole_run")]
+    of_runs += [key for key in ("steps", "until_accuracy") if quantity[key]]
+    if quantity["compare"] != "difference" or of_runs:
         expected = "a difference of one number per seed, such as summary: last, compare: difference"
-        refuse(f"quantities.{claim['quantity']}", expected, f"{quantity['summary']}, {quantity['compare']}")
+        found = ", ".join([quantity["summary"], quantity["compare"], *of_runs])
+        refuse(f"quantities.{claim['quantity']}", expected, found)
 
 
 def _check_margin(key, claim, quantity):
@@ -306,7 +325,7 @@ def _check_margin(key, claim, quantity):
 
 
 def _check_headline(key, claim, quantity):
-    """Check that the registered summary of a headline claim is one of the summaries of its curve."""
+    """Check that the registered summary and steps of a headline claim are among the choices of its curve."""
     known = choices(quantity)["summary"]
     if claim.get("headline") and quantity["summary"] not in known:
         expected = (

@@ -10,7 +10,7 @@ import re
 from bnopt import plugins
 from bnopt.files import fingerprints
 from bnopt.study import image_sources
-from bnopt.study.study import RATE_SPREAD, TAU, TRAINING, as_json
+from bnopt.study.study import RATE_SPREAD, TAU, TRAINING, as_json, tables_of
 
 SCALE = "paper"
 PAGE = fingerprints.SOURCE.parent / "docs" / "registration.md"
@@ -27,9 +27,10 @@ def content(study):
 
     claims          name -> quantity, layers, conditions, direction, margin, family
     quantities      those that a claim names
-    conditions      those that a claim names
+    conditions      those that a claim names or that `tau` ranks for one
     sizes           of the tasks of these conditions
-    probes          table -> settings of the probe of each of these tasks, for the tables that a claim needs
+    probes          table -> settings of the probe of each of these tasks, for the tables that a claim needs;
+                    and what `rate_spread` and `tau` are made of
     images          name of the data set, or of the folder; empty if no task needs images
     seeds, stopping rule
     code            module -> fingerprint, without comments and docstrings
@@ -37,13 +38,18 @@ def content(study):
     claims = study["claims"].values()
     named = {claim[key] for claim in claims for key in ("condition_a", "condition_b")}
     quantities = {claim["quantity"] for claim in claims}
-    tables = {study["quantities"][name]["table"] for name in quantities}
+    tables = {table for name in quantities for table in tables_of(study["quantities"][name])}
     conditions = _chosen(study["conditions"], named)
+    # `tau` is made of other tables and ranks conditions that no claim names.
+    ranked = {TAU: study[TAU]} if TAU in tables else {}
+    for entry in ranked.values():
+        conditions |= _chosen(study["conditions"], entry["conditions"])
+        tables |= set(entry["measures"])
     tasks = {condition["task"] for condition in conditions.values()}
     sizes = _chosen(study["sizes"], tasks)
     spread = {RATE_SPREAD: study["rate_spread"]} if RATE_SPREAD in tables else {}
     probes = {table: _chosen(of_task, tasks) for table, of_task in _chosen(study["probes"], tables).items()}
-    # A table without a module of its own is summarised as it is; `tau` is made of others.
+    # A table without a module of its own is summarised as it is.
     own = {TRAINING, *tables} & set(plugins.names("quantities"))
     modules = {
         *CODE,
@@ -55,7 +61,7 @@ def content(study):
         "quantities": _chosen(study["quantities"], quantities),
         "conditions": conditions,
         "sizes": sizes,
-        "probes": probes | spread,
+        "probes": probes | spread | ranked,
         "images": image_sources.name(study["images"]) if image_sources.needs(sizes) else "",
         "seeds": study["seeds"],
         "stopping rule": STOPPING_RULE,

@@ -3,6 +3,7 @@
 Snakemake notices a change by comparing a job with the metadata in `.snakemake`. Where this is lost, or
 Snakemake is told to ignore it, the record beside each result still says how it was made. So `Guard`
 compares the records once the jobs are planned, and `write_expected` lets each job compare what it reads.
+It also says which runs train again, because a part or a probe was added that needs their snapshots.
 """
 
 import hashlib
@@ -36,6 +37,23 @@ def differences(recorded):
                 continue
             if records.differs(record, [records.digest(json.loads(settings)), code]):
                 found[path] = _explained(record, json.loads(settings))
+    return found
+
+
+def without_snapshots(recorded):
+    """Return the existing results of runs that kept no snapshots, of which the study now needs some.
+
+    recorded: as for `differences`. These runs train again; their curves will be the same.
+    """
+    found = []
+    for path, (settings, _) in recorded.items():
+        if json.loads(settings).get("snapshot_every") and Path(path).exists():
+            try:
+                before = records.read(path).get("settings") or {}
+            except StudyError:
+                continue  # without an intact record it is made again anyway
+            if before.get("snapshot_every") == 0:
+                found.append(path)
     return found
 
 
@@ -109,12 +127,22 @@ class Guard:
         dag = self.workflow.dag
         made = {job: list(map(str, job.output)) for job in dag.jobs if everything or not dag.needrun(job)}
         shown = {path for paths in made.values() for path in paths}
+        if not everything:
+            self._announce({str(path) for job in dag.jobs if dag.needrun(job) for path in job.output})
         stale = differences({path: made for path, made in self.recorded.items() if path in shown})
         if self.workflow.touch and not self.workflow.dryrun:
             stale = self._accept(stale)
         if stale:
             jobs = [job for job, paths in made.items() if stale.keys() & set(paths)]
             sys.exit(self._sentence(stale, _first(dag, jobs, stale)))
+
+    def _announce(self, planned):
+        """Print a line if finished runs train again for their snapshots; planned: files to be made."""
+        again = without_snapshots({path: made for path, made in self.recorded.items() if path in planned})
+        if again:
+            names = ", ".join(dict.fromkeys(Path(path).parent.parent.name for path in again))
+            text = f"note: finished runs without snapshots, which this study needs, train again: {names}"
+            print(text, file=sys.stderr)
 
     def _accept(self, stale):
         """Note in the records of results that only the code differs and is accepted; return the others."""

@@ -38,11 +38,13 @@ def written_out(config):
     random_layers, figures, quantities      a task without sizes at this scale are left out
     claims, alternatives                    name -> claim; placeholders are filled in
     headline                                names of the claims that get a specification curve
+    part_of                                 name of a claim -> its part; no claim has it as a setting
     tau                                     what the table `tau` ranks, or empty
     tables                                  name -> the conditions for which the table is needed
     """
     config = schema.with_defaults(config)
     every_condition = set(config["conditions"])
+    part_of = {name: claim["part"] for name, claim in claims(config, "claims").items()}
     config = _of_parts(config)
     scale = config["scales"][config["scale"]]
     sizes = {task: scale[task] for task in tasks_of(scale)}
@@ -72,10 +74,11 @@ def written_out(config):
             name: claim
             for name, claim in claims(config, section).items()
             if not gone & {claim["condition_a"], claim["condition_b"]}
-            and config["quantities"][claim["quantity"]]["table"] in measured
+            and measured.issuperset(tables_of(config["quantities"][claim["quantity"]]))
         }
     headline = [name for name, claim in study["claims"].items() if claim.pop("headline")]
-    return study | {"tables": _tables(study), "headline": headline}
+    part_of = {name: part_of[name] for name in study["claims"]}
+    return study | {"tables": _tables(study), "headline": headline, "part_of": part_of}
 
 
 def parts_of(config):
@@ -112,6 +115,11 @@ def tasks_of(scale):
     return [key for key, value in scale.items() if isinstance(value, dict)]
 
 
+def tables_of(quantity):
+    """Return the tables of which a quantity is computed: its own, and the one by which it is multiplied."""
+    return [quantity["table"], *([quantity["times"]["table"]] if "times" in quantity else [])]
+
+
 def _of_tasks(of_task, tasks):
     return {task: settings for task, settings in of_task.items() if task in tasks}
 
@@ -133,9 +141,9 @@ def _tables(study):
             if table != RANDOM_LAYERS:
                 needed.setdefault(table, []).extend(conditions)
     for claim in [*study["claims"].values(), *study["alternatives"].values()]:
-        table = study["quantities"][claim["quantity"]]["table"]
-        pair = (claim["condition_a"], claim["condition_b"])
-        needed.setdefault(table, []).extend(c for c in pair if c in study["conditions"])
+        pair = [c for c in (claim["condition_a"], claim["condition_b"]) if c in study["conditions"]]
+        for table in tables_of(study["quantities"][claim["quantity"]]):
+            needed.setdefault(table, []).extend(pair)
     if TAU in needed:
         for table in study["tau"]["measures"]:
             needed.setdefault(table, []).extend(study["tau"]["conditions"])
@@ -280,11 +288,12 @@ def runs_settings(study, table):
 
 
 def claims_settings(study, section):
-    """Return the settings of a judging job: all tables, the claims of a section, and all quantities."""
+    """Return the settings of a judging job: all tables, the claims of a section, and their quantities."""
+    used = {claim["quantity"] for claim in study[section].values()}
     return {
         "tables": list(study["tables"]),
         "claims": study[section],
-        "quantities": study["quantities"],
+        "quantities": {name: quantity for name, quantity in study["quantities"].items() if name in used},
     }
 
 
@@ -300,8 +309,9 @@ def specifications_settings(study):
         table, pair = quantities[claim["quantity"]]["table"], (claim["condition_a"], claim["condition_b"])
         if table in STEP_SIZES:
             grids.setdefault(table, {}).update({c: None for c in pair if c in study["conditions"]})
+    tables = itertools.chain(*map(tables_of, quantities.values()))
     return {
-        "tables": list(dict.fromkeys([TRAINING, *(quantity["table"] for quantity in quantities.values())])),
+        "tables": list(dict.fromkeys([TRAINING, *tables])),
         "grids": {table: list(conditions) for table, conditions in grids.items()},
         "seeds": study["seeds"],
         "claims": claims,
@@ -351,7 +361,7 @@ def page_settings(study):
     """Return what the page of claims shows of the study, with the task of each condition.
 
     accuracies: the quantities whose differences are shown as percentage points
-    parts: claim -> the part of the study to which it belongs, for claims that name one
+    parts: claim -> the part of the study to which it belongs, if the study has parts beyond the paper
     """
     about = report_settings(study)
     columns = {name: quantity["column"] for name, quantity in study["quantities"].items()}
@@ -359,7 +369,7 @@ def page_settings(study):
         **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
         "accuracies": [name for name, column in columns.items() if column in ACCURACIES],
-        "parts": {name: claim["part"] for name, claim in study["claims"].items() if "part" in claim},
+        "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
     }
 
 
