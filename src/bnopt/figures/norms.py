@@ -63,7 +63,7 @@ def draw(over_seeds, first_seed, *, conditions):
         ax.set_ylabel("Training accuracy over the run (%)")
     found = {line.get_label(): line for ax in axes.flat for line in ax.lines}
     handles = [found[kind] for kind in [*KINDS, OTHER] if kind in found]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(KINDS))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
