@@ -10,6 +10,7 @@ import pandas as pd
 
 from bnopt import plugins, runtime
 from bnopt.files import artefacts
+from bnopt.study import names
 
 # Characters that fit in an inch of the note on diverged runs.
 CHARACTERS_PER_INCH = 14
@@ -19,17 +20,19 @@ NOTHING = "nothing finite"
 DIVERGED = "x"
 
 
-def note_divergence(figure, curves):
+def note_divergence(figure, curves, conditions):
     """Write the diverged runs and their first step above a figure; mark panels without a finite value.
 
     curves: the training tables of all runs that the figure shows. If no run diverged, nothing is written.
+    conditions: name -> settings
     """
-    fates = [fate for name, runs in curves.groupby("condition", sort=False) if (fate := _fate(name, runs))]
+    groups = curves.groupby("condition", sort=False)
+    fates = [fate for name, runs in groups if (fate := _fate(names.run(conditions[name]), runs))]
     if not fates:
         return
     width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
     crossed = any(line.get_marker() == DIVERGED for ax in figure.axes for line in ax.lines)
-    note = ("× " if crossed else "") + "Diverged: " + ", ".join(fates)
+    note = ("× " if crossed else "") + "Diverged: " + "; ".join(fates)
     note = textwrap.fill(note, width, break_on_hyphens=False)
     # A dollar sign in a name is a dollar sign.
     figure.suptitle(note, fontsize="small", parse_math=False)
@@ -106,7 +109,7 @@ def main(argv=None):
     figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
-        note_divergence(figure, pd.concat(curves))
+        note_divergence(figure, pd.concat(curves), settings["conditions"])
     save(figure, options.pdf, options.png)
     artefacts.write_record(options.pdf, Path(options.pdf).read_bytes(), job=runtime.job_of(options))
 

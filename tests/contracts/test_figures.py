@@ -20,7 +20,7 @@ from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
 from bnopt.run import device
 from bnopt.run.run import Run, split
-from bnopt.study import study
+from bnopt.study import names, study
 from bnopt.train import train
 
 STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
@@ -236,7 +236,7 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, sta
     del settings["seeds"]
     before = [{key: table.copy() for key, table in part.items()} for part in tables]
     drawn = plugins.load("figures", name).draw(*tables, **settings)
-    figure.note_divergence(drawn, curves)
+    figure.note_divergence(drawn, curves, settings["conditions"])
     check(drawn, layout=request.node.callspec.params["statistics_of"] is as_measured)
     for part, untouched in zip(tables, before, strict=True):
         for key in part:
@@ -247,8 +247,8 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, sta
         assert _drawing.label(condition) in words or _drawing.short_label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
     assert ("Diverged" in words) == bool(lost)
-    for condition in settings["conditions"]:
-        assert (f"{condition} (" in words.replace("\n", " ")) == (condition in lost)
+    for condition, entry in settings["conditions"].items():
+        assert (f"{names.run(entry)} (" in words.replace("\n", " ")) == (condition in lost)
 
 
 @pytest.mark.parametrize("statistics_of", [as_measured], indirect=True)

@@ -7,7 +7,7 @@ a job receives.
 import itertools
 import json
 
-from bnopt.study import image_sources, schema
+from bnopt.study import image_sources, names, schema
 
 # The part that every study has: what the paper lists.
 PAPER = "paper"
@@ -24,6 +24,8 @@ ACCURACIES = ("accuracy", "test_accuracy")
 STEP_SIZES = ("along_gradient", "random_directions")
 # The sections whose entries belong to a part; the entries of `claims` are one level deeper.
 OF_A_PART = ("conditions", "figures", "alternatives")
+# The texts of a claim in which values are in words.
+FOR_READERS = ("label", "statement")
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -159,15 +161,15 @@ def claims(config, section):
     """Return name -> claim of `claims` or `alternatives`, from a configuration with its defaults.
 
     An entry with `for` gives one claim per combination of values. Every claim gets its family (the
-    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio. Underscores in
-    labels become spaces.
+    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio. In texts for readers
+    the values are in words (`names`), and {lr}, {condition_a} and {condition_b} describe the conditions.
     """
     families = config["claims"] if section == "claims" else {section: config["alternatives"]}
     rows = {}
     for family, entries in families.items():
         for name, entry in entries.items():
             key = f"{section}.{family}.{name}" if section == "claims" else f"{section}.{name}"
-            for row_name, row in _expanded(name, entry, key):
+            for row_name, row in _expanded(name, entry, key, config.get("conditions", {})):
                 if row_name in rows:
                     wanted = " and ".join(f"{{{word}}}" for word in entry["for"]) or "no other claim's name"
                     expected = f"a name of its own for every claim, here with {wanted}"
@@ -178,15 +180,27 @@ def claims(config, section):
     return rows
 
 
-def _expanded(name, entry, key):
+def _expanded(name, entry, key, conditions):
     """Yield name and body of each claim that an entry gives."""
     choices = entry["for"]
-    body = {k: value for k, value in entry.items() if k != "for"}
+    body = {k: value for k, value in entry.items() if k not in ("for", *FOR_READERS)}
+    texts = {k: entry[k] for k in FOR_READERS if k in entry}
     for values in itertools.product(*choices.values()):
-        words = dict(zip(choices, values, strict=True))
-        claim = _fill(body, words, key)
-        # Labels are for readers, who need no underscores in the names of quantities and conditions.
-        yield _fill(name, words, key), claim | {"label": claim["label"].replace("_", " ")}
+        placeholders = dict(zip(choices, values, strict=True))
+        claim = _fill(body, placeholders, key)
+        in_words = {k: names.words(value) for k, value in placeholders.items()}
+        in_words |= described(claim, conditions)
+        yield _fill(name, placeholders, key), claim | _fill(texts, in_words, key)
+
+
+def described(claim, conditions):
+    """Return what texts may say in braces of a claim's conditions: each in words, and the rate of the first.
+
+    A condition that the configuration does not have, chance, or a number, stays as it is.
+    """
+    known = {key: conditions.get(claim[key]) for key in ("condition_a", "condition_b") if key in claim}
+    found = {key: names.condition(of) if of else str(claim[key]) for key, of in known.items()}
+    return found | ({"lr": names.rate(known["condition_a"]["lr"])} if known.get("condition_a") else {})
 
 
 def _with_margin(claim, quantities):
@@ -205,7 +219,7 @@ def _fill(value, words, key):
             return value.format(**words)
         except (KeyError, ValueError, IndexError):
             placeholders = ", ".join(words) or "nothing"
-            expected = f"in braces only {placeholders}, the placeholders under `for`"
+            expected = f"in braces only {placeholders}, the placeholders there"
             schema.refuse(key, expected, repr(value))
     if isinstance(value, list):
         return [_fill(item, words, key) for item in value]
