@@ -1,6 +1,7 @@
 """Stage 6: draw one figure from the statistics and, if it shows single runs, the first seed's tables."""
 
 import contextlib
+import io
 import os
 import textwrap
 from pathlib import Path
@@ -67,13 +68,36 @@ def use_style(file):
     matplotlib.rcParams.update(matplotlib.rc_params_from_file(file))
 
 
-def save(figure, pdf, png):
-    """Write a figure in both formats, which have the same layout: it is solved once."""
+def save(pages, pdf, png):
+    """Write a figure in both formats, which have the same layout: it is solved once.
+
+    pages: several have the same width; in the image they stand below each other.
+    """
+    from matplotlib.backends.backend_pdf import PdfPages
+
     # Without a date, equal numbers give equal bytes.
-    for file, metadata in ((pdf, {"CreationDate": None}), (png, {})):
-        with artefacts.atomic(file) as partial:
-            figure.savefig(partial, metadata=metadata)
-        figure.set_layout_engine("none")
+    with artefacts.atomic(pdf) as partial, PdfPages(partial, metadata={"CreationDate": None}) as file:
+        for page in pages:
+            page.savefig(file, format="pdf")
+            page.set_layout_engine("none")
+    with artefacts.atomic(png) as partial:
+        if len(pages) == 1:
+            pages[0].savefig(partial)
+        else:
+            _save_below_each_other(pages, partial)
+
+
+def _save_below_each_other(pages, png):
+    """Write several pages of the same width as one image."""
+    from matplotlib import image
+
+    parts = []
+    for page in pages:
+        file = io.BytesIO()
+        page.savefig(file, format="png")
+        file.seek(0)
+        parts.append(image.imread(file))
+    image.imsave(png, np.concatenate(parts), format="png")
 
 
 def main(argv=None):
@@ -106,11 +130,12 @@ def main(argv=None):
         if conditions
     }
     use_style(options.style)
-    figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
+    drawn = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
+    pages = drawn if isinstance(drawn, list) else [drawn]
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
-        note_divergence(figure, pd.concat(curves), settings["conditions"])
-    save(figure, options.pdf, options.png)
+        note_divergence(drawn, pd.concat(curves), settings["conditions"])
+    save(pages, options.pdf, options.png)
     artefacts.write_record(options.pdf, Path(options.pdf).read_bytes(), job=runtime.job_of(options))
 
 

@@ -25,7 +25,7 @@ def test_labels_and_statements_hold_no_identifier(full, section):
     for name, claim in claims.items():
         for text in (claim["label"], claim["statement"]):
             assert not set(re.findall(r"[\w.]+", text)) & identifiers, (name, text)
-            assert "_" not in text and "{" not in text, (name, text)
+            assert not set(text) & set("_{}"), (name, text)
 
 
 def test_labels_tell_all_claims_apart(full):
@@ -82,6 +82,13 @@ def test_texts_may_describe_the_conditions_of_a_claim():
         "chance": "BatchNorm, rate 0.01 / chance / 0.01",
         1: "BatchNorm, rate 0.01 / 1 / 0.01",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01, "0.01"), (1e-7, "1e-7"), (1e10, "1e10"), (2.5e-12, "2.5e-12"), (0, "0")]
+)
+def test_a_number_is_short(value, text):
+    assert names.number(value) == text
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,12 @@ class Jobs:
         return as_json(study.figure_settings(self.study, wildcards.figure), ordered=True)
 
     def forest_plot_settings(self, _):
-        settings = {"tables": {"claims": []}, "conditions": self.study["conditions"]}
+        settings = {"tables": {"claims": []}, "units": study.units(self.study)}
         return as_json(settings, ordered=True)
 
     def specification_settings(self, wildcards):
-        settings = {"tables": {"specifications": []}, "claim": wildcards.claim}
+        unit = study.units(self.study)[wildcards.claim]
+        settings = {"tables": {"specifications": []}, "claim": wildcards.claim, "unit": unit}
         return as_json(settings, ordered=True)
 
     def gather_settings(self, _):

@@ -34,7 +34,7 @@ QUANTITIES = {
 # How values at many steps become one number, and which steps and step sizes count.
 CHOICES = {
     "equal_loss": "at equal loss",
-    "all": "all steps",
+    "until_converged": "until either converges",
     "up_to_lr": "step sizes up to lr",
     "lr": "lr alone",
 }
@@ -59,7 +59,7 @@ def words(name):
 
 def condition(settings):
     """Return the settings of a condition in words, without its task: BatchNorm, rate 0.01."""
-    return ", ".join([words(settings["norm"]), f"rate {rate(settings['lr'])}", *extras(settings)])
+    return ", ".join([words(settings["norm"]), f"rate {number(settings['lr'])}", *extras(settings)])
 
 
 def run(settings):
@@ -75,9 +75,9 @@ def extras(settings):
     return found
 
 
-def rate(lr):
-    """Return a learning rate as claims.yaml writes it: 0.01, 1e-7."""
-    return re.sub("e-0*", "e-", f"{lr:g}")
+def number(value):
+    """Return a number as claims.yaml writes it: 0.01, 1e-7, 1e10."""
+    return re.sub("e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{value:g}")
 
 
 def family(name):

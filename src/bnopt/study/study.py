@@ -200,7 +200,7 @@ def described(claim, conditions):
     """
     known = {key: conditions.get(claim[key]) for key in ("condition_a", "condition_b") if key in claim}
     found = {key: names.condition(of) if of else str(claim[key]) for key, of in known.items()}
-    return found | ({"lr": names.rate(known["condition_a"]["lr"])} if known.get("condition_a") else {})
+    return found | ({"lr": names.number(known["condition_a"]["lr"])} if known.get("condition_a") else {})
 
 
 def _with_margin(claim, quantities):
@@ -353,6 +353,18 @@ def choices(quantity):
     }
 
 
+def unit(quantity):
+    """Return the unit of effects as readers see it: ratio, points (of a per cent) or difference."""
+    if quantity["compare"] == "log_ratio":
+        return "ratio"
+    return "points" if quantity["column"] in ACCURACIES else "difference"
+
+
+def units(study):
+    """Return claim -> the unit of its effect."""
+    return {name: unit(study["quantities"][claim["quantity"]]) for name, claim in study["claims"].items()}
+
+
 def gather_settings(study):
     """Return the settings of the gathering job: table -> conditions, and the seeds."""
     return {"tables": study["tables"], "seeds": study["seeds"]}
@@ -377,11 +389,10 @@ def page_settings(study):
     parts: claim -> the part of the study to which it belongs, if the study has parts beyond the paper
     """
     about = report_settings(study)
-    columns = {name: quantity["column"] for name, quantity in study["quantities"].items()}
     return {
         **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
-        "accuracies": [name for name, column in columns.items() if column in ACCURACIES],
+        "accuracies": [name for name, of in study["quantities"].items() if unit(of) == "points"],
         "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
     }
 
