@@ -316,8 +316,9 @@ class Jobs:
         return [*self.study["figures"], "claims", *curves]
 
     def figure_images(self, wildcards):
-        """Return the paper's figures as PNG."""
-        return [f"results/{wildcards.scale}/figures/{name}.png" for name in self.study["figures"]]
+        """Return the paper's figures and the specification curves as PNG."""
+        shown = [name for name in self.figure_names if name != "claims"]
+        return [f"results/{wildcards.scale}/figures/{name}.png" for name in shown]
 
     def activations(self, wildcards):
         """Return the activations per seed if the study measures them."""

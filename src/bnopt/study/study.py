@@ -26,6 +26,10 @@ STEP_SIZES = ("along_gradient", "random_directions")
 OF_A_PART = ("conditions", "figures", "alternatives")
 # The texts of a claim in which values are in words.
 FOR_READERS = ("label", "statement")
+ABOUT_CURVES = (
+    "its effect under every combination of summary, steps and step sizes, in order. Shaded: the effects that "
+    "support it. Ring: the combination by which it is judged. Hollow squares: others with the same effects."
+)
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -383,17 +387,27 @@ def report_settings(study):
 
 
 def page_settings(study):
-    """Return what the page of claims shows of the study, with the task of each condition.
+    """Return what the page of claims shows of the study, with the task and the words of each condition.
 
     accuracies: the quantities whose differences are shown as percentage points
     parts: claim -> the part of the study to which it belongs, if the study has parts beyond the paper
     """
     about = report_settings(study)
     return {
-        **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
+        **{key: about[key] for key in ("scale", "images", "seeds")},
+        "captions": about["captions"] | _captions_of_curves(study),
+        "conditions": {name: names.run(condition) for name, condition in study["conditions"].items()},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
         "accuracies": [name for name, of in study["quantities"].items() if unit(of) == "points"],
         "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
+    }
+
+
+def _captions_of_curves(study):
+    """Return the name of the figure with each specification curve -> its caption."""
+    return {
+        f"specification_{name}": f"{study['claims'][name]['label']}: {ABOUT_CURVES}"
+        for name in study["headline"]
     }
 
 
