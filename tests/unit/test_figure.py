@@ -52,7 +52,7 @@ def test_a_figure_is_laid_out_once_and_has_the_same_layout_in_both_formats(tmp_p
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *of: (solved.append(1), execute(*of))[1])
     monkeypatch.setattr(Figure, "draw", lambda *of: (draw(*of), pages.append(bounds(figure)))[0])
     plain = bounds(figure)
-    stage.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    stage.save([figure], tmp_path / "a.pdf", tmp_path / "a.png")
     assert len(solved) == 1
     assert pages == [pages[0]] * len(pages) != [plain] * len(pages)
     assert [(tmp_path / name).read_bytes()[1:4] for name in ("a.pdf", "a.png")] == [b"PDF", b"PNG"]
@@ -95,7 +95,7 @@ def test_a_dollar_sign_in_the_note_is_no_formula(tmp_path):
     figure.subplots()
     conditions = {name: CONDITIONS["a"] | {"norm": name} for name in ("a$x_{", "b$")}
     stage.note_divergence(figure, curves_of(dict.fromkeys(((name, 0) for name in conditions), 1)), conditions)
-    stage.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    stage.save([figure], tmp_path / "a.pdf", tmp_path / "a.png")
 
 
 def test_a_long_note_is_wrapped_to_the_width_of_the_figure():

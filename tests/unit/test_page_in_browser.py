@@ -78,7 +78,7 @@ def test_every_figure_shows_and_nothing_fails_or_is_fetched(seen):
     images = seen.execute_script(
         "return Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth, () => 0)))"
     )
-    assert len(images) == 13
+    assert len(images) == 13 + 15  # figures and specification curves
     assert min(images) > 100
     assert seen.get_log("browser") == []
     asked = []

@@ -6,12 +6,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from bnopt.study import names
 from bnopt.verdicts import boundaries
 
-# The lightness differs too, for grey prints: 30, 54, 66 and 76 of 100.
+# The lightness differs too, for grey prints: 30, 54, 70 and 82 of 100.
 VERDICTS = {
     "supported": {"color": "#00487A", "marker": "o"},
     "contradicted": {"color": "#D55E00", "marker": "X"},
-    "inconclusive": {"color": "#A0A0A0", "marker": "s"},
-    "not run": {"color": "#BBBBBB", "marker": "|"},
+    "inconclusive": {"color": "#ACACAC", "marker": "s"},
+    "not run": {"color": "#CCCCCC", "marker": "|"},
 }
 # The colour behind the effects that support a claim.
 EXPECTED = "#DDE7EF"

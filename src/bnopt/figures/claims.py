@@ -20,7 +20,7 @@ LINE, BETWEEN, HEADING, AXIS = 0.112, 0.03, 0.24, 0.25
 # Where the panel begins and ends, and where verdicts begin.
 LEFT, RIGHT, WORDS = 3.15, 4.95, 5.03
 # Points; characters of a label in a line.
-SIZE, CHARACTERS = 7, 59
+SIZE, CHARACTERS = 7, 56
 OURS = "our extension"
 
 
@@ -94,7 +94,8 @@ def _page(groups):
 
 def _panel(ax, claims, unit):
     """Draw the claims of one figure whose effects have one unit, the first at the top; heights in inches."""
-    ends = _effects.natural(_effects.limits(claims), unit)
+    reach = _effects.limits(claims)
+    ends = _effects.natural(reach, unit)
     ax.set(xscale="log" if unit == "ratio" else "linear", xlim=ends, yticks=[])
     ax.spines["left"].set_visible(False)
     ax.axvline(_effects.natural(0, unit), color="black", linewidth=0.6)
@@ -102,7 +103,7 @@ def _panel(ax, claims, unit):
     ax.set_ylim(0, top)
     for claim in claims.to_dict("records"):
         height = _row(claim)
-        _effect(ax, claim, unit, (top - height, top))
+        _effect(ax, claim, unit, reach, (top - height, top))
         _texts(ax, claim, top - height / 2)
         top -= height
     _effects.set_ticks(ax.xaxis, unit, ends)
@@ -113,23 +114,22 @@ def _panel(ax, claims, unit):
     )  # fmt: skip
 
 
-def _effect(ax, claim, unit, span):
-    """Draw a claim between two heights: the expected effects, the boundaries, the interval and the effect."""
-    ends, middle = ax.get_xlim(), sum(span) / 2
-    both = _effects.natural(boundaries(claim["expected"], claim["margin"]), unit)
-    ax.fill_betweenx(
-        [span[0] + 0.01, span[1] - 0.01],
-        *np.clip(both, *ends),
-        color=_effects.EXPECTED,
-        linewidth=0,
-        zorder=0,
-    )
-    for boundary in _effects.natural(_effects.bounds(claim), unit):
+def _effect(ax, claim, unit, reach, span):
+    """Draw a claim between two heights: the expected effects, the boundaries, the interval and the effect.
+
+    reach: the least and the largest effect that the panel shows
+    """
+
+    def shown(effects):
+        return _effects.natural(np.clip(effects, *reach), unit)
+
+    both = shown(boundaries(claim["expected"], claim["margin"]))
+    heights = [span[0] + 0.01, span[1] - 0.01]
+    ax.fill_betweenx(heights, *both, color=_effects.EXPECTED, linewidth=0, zorder=0)
+    for boundary in shown(_effects.bounds(claim)):
         ax.plot([boundary] * 2, span, "k:", linewidth=1)
-    look = _effects.VERDICTS[claim["verdict"]]
-    low, high, effect = np.clip(
-        _effects.natural([claim[key] for key in ("ci_low", "ci_high", "effect")], unit), *ends
-    )
+    look, middle = _effects.VERDICTS[claim["verdict"]], sum(span) / 2
+    low, high, effect = shown([claim[key] for key in ("ci_low", "ci_high", "effect")])
     ax.plot([low, high], [middle] * 2, color=look["color"], linewidth=1.4)
     ax.plot(effect, middle, markersize=4.5, clip_on=False, zorder=3, **_marker(look, claim["grade"]))
 
