@@ -1,18 +1,22 @@
 """The figure of the theorems: distributions over cases, and shares and premises over training."""
 
 import math
+import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from bnopt.figures import _drawing
+from bnopt import statistics as stage
+from bnopt.figures import _drawing, theorems
 from figures import artists, by_hand, tables
 
 CONDITIONS = {
-    "vgg_none": "Standard, vgg",
-    "vgg_batch": "Standard + BatchNorm, vgg",
-    "deep_linear_none": "Standard, deep_linear",
-    "deep_linear_batch": "Standard + BatchNorm, deep_linear",
+    "vgg_none": "Standard, VGG",
+    "vgg_batch": "Standard + BatchNorm, VGG",
+    "deep_linear_none": "Standard, deep linear network",
+    "deep_linear_batch": "Standard + BatchNorm, deep linear network",
 }
 BLACK = ("#000000", None)
 # Title, label and scale of the horizontal axis, of the upper row.
@@ -138,7 +142,8 @@ def test_the_lower_rows_show_means_per_layer_and_over_layers(figure, whole, raw,
     part = figure.subfigs[row]
     ax = part.axes[column]
     assert ax.get_title() == LOWER[quantity]
-    assert (part.get_supylabel(), part.get_supxlabel()) == (task, "Steps")
+    in_words = {"vgg": "VGG", "deep_linear": "deep linear network"}
+    assert (part.get_supylabel(), part.get_supxlabel()) == (in_words[task], "Steps")
     share = quantity.endswith("share")
     assert ax.get_yscale() == ("log" if share else "linear")
     assert ax.get_ylim() == pytest.approx((5e-7, 2) if share else (-0.03, 1.03))
@@ -150,8 +155,9 @@ def test_the_lower_rows_show_means_per_layer_and_over_layers(figure, whole, raw,
         found = [artists.points(line) for line in thin]
         for values in of_layers:
             assert any(one == pytest.approx(values) for one in found)
+        mean = statistics.geometric_mean if share else statistics.fmean
         assert artists.points(thick) == pytest.approx(
-            {step: sum(of[step] for of in of_layers) / len(of_layers) for step in of_layers[0]}
+            {step: mean(of[step] for of in of_layers) for step in of_layers[0]}
         )
         for line in (*thin, thick):
             assert artists.look(line) == look(whole, condition)
@@ -161,7 +167,7 @@ def test_the_lower_rows_show_means_per_layer_and_over_layers(figure, whole, raw,
 
 
 def means(raw, condition, layer, quantity, least):
-    """Return step -> mean over units and seeds, at least `least`."""
+    """Return step -> mean over units and seeds, at least `least`; with a least value, geometric over seeds."""
     runs = []
     for seed in tables.SEEDS:
         rows = [row for row in by_hand.records(raw("theorems", condition, seed)) if row["layer"] == layer]
@@ -171,4 +177,24 @@ def means(raw, condition, layer, quantity, least):
                 for step in {row["step"] for row in rows}
             }
         )
-    return {step: max(mean, least) for step, (mean, _, _) in by_hand.over_seeds(runs).items()}
+    return {
+        step: max(mean, least)
+        for step, (mean, _, _) in by_hand.over_seeds(runs, logarithmic=least > 0).items()
+    }
+
+
+def test_a_share_that_is_0_at_one_seed_is_drawn_at_the_lower_end_and_not_left_out():
+    runs = [
+        pd.DataFrame(
+            [
+                {"condition": "a", "seed": seed, "layer": "#5", "step": step, "thm4.1_mean_share": share}
+                for step, share in ((0, 0.1), (1, 0.0 if seed == 2 else 0.2))
+            ]
+        )
+        for seed in range(3)
+    ]
+    table = stage.over_seeds(stage.per_seed(runs, table="theorems"))
+    ax = Figure().subplots()
+    line = {"color": "black", "linestyle": "-"}
+    theorems._over_training(ax, table, "thm4.1_mean_share", {"a": line})
+    assert [artists.points(drawn) for drawn in ax.lines] == [pytest.approx({0: 0.1, 1: 1e-6})] * 2

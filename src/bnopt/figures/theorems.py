@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
 from bnopt.figures import _drawing
+from bnopt.study import names
 from bnopt.verdicts import TOLERANCE
 
 RANDOM = "random layers"
@@ -37,11 +38,12 @@ def draw(over_seeds, first_seed, *, conditions):
 
     The rows below show the share of ‖g‖² that a term takes away, and the share of units for which a premise
     holds. They are means over units and seeds: a thin line per layer, a thick line for the mean over layers.
+    Over seeds and layers, means of shares are geometric.
     """
     tasks = list(dict.fromkeys(condition["task"] for condition in conditions.values()))
     lines = {
         name: _drawing.style(condition)
-        | {"label": f"{_drawing.label(condition)}, {condition['task']}"}
+        | {"label": f"{_drawing.label(condition)}, {names.words(condition['task'])}"}
         | {"alpha": 1 if condition["task"] == tasks[0] else 0.5}
         for name, condition in conditions.items()
     }
@@ -55,7 +57,7 @@ def draw(over_seeds, first_seed, *, conditions):
         for ax, (quantity, title) in zip(part.subplots(1, 5), OVER_TRAINING.items(), strict=True):
             _over_training(ax, over_seeds["theorems"], quantity, chosen)
             ax.set_title(title, fontsize="small")
-        part.supylabel(task, fontsize="medium")
+        part.supylabel(names.words(task), fontsize="medium")
         part.supxlabel("Steps", fontsize="medium")
     return figure
 
@@ -110,16 +112,24 @@ def _cumulative(ax, values, **line):
 
 
 def _over_training(ax, table, quantity, lines):
-    """Draw a quantity over steps: a thin line per layer, a thick line for the mean over layers."""
+    """Draw a quantity over steps: a thin line per layer, a thick line for the mean over layers.
+
+    Shares have a logarithmic axis, so their means over seeds and layers are geometric.
+    """
+    share = quantity.endswith("_share")
     rows = table[(table["quantity"] == quantity) & np.isfinite(table["mean"])]
     for name, line in lines.items():
-        layers = rows[rows["condition"] == name].pivot(index="step", columns="layer", values="mean")
-        layers = layers.clip(lower=SMALLEST_SHARE) if quantity.endswith("_share") else layers
+        of_condition = rows[rows["condition"] == name]
+        layers = of_condition.pivot(index="step", columns="layer", values="mean")
+        if share:
+            # Without a geometric mean, a seed has the share 0.
+            layers = of_condition.pivot(index="step", columns="layer", values="geometric_mean").fillna(0)
+            layers = layers.clip(lower=SMALLEST_SHARE)
         plain = {key: line[key] for key in ("color", "linestyle")}
         ax.plot(layers.index, layers, linewidth=0.5, alpha=0.4, **plain)
-        mean = layers.mean(axis="columns")
+        mean = np.exp(np.log(layers).mean(axis="columns")) if share else layers.mean(axis="columns")
         ax.plot(mean.index, mean, marker=_drawing.marker(mean), **plain)
-    if quantity.endswith("_share"):
+    if share:
         ax.set(yscale="log", ylim=(SMALLEST_SHARE / 2, 2))
     else:
         ax.set(yticks=[0, 0.5, 1], ylim=(-0.03, 1.03))
