@@ -167,7 +167,7 @@ def test_the_lower_rows_show_means_per_layer_and_over_layers(figure, whole, raw,
 
 
 def means(raw, condition, layer, quantity, least):
-    """Return step -> mean over units and seeds, at least `least`; with a least value, geometric over seeds."""
+    """Return step -> mean over units and seeds, geometric over seeds if it is to be at least `least` > 0."""
     runs = []
     for seed in tables.SEEDS:
         rows = [row for row in by_hand.records(raw("theorems", condition, seed)) if row["layer"] == layer]
@@ -187,7 +187,14 @@ def test_a_share_that_is_0_at_one_seed_is_drawn_at_the_lower_end_and_not_left_ou
     runs = [
         pd.DataFrame(
             [
-                {"condition": "a", "seed": seed, "layer": "#5", "step": step, "thm4.1_mean_share": share}
+                {
+                    "condition": "a",
+                    "seed": seed,
+                    "layer": "#5",
+                    "unit": 0,
+                    "step": step,
+                    "thm4.1_mean_share": share,
+                }
                 for step, share in ((0, 0.1), (1, 0.0 if seed == 2 else 0.2))
             ]
         )
