@@ -14,7 +14,7 @@ from bnopt.files import artefacts
 from bnopt.study import names
 
 # Characters that fit in an inch of the note on diverged runs.
-CHARACTERS_PER_INCH = 14
+CHARACTERS_PER_INCH = 13
 # The text in a panel without a finite value.
 NOTHING = "nothing finite"
 # The marker of divergence in curves; `figures/_drawing.py` draws it.
@@ -36,10 +36,10 @@ def note_divergence(figure, curves, conditions):
     note = ("× " if crossed else "") + "Diverged: " + "; ".join(fates)
     note = textwrap.fill(note, width, break_on_hyphens=False)
     # A dollar sign in a name is a dollar sign.
-    figure.suptitle(note, fontsize="small", parse_math=False)
+    figure.suptitle(note, fontsize="medium", parse_math=False)
     for ax in figure.axes:
         if ax.get_label() != "<colorbar>" and not _shows_something(ax):
-            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize="small", transform=ax.transAxes)
+            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", transform=ax.transAxes)
 
 
 def _fate(condition, runs):

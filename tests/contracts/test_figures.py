@@ -244,13 +244,13 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, sta
         for key in part:
             pd.testing.assert_frame_equal(part[key], untouched[key])
 
-    words = " ".join(text.get_text() for text in drawn.findobj(Text))
+    words = " ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
     for condition in settings["conditions"].values():
         assert _drawing.label(condition) in words or _drawing.short_label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
     assert ("Diverged" in words) == bool(lost)
     for condition, entry in settings["conditions"].items():
-        assert (f"{names.run(entry)} (" in words.replace("\n", " ")) == (condition in lost)
+        assert (f"{names.run(entry)} (" in words) == (condition in lost)
 
 
 @pytest.mark.parametrize("statistics_of", [as_measured], indirect=True)

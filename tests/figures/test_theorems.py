@@ -22,9 +22,9 @@ BLACK = ("#000000", None)
 # Title, label and scale of the horizontal axis, of the upper row.
 UPPER = [
     ("(a) Identities", "Relative error", "log"),
-    ("(b) Thm 4.2, 2nd part\nwithout its premise", "Relative slack", "linear"),
-    ("(c) Thm 4.4 as printed", "Relative slack", "symlog"),
-    ("(d) Thm C.1, its worst inputs", "Relative excess elsewhere", "linear"),
+    ("(b) Thm 4.2, 2nd part\nwithout its premise", "Relative slack\n(shaded: violated)", "linear"),
+    ("(c) Thm 4.4\nas printed", "Relative slack\n(shaded: violated)", "symlog"),
+    ("(d) Thm C.1,\nits worst inputs", "Relative excess\nelsewhere", "linear"),
 ]
 # Column -> title, of the lower rows.
 LOWER = {
@@ -118,12 +118,11 @@ def test_the_upper_row_has_its_titles_axes_and_marks(figure):
         for ax in axes
     ]
     assert marks == [[(1e-9, ":")], [], [(-1, ":")], []]
-    assert [[text.get_text() for text in ax.texts] for ax in axes] == [[], ["violated"], ["violated"], []]
+    assert not any(ax.texts for ax in axes)
     for ax in axes[1:3]:
         (shade,) = ax.patches
         assert shade.get_x() == ax.get_xlim()[0]
         assert shade.get_x() + shade.get_width() == pytest.approx(0)
-        assert ax.texts[0].get_position()[0] < 0.5
     for ax in axes:
         values = [x for line in ax.lines if line.get_drawstyle() == "steps-post" for x in line.get_xdata()]
         low, high = ax.get_xlim()

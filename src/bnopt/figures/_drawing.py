@@ -30,6 +30,8 @@ STYLES = {
     "weight_norm": {"color": "#777777", "linestyle": "-"},
     "weight_standard": {"color": "#777777", "linestyle": (0, (5, 1.5))},
 }
+# Inches. All figures are drawn equally wide, so that all their text has one size when it is printed.
+WIDTH = 7.5
 # Begins the name of a quantity's mean over all steps of a run; the stage `statistics` writes it.
 OVER_RUN = "over_run:"
 # Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
@@ -47,6 +49,11 @@ def style(condition):
 def label(condition):
     """Return the paper's legend text for a condition; it depends on the norm alone."""
     return "Standard" + ("" if condition["norm"] == "none" else f" + {names.words(condition['norm'])}")
+
+
+def narrow_label(condition):
+    """Return the legend text of a condition in two lines, for the title of a narrow panel."""
+    return label(condition).replace(" + ", "\n+ ")
 
 
 def short_label(condition):
@@ -171,7 +178,7 @@ def first_site(activations, condition, layer):
 
 def ridge_grid(activations, conditions, layers):
     """Return a figure of ridges with a row per layer and a column per condition."""
-    figure = Figure(figsize=(1.9 * len(conditions) + 0.6, 1.5 * len(layers) + 0.5))
+    figure = Figure(figsize=(WIDTH, 1.4 * len(layers) + 0.6))
     axes = figure.subplots(len(layers), len(conditions), squeeze=False)
     ridge_panels(axes, activations, conditions, layers)
     return figure
@@ -187,4 +194,4 @@ def ridge_panels(axes, activations, conditions, layers, *, look=style):
             ridges(ax, first_site(activations, name, layer), **look(condition))
         row[0].set_ylabel(layer_title(layers, layer))
     for ax, condition in zip(axes[0], conditions.values(), strict=True):
-        ax.set_title(label(condition), fontsize="small")
+        ax.set_title(narrow_label(condition))

@@ -12,7 +12,7 @@ RATES = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
 
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return (a) training and (b) test accuracy in %, and (c) the distributions of activations."""
-    figure = Figure(figsize=(9, 3.1))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.9))
     grid = figure.add_gridspec(len(layers["vgg"]), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
     colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), itertools.cycle(RATES), strict=False))
 
@@ -47,5 +47,5 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     ]
     if shown:  # no run has activations if all diverged at once
         _drawing.ridge_panels(axes, activations, shown, layers["vgg"], look=look)
-        axes[0][0].set_title("(c) " + axes[0][0].get_title(), fontsize="small")
+        axes[0][0].set_title("(c) " + axes[0][0].get_title())
     return figure

@@ -17,7 +17,7 @@ def draw(over_seeds, first_seed, *, conditions):
     """
     del first_seed
     table = over_seeds["along_gradient"]
-    figure = Figure(figsize=(10, 2.9))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.7))
     axes = figure.subplots(1, len(conditions))
     shared = {}
     for ax, (name, condition) in zip(np.atleast_1d(axes), conditions.items(), strict=True):
@@ -25,7 +25,7 @@ def draw(over_seeds, first_seed, *, conditions):
         if task in shared:
             ax.sharey(shared[task])
         shared.setdefault(task, ax)
-        ax.set(title=f"{TITLES[task]}\n{_drawing.label(condition)}", xlabel="η")
+        ax.set(title=f"{TITLES[task]}\n{_drawing.narrow_label(condition)}", xlabel="η")
         if task == "deep_linear":
             ax.set(xscale="log", yscale="log")
         _lines(figure, ax, table[table["condition"] == name], lr=condition["lr"])

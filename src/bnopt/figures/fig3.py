@@ -19,7 +19,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for lr in sorted({c["lr"] for c in conditions.values() if c["task"] == task}, reverse=True)
     ]
     columns = 1 + max(len(layers[task]) for task, _ in rows)
-    figure = Figure(figsize=(3 * columns, 2.3 * len(rows)))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.1 * len(rows)))
     grid = figure.add_gridspec(2 * len(rows), columns)
     for row, (task, lr) in enumerate(rows):
         shown = {n: c for n, c in conditions.items() if c["task"] == task and c["lr"] == lr}

@@ -16,7 +16,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     """Return means over units and seeds: a row per layer, a column per quantity."""
     del first_seed
     layers = layers["vgg"]
-    figure = Figure(figsize=(9, 1.6 * len(layers) + 0.6))
+    figure = Figure(figsize=(_drawing.WIDTH, 1.5 * len(layers) + 0.6))
     axes = figure.subplots(len(layers), len(PANELS), sharex=True, squeeze=False)
     for row, layer in zip(axes, layers, strict=True):
         for ax, quantity in zip(row, PANELS, strict=True):

@@ -8,7 +8,7 @@ from bnopt.figures import _drawing
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return the layers' own outputs y over training: a row per condition, a column per layer."""
     del over_seeds
-    figure = Figure(figsize=(7.5, 1.9 * len(conditions)))
+    figure = Figure(figsize=(_drawing.WIDTH, 1.9 * len(conditions)))
     axes = figure.subplots(len(conditions), len(layers["deep_linear"]), squeeze=False)
     for row, (name, condition) in zip(axes, conditions.items(), strict=True):
         for ax, layer in zip(row, layers["deep_linear"], strict=True):

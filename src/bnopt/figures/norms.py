@@ -46,7 +46,7 @@ def draw(over_seeds, first_seed, *, conditions):
     are those without a positive, finite measure.
     """
     del first_seed
-    figure = Figure(figsize=(9, 7.4))
+    figure = Figure(figsize=(_drawing.WIDTH, 7.4))
     axes = figure.subplots(2, 2, sharey=True)
     training = over_seeds["training"]
     accuracies = {name: 100 * _over_run(training, name, "accuracy", PLAIN) for name in conditions}

@@ -47,7 +47,7 @@ def draw(over_seeds, first_seed, *, conditions):
         | {"alpha": 1 if condition["task"] == tasks[0] else 0.5}
         for name, condition in conditions.items()
     }
-    figure = Figure(figsize=(9, 2.9 + 1.7 * len(tasks)))
+    figure = Figure(figsize=(_drawing.WIDTH, 3 + 1.7 * len(tasks)))
     parts = figure.subfigures(1 + len(tasks), 1, height_ratios=[1.5, *[1] * len(tasks)])
     axes = parts[0].subplots(1, 4)
     _distributions(axes, over_seeds["random_layers"], first_seed["theorems"], lines)
@@ -56,7 +56,7 @@ def draw(over_seeds, first_seed, *, conditions):
         chosen = {name: lines[name] for name in conditions if conditions[name]["task"] == task}
         for ax, (quantity, title) in zip(part.subplots(1, 5), OVER_TRAINING.items(), strict=True):
             _over_training(ax, over_seeds["theorems"], quantity, chosen)
-            ax.set_title(title, fontsize="small")
+            ax.set_title(title)
         part.supylabel(names.words(task), fontsize="medium")
         part.supxlabel("Steps", fontsize="medium")
     return figure
@@ -88,16 +88,18 @@ def _distributions(axes, random, probes, lines):
     errors.set(title="(a) Identities", xlabel="Relative error", ylabel="Share of cases", xscale="log")
     errors.set_xlim(SMALLEST, max(10 * TOLERANCE, errors.get_xlim()[1]))
     errors.axvline(TOLERANCE, color="black", linewidth=0.6, linestyle=":")
-    bound.set(title="(b) Thm 4.2, 2nd part\nwithout its premise", xlabel="Relative slack", xlim=(-1, 1))
-    printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack")
+    slack = "Relative slack\n(shaded: violated)"
+    bound.set(title="(b) Thm 4.2, 2nd part\nwithout its premise", xlabel=slack, xlim=(-1, 1))
+    printed.set(title="(c) Thm 4.4\nas printed", xlabel=slack)
     printed.set_xscale("symlog", linthresh=1)
     printed.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
+    # The labels of −1 and 1 would cover that of 0.
+    printed.xaxis.set_major_formatter(lambda x, _: "" if abs(x) == 1 else f"{x:g}".replace("-", "−"))
     printed.set_xlim(min(-10, printed.get_xlim()[0]), max(1, printed.get_xlim()[1]))
-    excess.set(title="(d) Thm C.1, its worst inputs", xlabel="Relative excess elsewhere", xlim=(0, 1))
-    excess.legend(fontsize="xx-small")
+    excess.set(title="(d) Thm C.1,\nits worst inputs", xlabel="Relative excess\nelsewhere", xlim=(0, 1))
+    excess.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1.8, borderaxespad=0.1)
     for ax in (bound, printed):
         ax.axvspan(ax.get_xlim()[0], 0, color="black", alpha=0.06, linewidth=0)
-        ax.text(0.02, 0.97, "violated", va="top", fontsize="x-small", transform=ax.transAxes)
     printed.axvline(-1, color="black", linewidth=0.6, linestyle=":")
 
 
