@@ -36,7 +36,7 @@ OTHER = "other norm"
 PLAIN = ["mean", "ci_low", "ci_high"]
 GEOMETRIC = ["geometric_mean", "geometric_low", "geometric_high"]
 # The size of a label in shares of a panel: of a line, and of a character.
-LINE, CHARACTER = 0.042, 0.0125
+LINE, CHARACTER = 0.042, 0.0155
 
 
 def draw(over_seeds, first_seed, *, conditions):
