@@ -275,6 +275,18 @@ def test_a_figure_whose_claims_do_not_fit_stands_alone_on_a_page_that_is_longer(
     assert pages[0].get_size_inches()[1] > 9
 
 
+def test_pages_are_as_full_as_they_may_be():
+    one = claims().head(1)
+    many = pd.concat([one.assign(claim=f"c{i}", family=f"fig{i}") for i in range(40)])
+    units = dict.fromkeys(many["claim"], "difference")
+    *full, last = plugins.load("figures", "claims").draw({"claims": many}, {}, units=units)
+    # A heading, a row of one line, and an axis; half an inch of legend.
+    group = 0.24 + 0.142 + 0.25
+    assert [len(page.axes) for page in full] == [math.floor((9 - 0.5) / group)] * len(full)
+    assert sum(len(page.axes) for page in [*full, last]) == 40
+    assert last.get_size_inches()[1] == pytest.approx(0.5 + group * len(last.axes))
+
+
 def test_without_claims_there_is_an_empty_page():
     (page,) = drawn(claims().head(0))
     assert page.axes == []
