@@ -39,7 +39,7 @@ FORMULAS = _table(r"""
     ≪ \ll  ≫ \gg  ∝ \propto  ∥ \parallel  ‖ \Vert  ⊥ \perp  ← \leftarrow  → \rightarrow  ↔ \leftrightarrow
     ↑ \uparrow  ↓ \downarrow  ⇐ \Leftarrow  ⇒ \Rightarrow  ⇔ \Leftrightarrow  ↦ \mapsto  ⟨ \langle
     ⟩ \rangle  ⌊ \lfloor  ⌋ \rfloor  ⌈ \lceil  ⌉ \rceil  ⊤ \top  ⊗ \otimes  ⊕ \oplus  ⊙ \odot  ℓ \ell
-    ℏ \hbar  ℝ \mathbb{R}  ℕ \mathbb{N}  ℤ \mathbb{Z}
+    ₀ _0  ₁ _1  ₂ _2  ℏ \hbar  ℝ \mathbb{R}  ℕ \mathbb{N}  ℤ \mathbb{Z}
 """)
 SIGNS |= {character: f"${formula}$" for character, formula in FORMULAS.items()}
 # The accents of Unicode, which follow their letter.

@@ -23,6 +23,7 @@ from bnopt.judged import (
     strip,
     supporting,
 )
+from bnopt.study import names
 from bnopt.verdicts import VERDICTS
 
 # Snakemake's page shows this one as a data URI in a frame, and Chromium opens none above 2 MiB there.
@@ -31,6 +32,8 @@ MOST_BYTES = 2**21 * 3 // 4 - 1000
 FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
+# Begins the name of the figure with the specification curve of a claim.
+CURVE = "specification_"
 
 
 @dataclass(frozen=True)
@@ -146,14 +149,16 @@ def rows(results, study):
                 **{key: claim[key] for key in ("claim", "label", "statement", "source", "paper_value")},
                 **{key: claim[key] for key in ("verdict", "reason", "quantity", "condition_a", "n")},
                 "against": str(claim["condition_b"]),
+                "test": _test(claim, study["conditions"]),
                 "grade": _text(claim.get("grade")),
                 "figures": [f"fig{number}" for number in figures_of(claim)],
+                "curve": f"{CURVE}{claim['claim']}",
                 "task": study["tasks"].get(claim["condition_a"], ""),
                 "part": study["parts"].get(claim["claim"], ""),
                 "effect": units.value(claim["effect"], claim),
                 "interval": units.interval(claim, claim),
                 "expected": units.expected(claim),
-                "flips_under": claim["flips_under"].replace(";", ", ").replace("_", " "),
+                "flips_under": ", ".join(map(names.words, claim["flips_under"].split(";"))),
                 "diverged": int(claim["n_diverged"]),
                 "p": number(claim["p_sign_flip"]),
                 "holm": number(claim["p_holm"]),
@@ -169,6 +174,14 @@ def rows(results, study):
             }
         )
     return found
+
+
+def _test(claim, conditions):
+    """Return in words what a claim compares."""
+    a, b = (
+        conditions.get(claim[key], names.words(str(claim[key]))) for key in ("condition_a", "condition_b")
+    )
+    return f"{names.words(claim['quantity'])} of {a} (a) against {b} (b)"
 
 
 def _records(table):
@@ -196,7 +209,7 @@ def _outcome(row, claim, units):
 
 def _summary(row, claim, units):
     changed = row["verdict"] not in (claim["verdict"], "not run")
-    return _outcome(row, claim, units) | {"name": row["summary"].replace("_", " "), "changed": changed}
+    return _outcome(row, claim, units) | {"name": names.words(row["summary"]), "changed": changed}
 
 
 def _reading(row, units):
@@ -249,7 +262,9 @@ def _as_uri(file, width, quality):
 
 
 def title(figure):
-    """Return the title of a figure: fig4 -> Figure 4, theorems -> Theorems."""
+    """Return the title of a figure: fig4 -> Figure 4, theorems -> Theorems; all curves have the same."""
+    if figure.startswith(CURVE):
+        return "Specification curve"
     number_of = figure.removeprefix("fig")
     return f"Figure {number_of}" if number_of.isdecimal() else figure.replace("_", " ").capitalize()
 
@@ -269,10 +284,10 @@ def render(results, study, *, figures, files):
     environment.filters["title_of"] = title
     template = environment.from_string(texts["template"])
     facts = _facts(results, study) | {key: Markup(texts[key]) for key in ("style", "script")}
-    names = sorted((Path(file).stem for file in figures), key=list(study["captions"]).index)
-    without = template.render(facts, figures=dict.fromkeys(names, ""))
+    order = sorted((Path(file).stem for file in figures), key=list(study["captions"]).index)
+    without = template.render(facts, figures=dict.fromkeys(order, ""))
     uris = light(figures, MOST_BYTES - len(without.encode()))
-    return template.render(facts, figures={name: Markup(uris[name]) for name in names})
+    return template.render(facts, figures={name: Markup(uris[name]) for name in order})
 
 
 def _facts(results, study):
@@ -304,7 +319,7 @@ def _choices(found):
     for key in ("task", "part", "verdict", "grade"):
         values = dict.fromkeys(row[key] for row in found if row[key])
         order = [v for v in VERDICTS if v in values] if key == "verdict" else sorted(values)
-        choices[key] = {value: value.replace("_", " ") for value in order}
+        choices[key] = {value: names.words(value) for value in order}
     return {key: values for key, values in choices.items() if len(values) > 1}
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from bnopt.study import names
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart. Line styles differ for black-and-white
 # prints.
 STYLES = {
@@ -28,27 +30,6 @@ STYLES = {
     "weight_norm": {"color": "#777777", "linestyle": "-"},
     "weight_standard": {"color": "#777777", "linestyle": (0, (5, 1.5))},
 }
-LABELS = {
-    "none": "Standard",
-    "batch": "Standard + BatchNorm",
-    "noisy_batch": "Standard + “Noisy” BatchNorm",
-    "noise": "Standard + noise",
-    "l1": "Standard + L₁",
-    "l2": "Standard + L₂",
-    "linf": "Standard + L∞",
-    "ghost": "Standard + Ghost BatchNorm",
-    "frozen": "Standard + Frozen BatchNorm",
-    "centre": "Standard + centring",
-    "divide": "Standard + division",
-    "layer": "Standard + LayerNorm",
-    "group": "Standard + GroupNorm",
-    "instance": "Standard + InstanceNorm",
-    "rms": "Standard + RMSNorm",
-    "dyt": "Standard + DyT",
-    "dyt_alpha1": "Standard + DyT (α = 1)",
-    "weight_norm": "Standard + WeightNorm",
-    "weight_standard": "Standard + standardised weights",
-}
 # Begins the name of a quantity's mean over all steps of a run; the stage `statistics` writes it.
 OVER_RUN = "over_run:"
 # Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
@@ -67,7 +48,7 @@ def style(condition):
 
 def label(condition):
     """Return the paper's legend text for a condition; it depends on the norm alone."""
-    return LABELS.get(condition["norm"], condition["norm"])
+    return "Standard" + ("" if condition["norm"] == "none" else f" + {names.words(condition['norm'])}")
 
 
 def broken(text):
@@ -84,10 +65,7 @@ def legend(figure, ax):
 
 def short_label(condition):
     """Return the text beside a point: the norm, or `Standard`, and the settings that few conditions have."""
-    more = ", warm-up" if "warmup" in condition else ""
-    if "initial_scale" in condition:
-        more += f", weights × {condition['initial_scale']:.3g}"
-    return label(condition).removeprefix("Standard + ") + more
+    return ", ".join([label(condition).removeprefix("Standard + "), *names.extras(condition)])
 
 
 def series(table, condition, quantity, layer=""):
