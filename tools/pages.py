@@ -10,9 +10,10 @@ headlines            table of the headline claims: the verdict at each scale wit
 counts SCALE         how many claims are supported, contradicted and inconclusive
 verdicts SCALE       every claim with its effect, by figure
 made SCALE           commit, machine and time of the results
-figure NUMBER        what a figure shows, what the paper says about it, and what came out
+gallery              every figure: what it shows, what the paper says, what came out, and our images
 """
 
+import functools
 import json
 import re
 import sys
@@ -25,15 +26,31 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from bnopt.judged import RATIO, natural, read_claims  # noqa: E402
-from bnopt.study import schema, study  # noqa: E402
+from bnopt.page import figures_of  # noqa: E402
+from bnopt.study import names, schema, study  # noqa: E402
 from bnopt.verdicts import VERDICTS  # noqa: E402
 
 STORED = ROOT / "docs" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- results: ([\w -]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+# The titles of figures that the paper does not have; `claims` is made of all results.
+TITLES = {
+    "theorems": "The theorems as numbers",
+    "edge": "Beyond the paper: the edge of stability",
+    "shift": "Beyond the paper: covariate shift is curvature",
+    "norms": "Beyond the paper: norms by smoothness",
+    "claims": "All claims",
+}
+# Begins the source of a claim that the paper does not make.
+BEYOND = "beyond the paper"
+ALL_CLAIMS = (
+    "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
+    "Dotted: its margins. Filled: confirmed or refuted."
+)
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
+@functools.cache
 def configuration():
     """Return config.yaml and claims.yaml, with defaults filled in."""
     return schema.with_defaults(schema.read(ROOT / "config.yaml", ROOT / "claims.yaml"))
@@ -45,19 +62,19 @@ def scales():
 
 
 def claims_of(scale):
-    """Return the table of judged claims of a scale with stored results."""
-    return read_claims(STORED / scale / "claims.csv")
+    """Return the table of judged claims of a scale with stored results, with the labels of today."""
+    claims = read_claims(STORED / scale / "claims.csv")
+    labels = {name: claim["label"] for name, claim in study.claims(configuration(), "claims").items()}
+    return claims.assign(label=claims["claim"].map(labels).fillna(claims["label"]))
 
 
-def caption_of(number):
-    """Return the caption of a figure of the paper."""
-    return " ".join(configuration()["figures"][f"fig{number}"]["caption"].split())
-
-
-def of_figure(claims, number):
-    """Return the claims about a figure of the paper, found in texts such as "Figures 5 and 12(a)"."""
-    sources = claims["source"].str.replace(r"Section [\d.]+", "", regex=True)
-    return claims[sources.str.findall(r"\d+").map(lambda numbers: str(number) in numbers)]
+def of_figure(claims, figure):
+    """Return the claims about a figure: of the paper's, fig5, by source or family; of another by family."""
+    if figure in TITLES:
+        return claims[claims["family"].str.startswith(figure)]
+    number = int(figure.removeprefix("fig"))
+    about = [number in figures_of(claim) for claim in claims.to_dict("records")]
+    return claims[np.array(about, dtype=bool) & ~claims["source"].str.startswith(BEYOND)]
 
 
 # -- words ------------------------------------------------------------------------------------------
@@ -85,7 +102,7 @@ def verdict(claim):
     word = claim.get("grade") or claim["verdict"]
     marks = []
     if claim["flips_under"]:
-        marks.append(f"not under: {claim['flips_under'].replace('_', ' ').replace(';', ', ')}")
+        marks.append(f"not under: {', '.join(map(names.words, claim['flips_under'].split(';')))}")
     if claim["n_diverged"]:
         marks.append(f"diverged runs: {claim['n_diverged']}")
     return word + (f" ({'; '.join(marks)})" if marks else "")
@@ -163,18 +180,79 @@ def _stage(record):
     return f"{record['stage'].removeprefix('bnopt.')} {record['settings'].get('probe', '')}".rstrip()
 
 
-def figure(number):
-    """Return the paper's statements about one of its figures, and what came out at each scale."""
-    about = {scale: of_figure(claims_of(scale), number) for scale in scales()}
-    statements = dict.fromkeys(pd.concat(about.values())["statement"])
-    outcomes = [f"`{scale}`: {counted(rows)}" for scale, rows in about.items() if len(rows)]
-    return (
-        f"{caption_of(number)}\n\n*The paper says:* {' '.join(statements)}\n\n"
-        f"*Here*, of the claims about this figure: {'; '.join(outcomes)}."
-    )
+def gallery():
+    """Return a section for each figure with a stored image or claims about it; then one for all claims."""
+    captions = {name: entry["caption"] for name, entry in configuration()["figures"].items()}
+    sections = [_section(name, caption) for name, caption in (captions | {"claims": ALL_CLAIMS}).items()]
+    return "\n\n".join(filter(None, sections))
 
 
-TEXTS = {text.__name__: text for text in (headlines, counts, verdicts, made, figure)}
+def _section(figure, caption):
+    """Return the section of a figure; an empty text if no scale has anything to show."""
+    tables = {scale: of_figure(claims_of(scale), figure) for scale in scales()}
+    about = {scale: rows for scale, rows in tables.items() if len(rows)}
+    title = TITLES.get(figure, f"Figure {figure.removeprefix('fig')}")
+    images = [
+        f"![{title}, at the scale {scale}](results/{scale}/{figure}.png)"
+        for scale in tables
+        if (STORED / scale / f"{figure}.png").exists()
+    ]
+    if not about and not images:
+        return ""
+    parts = [f"## {title}", " ".join(caption.split()), *_said(figure), *_came_out(about), *images]
+    return "\n\n".join(parts)
+
+
+def _said(figure):
+    """Return what the paper says about its figure, or what is asked beyond the paper; [] if nothing."""
+    found = []
+    for family, entries in configuration()["claims"].items():
+        for name, entry in entries.items():
+            claim = pd.DataFrame([{"source": entry["source"], "family": family}])
+            if len(of_figure(claim, figure)) and "our extension" not in entry["source"]:
+                found.append(_statement(family, name, entry))
+    says = "Beyond the paper" if figure in TITLES else "The paper says"
+    return [f"*{says}:* {' '.join(found)}"] if found else []
+
+
+def _statement(family, name, entry):
+    """Return the statement of an entry once for all values under `for`: layer #5 or 10."""
+    only = configuration() | {"claims": {family: {name: entry}}}
+    words = {key: [names.words(value) for value in values] for key, values in entry["for"].items()}
+    for claim in study.claims(only, "claims").values():
+        for key, text in study.described(claim, configuration()["conditions"]).items():
+            words.setdefault(key, []).append(text)
+    return entry["statement"].format(**{key: _either(texts) for key, texts in words.items()})
+
+
+def _either(texts):
+    """Return different texts as one: a, b or c."""
+    *others, last = dict.fromkeys(text for text in texts if text) or [""]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _came_out(about):
+    """Return two sentences: how many claims came out how, and the effect of the leading claim; [] of none.
+
+    about: scale -> the claims about a figure
+    """
+    if not about:
+        return []
+    outcomes = [f"{counted(rows)} at `{scale}`" for scale, rows in about.items()]
+    headline = [name for name, claim in study.claims(configuration(), "claims").items() if claim["headline"]]
+    known = [name for rows in about.values() for name in rows["claim"]]
+    leading = next((name for name in headline if name in known), known[0])
+    found = {scale: rows[rows["claim"] == leading] for scale, rows in about.items()}
+    effects = [
+        f"at `{scale}` {effect(row)}, {verdict(row)}"
+        for scale, rows in found.items()
+        for row in rows.to_dict("records")
+    ]
+    label = next(rows["label"].iloc[0] for rows in found.values() if len(rows))
+    return [f"*Here* the claims about it are: {'; '.join(outcomes)}. {label}: {'; '.join(effects)}."]
+
+
+TEXTS = {text.__name__: text for text in (headlines, counts, verdicts, made, gallery)}
 
 
 def filled(page):

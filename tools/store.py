@@ -1,14 +1,15 @@
 """Store the results of a scale under docs/results/: python tools/store.py SCALE
 
-Copies the files listed in STORED, the figures that README.md or a page in docs/ shows, and the record
-of each. Everything else can be made again from the repository with one command.
+Copies the files listed in STORED with the record of each, and the figures, which docs/results.md shows,
+as lighter images. Everything else can be made again from the repository with one command.
 """
 
 import filecmp
-import re
 import shutil
 import sys
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 STORED = (
@@ -16,24 +17,39 @@ STORED = (
     "statistics/claims_per_seed.csv",
     "statistics/claims_sensitivity.csv",
     "statistics/alternatives.csv",
+    "statistics/specifications.csv",
     "statistics/theorems.csv",
     "data/images.json",
     "provenance.json",
 )
+# The colours of a stored figure: a quarter of the size of an image with all of them.
+COLOURS = 64
 
 
-def shown_figures(scale):
-    """Return the names of the figures of a scale that README.md or a page in docs/ shows, sorted."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    texts = [page.read_text(encoding="utf-8") for page in pages if page.exists()]
-    return sorted({name for text in texts for name in re.findall(rf"results/{scale}/(\w+\.png)\)", text)})
+def figures(results):
+    """Return the figures of a scale without its specification curves, sorted; hidden files are unfinished."""
+    found = sorted((results / "figures").glob("[!.]*.png"))
+    return [file for file in found if not file.name.startswith("specification_")]
+
+
+def store_figure(file, folder, before):
+    """Write a figure with few colours into a folder; before: the file stored earlier."""
+    copy = folder / file.name
+    with Image.open(file) as image:
+        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        few.save(copy, optimize=True)
+    keep_time(copy, before)
 
 
 def store(file, folder, before):
-    """Copy a file into a folder; if it equals `before`, the file stored earlier, the copy gets its time."""
-    copy = shutil.copy(file, folder)
+    """Copy a file into a folder; before: the file stored earlier."""
+    keep_time(Path(shutil.copy(file, folder)), before)
+
+
+def keep_time(copy, before):
+    """Give a file that equals the one stored earlier the time of that one."""
     # Reports of other scales read it, and are made again if it is newer.
-    if before.is_file() and filecmp.cmp(file, before, shallow=False):
+    if before.is_file() and filecmp.cmp(copy, before, shallow=False):
         shutil.copystat(before, copy)
 
 
@@ -52,11 +68,12 @@ def main():
     partial = ROOT / "docs" / f".storing-{scale}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    wanted = [*STORED, *(f"figures/{name}" for name in shown_figures(scale))]
-    for name in wanted:
+    for name in STORED:
         for file in (results / name, results / f"{name}.provenance.json"):
             if file.exists():
                 store(file, partial, stored / file.name)
+    for file in figures(results):
+        store_figure(file, partial, stored / file.name)
     shutil.rmtree(stored, ignore_errors=True)
     stored.parent.mkdir(exist_ok=True)
     partial.rename(stored)

@@ -26,7 +26,7 @@ PACKAGES = {
         **{name: (name,) for name in ("geometry", "amsmath", "hyperref")},
         "graphics": ("graphicx",),
     },
-    "texlive-latex-recommended": {name: (name,) for name in ("booktabs", "microtype")},
+    "texlive-latex-recommended": {name: (name,) for name in ("booktabs", "microtype", "pdflscape")},
     "texlive-latex-extra": {name: (name,) for name in ("placeins", "needspace", "translations")},
     "texlive-science": {"siunitx": ("siunitx",)},
 }

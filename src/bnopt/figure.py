@@ -1,6 +1,7 @@
 """Stage 6: draw one figure from the statistics and, if it shows single runs, the first seed's tables."""
 
 import contextlib
+import io
 import os
 import textwrap
 from pathlib import Path
@@ -10,32 +11,35 @@ import pandas as pd
 
 from bnopt import plugins, runtime
 from bnopt.files import artefacts
+from bnopt.study import names
 
 # Characters that fit in an inch of the note on diverged runs.
-CHARACTERS_PER_INCH = 14
+CHARACTERS_PER_INCH = 13
 # The text in a panel without a finite value.
 NOTHING = "nothing finite"
 # The marker of divergence in curves; `figures/_drawing.py` draws it.
 DIVERGED = "x"
 
 
-def note_divergence(figure, curves):
+def note_divergence(figure, curves, conditions):
     """Write the diverged runs and their first step above a figure; mark panels without a finite value.
 
     curves: the training tables of all runs that the figure shows. If no run diverged, nothing is written.
+    conditions: name -> settings
     """
-    fates = [fate for name, runs in curves.groupby("condition", sort=False) if (fate := _fate(name, runs))]
+    groups = curves.groupby("condition", sort=False)
+    fates = [fate for name, runs in groups if (fate := _fate(names.run(conditions[name]), runs))]
     if not fates:
         return
     width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
     crossed = any(line.get_marker() == DIVERGED for ax in figure.axes for line in ax.lines)
-    note = ("× " if crossed else "") + "Diverged: " + ", ".join(fates)
+    note = ("× " if crossed else "") + "Diverged: " + "; ".join(fates)
     note = textwrap.fill(note, width, break_on_hyphens=False)
     # A dollar sign in a name is a dollar sign.
-    figure.suptitle(note, fontsize="small", parse_math=False)
+    figure.suptitle(note, fontsize="medium", parse_math=False)
     for ax in figure.axes:
         if ax.get_label() != "<colorbar>" and not _shows_something(ax):
-            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", fontsize="small", transform=ax.transAxes)
+            ax.text(0.5, 0.5, NOTHING, ha="center", va="center", transform=ax.transAxes)
 
 
 def _fate(condition, runs):
@@ -64,13 +68,36 @@ def use_style(file):
     matplotlib.rcParams.update(matplotlib.rc_params_from_file(file))
 
 
-def save(figure, pdf, png):
-    """Write a figure in both formats, which have the same layout: it is solved once."""
+def save(pages, pdf, png):
+    """Write a figure in both formats, which have the same layout: it is solved once.
+
+    pages: several have the same width; in the image they stand below each other.
+    """
+    from matplotlib.backends.backend_pdf import PdfPages
+
     # Without a date, equal numbers give equal bytes.
-    for file, metadata in ((pdf, {"CreationDate": None}), (png, {})):
-        with artefacts.atomic(file) as partial:
-            figure.savefig(partial, metadata=metadata)
-        figure.set_layout_engine("none")
+    with artefacts.atomic(pdf) as partial, PdfPages(partial, metadata={"CreationDate": None}) as file:
+        for page in pages:
+            page.savefig(file, format="pdf")
+            page.set_layout_engine("none")
+    with artefacts.atomic(png) as partial:
+        if len(pages) == 1:
+            pages[0].savefig(partial)
+        else:
+            _save_below_each_other(pages, partial)
+
+
+def _save_below_each_other(pages, png):
+    """Write several pages of the same width as one image."""
+    from matplotlib import image
+
+    parts = []
+    for page in pages:
+        file = io.BytesIO()
+        page.savefig(file, format="png")
+        file.seek(0)
+        parts.append(image.imread(file))
+    image.imsave(png, np.concatenate(parts), format="png")
 
 
 def main(argv=None):
@@ -103,11 +130,12 @@ def main(argv=None):
         if conditions
     }
     use_style(options.style)
-    figure = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
+    drawn = plugins.load("figures", options.figure).draw(over_seeds, first_seed, **settings)
+    pages = drawn if isinstance(drawn, list) else [drawn]
     if options.curves:
         curves = artefacts.read_runs(options.curves, conditions=settings["conditions"], seeds=seeds)
-        note_divergence(figure, pd.concat(curves))
-    save(figure, options.pdf, options.png)
+        note_divergence(drawn, pd.concat(curves), settings["conditions"])
+    save(pages, options.pdf, options.png)
     artefacts.write_record(options.pdf, Path(options.pdf).read_bytes(), job=runtime.job_of(options))
 
 

@@ -13,6 +13,8 @@ from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS, boundaries
 
 RATIO = "log_ratio"
+# What a strip leaves free at each side, as a share of what it shows.
+SIDE = 0.06
 # The columns of a claim that say what is judged.
 DEFINITION = ("quantity", "compare", "condition_a", "condition_b", "expected", "margin")
 NUMBERS = ("margin", "effect", "ci_low", "ci_high", "n", "n_diverged")
@@ -33,6 +35,33 @@ def supporting(claim):
     # Adding 0.0 turns -0.0 into 0.0.
     bounds = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
     return tuple(natural(bound, claim["compare"]) if np.isfinite(bound) else None for bound in bounds)
+
+
+def strip(effects, claim):
+    """Return where the strip of a claim has its marks, as shares of its width; None for what it lacks.
+
+    effects: one per seed. An infinite effect is at the edge.
+    zero: no effect; margins: the boundaries that are not 0; low, high, effect: the interval; dots: the seeds
+    """
+    margins = [b for b in boundaries(claim["expected"], claim["margin"]) if np.isfinite(b) and b]
+    interval = [claim["ci_low"], claim["ci_high"], claim["effect"]]
+    finite = [mark for mark in (0, *margins, *interval, *effects) if np.isfinite(mark)]
+    width = (max(finite) - min(finite)) or 1
+
+    def share(mark):
+        if np.isnan(mark):
+            return None
+        return float(np.clip((mark - min(finite) + SIDE * width) / (width + 2 * SIDE * width), 0, 1))
+
+    low, high, effect = map(share, interval)
+    return {
+        "zero": share(0),
+        "margins": list(map(share, margins)),
+        "low": low,
+        "high": high,
+        "effect": effect,
+        "dots": list(map(share, effects)),
+    }
 
 
 def defined_alike(a, b):

@@ -39,7 +39,7 @@ FORMULAS = _table(r"""
     ≪ \ll  ≫ \gg  ∝ \propto  ∥ \parallel  ‖ \Vert  ⊥ \perp  ← \leftarrow  → \rightarrow  ↔ \leftrightarrow
     ↑ \uparrow  ↓ \downarrow  ⇐ \Leftarrow  ⇒ \Rightarrow  ⇔ \Leftrightarrow  ↦ \mapsto  ⟨ \langle
     ⟩ \rangle  ⌊ \lfloor  ⌋ \rfloor  ⌈ \lceil  ⌉ \rceil  ⊤ \top  ⊗ \otimes  ⊕ \oplus  ⊙ \odot  ℓ \ell
-    ℏ \hbar  ℝ \mathbb{R}  ℕ \mathbb{N}  ℤ \mathbb{Z}
+    ₀ _0  ₁ _1  ₂ _2  ℏ \hbar  ℝ \mathbb{R}  ℕ \mathbb{N}  ℤ \mathbb{Z}
 """)
 SIGNS |= {character: f"${formula}$" for character, formula in FORMULAS.items()}
 # The accents of Unicode, which follow their letter.
@@ -47,6 +47,8 @@ ACCENTS = _table(r"""
     0300 \`  0301 \'  0302 \^  0303 \~  0304 \=  0306 \u  0307 \.  0308 \"  030A \r  030B \H  030C \v
     0323 \d  0327 \c  0328 \k  0331 \b
 """)
+# Width and height of the drawing of an interval, in points.
+STRIP = (62, 8)
 # Fonts join these pairs into another sign.
 LIGATURES = {"--", "``", "''", ",,", "<<", ">>", "?`", "!`"}
 
@@ -141,7 +143,33 @@ def estimate(claim):
     return f"{sign}{number(natural(claim['effect'], claim['compare']))} {interval(claim)}"
 
 
-def as_latex(table, columns):
-    """Return a table of LaTeX texts as a longtable with booktabs rules."""
+def picture(marks):
+    """Return the marks of a claim (`judged.strip`) as a drawing in a line of text.
+
+    A line marks no effect, short dashes the margins, a bar the interval, and a dot the effect.
+    """
+    width, height = STRIP
+    low, high, effect = (width * marks[key] for key in ("low", "high", "effect"))
+    drawn = [rf"\put({width * marks['zero']:.1f},0){{\line(0,1){{{height}}}}}"]
+    drawn += [
+        rf"\multiput({width * x:.1f},0)(0,2){{{height // 2}}}{{\line(0,1){{1}}}}" for x in marks["margins"]
+    ]
+    drawn.append(rf"\put({low:.1f},{height / 2 - 0.5:.1f}){{\rule{{{high - low:.1f}pt}}{{1pt}}}}")
+    drawn.append(rf"\put({effect:.1f},{height / 2:.1f}){{\circle*{{4}}}}")
+    return rf"\begin{{picture}}({width},{height}){''.join(drawn)}\end{{picture}}"
+
+
+def as_latex(table, columns, *, long):
+    """Return a table of LaTeX texts with booktabs rules; a long one repeats its head on every page.
+
+    Of a long table, no page has the first or the last row alone: its first and last three rows stay together.
+    """
     style = table.style.hide(axis="index")
-    return style.to_latex(hrules=True, column_format=columns, environment="longtable")
+    text = style.to_latex(hrules=True, column_format=columns, environment="longtable" if long else None)
+    if not long:
+        return text
+    head, end, body = text.partition("\\endlastfoot\n")
+    lines = body.splitlines(keepends=True)
+    for number in {*range(min(2, len(table) - 1)), *range(max(0, len(table) - 3), len(table) - 1)}:
+        lines[number] = lines[number].replace("\\\\\n", "\\\\*\n")
+    return head + end + "".join(lines)

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +11,29 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bnopt import runtime
+from bnopt import evidence, runtime
 from bnopt.files import artefacts
-from bnopt.judged import RATIO, defined_alike, natural, read_claims, read_json, read_stored, supporting
-from bnopt.verdicts import VERDICTS, boundaries
+from bnopt.judged import (
+    RATIO,
+    defined_alike,
+    natural,
+    read_claims,
+    read_json,
+    read_stored,
+    strip,
+    supporting,
+)
+from bnopt.study import names
+from bnopt.verdicts import VERDICTS
 
 # Snakemake's page shows this one as a data URI in a frame, and Chromium opens none above 2 MiB there.
 MOST_BYTES = 2**21 * 3 // 4 - 1000
 # Width in pixels and quality of the figures; the first with which all fit into the page is taken.
 FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
-# Holm's adjustment needs p ≤ 0.05 / m for the smallest of m p values, and p of n seeds is at least 1 / 2ⁿ.
-P_VALUES_PER_CLAIM = 20
-# What a strip leaves free at each side, as a share of what it shows.
-SIDE = 0.06
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
+# Begins the name of the figure with the specification curve of a claim.
+CURVE = "specification_"
 
 
 @dataclass(frozen=True)
@@ -93,20 +100,16 @@ class Units:
         return f"> {shown[0]}{unit}" if high is None else f"{shown[0]} to {shown[1]}{unit}"
 
 
-def seeds_needed(claims):
-    """Return the least n for which a claim of a family of so many claims can reach 0.05: 2ⁿ ≥ 20 · claims."""
-    return math.ceil(math.log2(P_VALUES_PER_CLAIM * claims))
-
-
 def can_show(seeds, families):
     """Return what so many seeds can confirm; families: the number of claims of each."""
     if not families:
         return "no claim is judged"
-    least, most = seeds_needed(min(families)), seeds_needed(max(families))
+    least, most = map(evidence.seeds_to_confirm, (min(families), max(families)))
     if seeds < least:
         confirms = "nothing"
     elif seeds < most:
-        confirms = f"claims of families of at most {2**seeds // P_VALUES_PER_CLAIM} claims"
+        largest = max(m for m in range(1, max(families)) if evidence.seeds_to_confirm(m) <= seeds)
+        confirms = f"claims of families of at most {largest} claims"
     else:
         confirms = "claims of every family"
     who = "1 seed can" if seeds == 1 else f"{seeds} seeds can"
@@ -129,33 +132,6 @@ def figures_of(claim):
 # -- rows -------------------------------------------------------------------------------------------
 
 
-def strip(effects, claim):
-    """Return where the strip of a claim has its marks, as shares of its width; None for what it lacks.
-
-    effects: one per seed. An infinite effect is at the edge.
-    zero: no effect; margins: the boundaries that are not 0; low, high, effect: the interval; dots: the seeds
-    """
-    margins = [b for b in boundaries(claim["expected"], claim["margin"]) if np.isfinite(b) and b]
-    interval = [claim["ci_low"], claim["ci_high"], claim["effect"]]
-    finite = [mark for mark in (0, *margins, *interval, *effects) if np.isfinite(mark)]
-    width = (max(finite) - min(finite)) or 1
-
-    def share(mark):
-        if np.isnan(mark):
-            return None
-        return float(np.clip((mark - min(finite) + SIDE * width) / (width + 2 * SIDE * width), 0, 1))
-
-    low, high, effect = map(share, interval)
-    return {
-        "zero": share(0),
-        "margins": list(map(share, margins)),
-        "low": low,
-        "high": high,
-        "effect": effect,
-        "dots": list(map(share, effects)),
-    }
-
-
 def rows(results, study):
     """Return a dict per claim with all that its row and what opens below it show, as texts."""
     units = Units(study["accuracies"])
@@ -173,14 +149,16 @@ def rows(results, study):
                 **{key: claim[key] for key in ("claim", "label", "statement", "source", "paper_value")},
                 **{key: claim[key] for key in ("verdict", "reason", "quantity", "condition_a", "n")},
                 "against": str(claim["condition_b"]),
+                "test": _test(claim, study["conditions"]),
                 "grade": _text(claim.get("grade")),
                 "figures": [f"fig{number}" for number in figures_of(claim)],
+                "curve": f"{CURVE}{claim['claim']}",
                 "task": study["tasks"].get(claim["condition_a"], ""),
                 "part": study["parts"].get(claim["claim"], ""),
                 "effect": units.value(claim["effect"], claim),
                 "interval": units.interval(claim, claim),
                 "expected": units.expected(claim),
-                "flips_under": claim["flips_under"].replace(";", ", ").replace("_", " "),
+                "flips_under": ", ".join(map(names.words, claim["flips_under"].split(";"))),
                 "diverged": int(claim["n_diverged"]),
                 "p": number(claim["p_sign_flip"]),
                 "holm": number(claim["p_holm"]),
@@ -196,6 +174,14 @@ def rows(results, study):
             }
         )
     return found
+
+
+def _test(claim, conditions):
+    """Return in words what a claim compares."""
+    a, b = (
+        conditions.get(claim[key], names.words(str(claim[key]))) for key in ("condition_a", "condition_b")
+    )
+    return f"{names.words(claim['quantity'])} of {a} (a) against {b} (b)"
 
 
 def _records(table):
@@ -223,7 +209,7 @@ def _outcome(row, claim, units):
 
 def _summary(row, claim, units):
     changed = row["verdict"] not in (claim["verdict"], "not run")
-    return _outcome(row, claim, units) | {"name": row["summary"].replace("_", " "), "changed": changed}
+    return _outcome(row, claim, units) | {"name": names.words(row["summary"]), "changed": changed}
 
 
 def _reading(row, units):
@@ -276,7 +262,9 @@ def _as_uri(file, width, quality):
 
 
 def title(figure):
-    """Return the title of a figure: fig4 -> Figure 4, theorems -> Theorems."""
+    """Return the title of a figure: fig4 -> Figure 4, theorems -> Theorems; all curves have the same."""
+    if figure.startswith(CURVE):
+        return "Specification curve"
     number_of = figure.removeprefix("fig")
     return f"Figure {number_of}" if number_of.isdecimal() else figure.replace("_", " ").capitalize()
 
@@ -296,10 +284,10 @@ def render(results, study, *, figures, files):
     environment.filters["title_of"] = title
     template = environment.from_string(texts["template"])
     facts = _facts(results, study) | {key: Markup(texts[key]) for key in ("style", "script")}
-    names = sorted((Path(file).stem for file in figures), key=list(study["captions"]).index)
-    without = template.render(facts, figures=dict.fromkeys(names, ""))
+    order = sorted((Path(file).stem for file in figures), key=list(study["captions"]).index)
+    without = template.render(facts, figures=dict.fromkeys(order, ""))
     uris = light(figures, MOST_BYTES - len(without.encode()))
-    return template.render(facts, figures={name: Markup(uris[name]) for name in names})
+    return template.render(facts, figures={name: Markup(uris[name]) for name in order})
 
 
 def _facts(results, study):
@@ -331,7 +319,7 @@ def _choices(found):
     for key in ("task", "part", "verdict", "grade"):
         values = dict.fromkeys(row[key] for row in found if row[key])
         order = [v for v in VERDICTS if v in values] if key == "verdict" else sorted(values)
-        choices[key] = {value: value.replace("_", " ") for value in order}
+        choices[key] = {value: names.words(value) for value in order}
     return {key: values for key, values in choices.items() if len(values) > 1}
 
 

@@ -5,13 +5,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from bnopt import comparison, part_texts, runtime
+from bnopt import findings, part_texts, report_tables, runtime
 from bnopt.files import artefacts
 from bnopt.judged import read_claims, read_json, read_stored
-from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
+from bnopt.latex import escape, estimate, number
 from bnopt.verdicts import VERDICTS, support
 
 
@@ -32,6 +31,7 @@ def numbers(results, study):
     caption.<figure>                        caption of a figure of the study
     <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
     sigma.<statistic>                       see `sigma_numbers`
+    compute.<quantity>                      see `compute_numbers`
     """
     claims, images = results.claims, results.images
     found = {
@@ -50,6 +50,7 @@ def numbers(results, study):
         **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),
         **{f"images.{key}": escape(images[key]) for key in ("source", "train", "test")},
         **{f"caption.{name}": escape(text) for name, text in study["captions"].items()},
+        **compute_numbers(results.provenance),
     }
     for claim in claims.to_dict("records"):
         found |= {
@@ -75,112 +76,6 @@ def sigma_numbers(activations, claims):
     }
 
 
-def verdict_table(claims):
-    """Return the table of all verdicts: claim, source, effect with its interval, agreeing seeds, verdict."""
-    return pd.DataFrame(
-        {
-            "Claim": claims["label"].map(escape),
-            "Source": claims["source"].map(escape),
-            "Effect": [estimate(claim) for claim in claims.to_dict("records")],
-            "Agree": claims["seeds_agreeing"],
-            "Verdict": [verdict(claim) for claim in claims.to_dict("records")],
-        }
-    )
-
-
-def family_table(claims):
-    """Return the table of one family of claims: the paper's statement and value, and our result."""
-    rows = claims.to_dict("records")
-    return pd.DataFrame(
-        {
-            "Statement": [escape(row["statement"]) for row in rows],
-            "In the paper": [escape(row["paper_value"]) for row in rows],
-            "Expected": [expectation(row) for row in rows],
-            "Here": [estimate(row) for row in rows],
-            "Agree": [row["seeds_agreeing"] for row in rows],
-            "$p$": [number(row["p_sign_flip"]) for row in rows],
-            "Holm": [number(row["p_holm"]) for row in rows],
-            "Verdict": [
-                verdict(row) if row["verdict"] != "not run" else escape(row["reason"]) for row in rows
-            ],
-        }
-    )
-
-
-def sensitivity_table(sensitivity, claims):
-    """Return effect and verdict of each claim under the other summaries; a star marks a changed verdict."""
-    named = claims.set_index("claim")
-    kind, primary = named["compare"], named["verdict"]
-    rows = sensitivity[sensitivity.duplicated("claim", keep="first")]
-    return pd.DataFrame(
-        {
-            "Claim": rows["claim"].map(named["label"]).map(escape),
-            "Summary": rows["summary"].map(escape),
-            "Effect": [estimate(row | {"compare": kind[row["claim"]]}) for row in rows.to_dict("records")],
-            "Verdict": [
-                row["verdict"] + ("*" if row["verdict"] != primary[row["claim"]] else "")
-                for row in rows.to_dict("records")
-            ],
-        }
-    )
-
-
-def alternatives_table(alternatives, claims):
-    """Return effect and verdict of each alternative beside those of the claim that it varies."""
-    original = claims.set_index("claim")
-    rows = alternatives.to_dict("records")
-    return pd.DataFrame(
-        {
-            "Claim": [escape(original.loc[row["source"], "label"]) for row in rows],
-            "Other reading": [escape(row["statement"]) for row in rows],
-            "Effect": [estimate(row) for row in rows],
-            "Verdict": [row["verdict"] for row in rows],
-            "As specified": [estimate(original.loc[row["source"]].to_dict()) for row in rows],
-            "Verdict as specified": [original.loc[row["source"], "verdict"] for row in rows],
-        }
-    )
-
-
-def theorems_table(theorems):
-    """Return the numbers of each statement of a theorem, by condition; the statement itself only once."""
-    shown = theorems.copy()
-    for column in ("median_error", "max_error", "violated", "holds", "median_share"):
-        shown[column] = [number(value) if value == value else "" for value in shown[column]]
-    shown["statement"] = shown["statement"].map(escape)
-    shown["where"] = shown["where"].map(escape)
-    repeated = shown["statement"].duplicated()
-    shown["statement"] = shown["statement"].where(~repeated, "")
-    names = ["Statement", "Where", "$n$", "Median error", "Largest", "Violated", "Holds", "Share"]
-    return shown.set_axis(names, axis="columns")
-
-
-def scales_table(claims, stored):
-    """Return effect and verdict of every claim at this scale and at those with stored results.
-
-    A stored verdict on a claim that was defined otherwise is not shown; one that contradicts the verdict
-    of this scale is bold.
-    """
-    here = [_effect_and_verdict(row) for row in claims.to_dict("records")]
-    table = pd.DataFrame({"Claim": claims["label"].map(escape), "Here": here})
-    for scale, of_scale in stored.items():
-        kinds = comparison.compare(claims, of_scale.claims).set_index("claim")["kind"]
-        shown = {
-            row["claim"]: "defined otherwise"
-            if kinds[row["claim"]] == "defined otherwise"
-            else _effect_and_verdict(row, bold=kinds[row["claim"]] == "contradiction")
-            for row in of_scale.claims.to_dict("records")
-        }
-        table[escape(scale)] = [shown.get(claim, "--") for claim in claims["claim"]]
-    return table
-
-
-def _effect_and_verdict(claim, *, bold=False):
-    """Return effect, interval and verdict of a claim; the verdict alone if it is not run."""
-    if np.isnan(claim["effect"]):
-        return claim["verdict"]
-    return f"{estimate(claim)} " + (rf"\textbf{{{verdict(claim)}}}" if bold else verdict(claim))
-
-
 def specification_numbers(specifications):
     """Return key -> LaTeX text of how often each headline claim is supported (`specifications.specify`).
 
@@ -193,6 +88,23 @@ def specification_numbers(specifications):
         not_run = f" ({missing} not run)" if missing else ""
         found[f"specification.{claim}"] = f"supported in {supported} of {judged}{not_run}"
     return found | ({"specifications": len(found)} if found else {})
+
+
+def findings_texts(claims, stored, study):
+    """Return key -> LaTeX text of sentences that follow from verdicts (`findings`).
+
+    findings.<family>                  the sentences about each family of claims
+    headline, headline.others          the verdicts on the headline claims, and what else is said of them
+    """
+    found = {
+        f"findings.{family}": findings.sentences(rows, stored)
+        for family, rows in claims.groupby("family", sort=False)
+    }
+    headline = claims[claims["claim"].isin(study["headline"])]
+    if len(headline):
+        found["headline"] = findings.counted(headline, "headline statements")
+        found["headline.others"] = findings.others(headline, stored)
+    return found
 
 
 def stored_numbers(stored):
@@ -212,92 +124,14 @@ def stored_numbers(stored):
     }
 
 
-def sizes_table(study):
-    """Return the sizes of the scale, one in a row."""
-    rows = [("images", study["images"])] if study["images"] else []
-    rows.append(("seeds", ", ".join(map(str, study["seeds"]))))
-    for task, sizes in study["tasks"].items():
-        for key, value in sizes.items():
-            shown = " ".join(map(str, value)) if isinstance(value, list) else value
-            if isinstance(value, dict):
-                shown = "; ".join(
-                    f"{k}: {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in value.items()
-                )
-            rows.append((f"{task}: {key.replace('_', ' ')}", shown))
-    return pd.DataFrame(rows, columns=["Size", "Value"]).map(escape)
-
-
-def conditions_table(study):
-    """Return the conditions with their settings, number of diverged runs, and first step of divergence."""
-    lost = {
-        name: [run["step"] for run in study["diverged"] if run["condition"] == name]
-        for name in study["conditions"]
+def compute_numbers(provenance):
+    """Return key -> LaTeX text of jobs, hours on CPUs and largest memory (GiB) of all jobs with a record."""
+    jobs = report_tables.jobs(provenance)
+    return {
+        "compute.jobs": len(jobs),
+        "compute.hours": number(jobs["cpu_seconds"].sum(min_count=1) / 3600),
+        "compute.memory": number(jobs["memory_mib"].max() / 1024),
     }
-    return pd.DataFrame(
-        [
-            {
-                "Condition": identifier(name),
-                "Task": escape(condition["task"]),
-                "Norm": _norm(condition),
-                "Learning rate": number(condition["lr"]),
-                "Runs": len(study["seeds"]),
-                "Diverged": len(lost[name]),
-                "From step": min(lost[name], default=""),
-            }
-            for name, condition in study["conditions"].items()
-        ]
-    )
-
-
-def _norm(condition):
-    """Return the norm of a condition, with the settings that few conditions have in brackets."""
-    more = [
-        f"{key.replace('_', ' ')} {number(condition[key])}"
-        for key in ("warmup", "initial_scale")
-        if key in condition
-    ]
-    return escape(condition["norm"]) + (f" ({', '.join(more)})" if more else "")
-
-
-def compute_table(provenance):
-    """Return jobs, CPU seconds, wall seconds and largest memory of each stage and of each probe.
-
-    provenance: path -> record. The records of one job have the same stage and start; the last one counts.
-    A dash stands for numbers that older records lack.
-    """
-    columns = ["started", "seconds", "cpu_seconds", "memory_mib"]
-    rows = [
-        {"Stage": _stage(record)} | {c: record.get(c, np.nan) for c in columns}
-        for record in provenance.values()
-    ]
-    stages = pd.DataFrame(rows).groupby(["Stage", "started"]).max().groupby("Stage")
-    table = pd.DataFrame(
-        {
-            "Jobs": stages.size(),
-            "CPU seconds": stages["cpu_seconds"].sum(min_count=1).map(_whole),
-            "Wall seconds": stages["seconds"].sum(min_count=1).map(_whole),
-            "Largest memory (MiB)": stages["memory_mib"].max().map(_whole),
-        }
-    ).reset_index()
-    table["Stage"] = table["Stage"].map(escape)
-    return table
-
-
-def _whole(value):
-    return "--" if np.isnan(value) else f"{value:.0f}"
-
-
-def _stage(record):
-    """Return the name of the stage that wrote a record; for a probe, with the name of the probe."""
-    stage, probe = record["stage"].removeprefix("bnopt."), record["settings"].get("probe", "")
-    return f"{stage} {probe}".rstrip()
-
-
-def software_table(provenance):
-    """Return the versions, machines and commits that made the tables: every value of each, in one row."""
-    found = comparison.surroundings(provenance)
-    rows = [(key, ", ".join(values)) for key, values in found.items()]
-    return pd.DataFrame(rows, columns=["Item", "Value"]).map(escape)
 
 
 @dataclass(frozen=True)
@@ -325,10 +159,11 @@ def write(folder, results, stored, *, study, figures):
     folder = Path(folder)
     definitions = numbers(results, study) | stored_numbers(stored)
     definitions |= specification_numbers(results.specifications)
+    definitions |= findings_texts(results.claims, stored, study)
     lines = [rf"\setresult{{{key}}}{{{value}}}" for key, value in definitions.items()]
     (folder / "numbers.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, (table, columns) in tables(results, stored, study).items():
-        (folder / f"{name}.tex").write_text(as_latex(table, columns), encoding="utf-8")
+    for name, text in report_tables.tables(results, stored, study).items():
+        (folder / f"{name}.tex").write_text(text, encoding="utf-8")
     judged = pd.concat([results.claims, results.alternatives], ignore_index=True)
     for part, text in part_texts.sections(judged, study).items():
         (folder / f"part_{part}.tex").write_text(text, encoding="utf-8")
@@ -337,32 +172,6 @@ def write(folder, results, stored, *, study, figures):
     for scale, of_scale in stored.items():
         for figure in of_scale.figures:
             shutil.copy(figure, folder / f"{scale}_{figure.name}")
-
-
-def tables(results, stored, study):
-    """Return name -> (table of LaTeX texts, column specification) for every table of the report."""
-    claims = results.claims
-    found = {
-        "verdicts": (verdict_table(claims), r"@{}L{5.4cm}L{2.2cm}L{4.4cm}ll@{}"),
-        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6cm}lL{4.6cm}l@{}"),
-        "alternatives": (
-            alternatives_table(results.alternatives, claims),
-            r"@{}L{3cm}L{3.2cm}L{2.5cm}L{1.8cm}L{2.5cm}L{1.8cm}@{}",
-        ),
-        "theorems": (theorems_table(results.theorems), r"@{}L{4.6cm}L{2.8cm}rrrrrr@{}"),
-        "sizes": (sizes_table(study), r"@{}lL{9cm}@{}"),
-        "conditions": (conditions_table(study), r"@{}L{3.8cm}llrrrr@{}"),
-        "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
-        "software": (software_table(results.provenance), r"@{}lL{9cm}@{}"),
-    } | {
-        f"family_{family}": (family_table(rows), r"@{}L{3.4cm}L{2.4cm}L{1.4cm}L{2.6cm}lrrl@{}")
-        for family, rows in claims.groupby("family", sort=False)
-    }
-    if stored:
-        width = (11.3 - 0.4 * len(stored)) / (1 + len(stored))
-        columns = rf"@{{}}L{{5cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
-        found["scales"] = (scales_table(claims, stored), columns)
-    return found
 
 
 def _diverged(training):

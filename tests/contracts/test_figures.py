@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import itertools
+import re
 from pathlib import Path
 
 import matplotlib.style
@@ -13,6 +14,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 from bnopt import claims, figure, plugins, probe, specifications, statistics
 from bnopt.figures import _drawing
@@ -20,7 +22,7 @@ from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
 from bnopt.run import device
 from bnopt.run.run import Run, split
-from bnopt.study import study
+from bnopt.study import names, study
 from bnopt.train import train
 
 STYLE = Path(__file__).parents[2] / "paper" / "figures.mplstyle"
@@ -236,19 +238,19 @@ def test_a_figure_is_drawn_whatever_became_of_the_runs(small_study, request, sta
     del settings["seeds"]
     before = [{key: table.copy() for key, table in part.items()} for part in tables]
     drawn = plugins.load("figures", name).draw(*tables, **settings)
-    figure.note_divergence(drawn, curves)
+    figure.note_divergence(drawn, curves, settings["conditions"])
     check(drawn, layout=request.node.callspec.params["statistics_of"] is as_measured)
     for part, untouched in zip(tables, before, strict=True):
         for key in part:
             pd.testing.assert_frame_equal(part[key], untouched[key])
 
-    words = " ".join(text.get_text() for text in drawn.findobj(Text))
+    words = " ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
     for condition in settings["conditions"].values():
         assert _drawing.label(condition) in words or _drawing.short_label(condition) in words
     lost = set(curves.loc[curves["diverged"] == 1, "condition"])
     assert ("Diverged" in words) == bool(lost)
-    for condition in settings["conditions"]:
-        assert (f"{condition} (" in words.replace("\n", " ")) == (condition in lost)
+    for condition, entry in settings["conditions"].items():
+        assert (f"{names.run(entry)} (" in words) == (condition in lost)
 
 
 @pytest.mark.parametrize("statistics_of", [as_measured], indirect=True)
@@ -308,21 +310,22 @@ FATES = {
 
 
 def claims_table(names, tmp_path):
-    """Return a table of claims about the vgg net, read back from a file."""
+    """Return a table of claims of one family, read back from a file."""
     columns = ["compare", "expected", "margin", "effect", "ci_low", "ci_high", "verdict", "flips_under"]
     rows = [
         {"claim": name, "label": f"It is {name}", **dict(zip(columns, FATES[name], strict=True))}
         for name in names
     ]
     table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
-    table["source"], table["condition_a"] = "Figure 1", "vgg_batch"
+    table["source"], table["family"] = "Figure 1", "fig1"
     return through_a_file(table, tmp_path)
 
 
 def drawn_claims(table):
-    """Return the forest plot of a table of claims."""
-    conditions = {"vgg_batch": {"task": "vgg"}, "deep_linear_batch": {"task": "deep_linear"}}
-    return plugins.load("figures", "claims").draw({"claims": table}, {}, conditions=conditions)
+    """Return the only page of the forest plot of a table of claims."""
+    units = {name: "ratio" if fate[0] == "log_ratio" else "difference" for name, fate in FATES.items()}
+    (page,) = plugins.load("figures", "claims").draw({"claims": table}, {}, units=units)
+    return page
 
 
 @pytest.mark.parametrize(
@@ -337,7 +340,7 @@ def test_claims_are_drawn_whatever_their_verdicts(tmp_path, names):
     words = [text.get_text() for text in plot.findobj(Text)]
     for name in names:
         *_, verdict, flips = FATES[name]
-        assert f"It is {name} · Figure 1" in words
+        assert f"It is {name}" in words
         assert (f"{verdict} *" if flips else verdict) in words
 
 
@@ -346,41 +349,57 @@ def test_labels_may_have_any_letters_and_dollar_signs_are_no_formulas(tmp_path):
     table = claims_table(["clear", "open"], tmp_path)
     label = r"50 $ of $x_{ 画像 ≤ \alpha"
     plot = drawn_claims(table.assign(label=label))
-    figure.save(plot, tmp_path / "a.pdf", tmp_path / "a.png")
-    assert all(label in tick.get_text() for tick in plot.axes[0].get_yticklabels())
+    figure.save([plot], tmp_path / "a.pdf", tmp_path / "a.png")
+    assert [text.get_text() for ax in plot.axes for text in ax.texts].count(label) == 2
 
 
 def test_intervals_of_claims_without_bounds_run_to_the_edges_of_the_panel(tmp_path):
     names = ["flipped", "unbounded", "decided"]
-    plot = drawn_claims(claims_table(names, tmp_path))
-    ax = plot.axes[1]
+    (ax,) = drawn_claims(claims_table(names, tmp_path)).axes
     left, right = ax.get_xlim()
+    heights = [text.xy[1] for text in ax.texts[:-1:2]]
     reach = {}
     for line in ax.lines:
         x, y = np.atleast_1d(line.get_xdata()), np.atleast_1d(line.get_ydata())
         if len(set(y)) == 1:
-            reach.setdefault(int(y[0]), []).extend(map(float, x))
+            reach.setdefault(heights.index(y[0]), []).extend(map(float, x))
     assert np.isfinite([value for values in reach.values() for value in values]).all()
-    assert left < min(reach[2])  # rows are counted from below
-    assert min(reach[1]) <= left < right <= max(reach[1])
-    assert 0 < max(reach[0]) <= left
+    assert left < min(reach[0])
+    assert min(reach[1]) == left < right == max(reach[1])
+    assert set(reach[2]) == {left}
 
 
-def test_each_task_has_axes_of_its_own_and_a_far_bound_does_not_set_them(tmp_path):
+def test_each_family_has_axes_of_its_own_and_a_far_bound_does_not_set_them(tmp_path):
     table = claims_table(["clear", "flipped", "open"], tmp_path)
-    table.loc[table["claim"] == "open", ["condition_a", "ci_high"]] = "deep_linear_batch", 1e3
+    table.loc[table["claim"] == "open", ["family", "ci_high"]] = "fig2", 1e3
     plot = drawn_claims(table)
-    rows = [[label.get_text() for label in ax.get_yticklabels()] for ax in plot.axes[::2]]
-    assert [[name.split(" · ")[0] for name in row] for row in rows] == [
-        ["It is clear", "It is flipped"],
-        ["It is open"],
-    ]
-    limits = [np.log(ax.get_xlim()) for ax in plot.axes[1::2]]
-    # 1.3 times the largest effect or margin: exp(-2), and a factor of 2.
+    assert [ax.texts[0].get_text() for ax in plot.axes] == ["It is clear", "It is flipped", "It is open"]
+    limits = [np.log(ax.get_xlim()) for ax in plot.axes[1:]]
+    # A quarter of the range beyond 0, the effects exp(-2) and exp(0.1), and a factor of 1/2.
+    low = -np.log(2)
     assert [tuple(limit) for limit in limits] == [
-        pytest.approx((-1.3 * 2, 1.3 * 2)),
-        pytest.approx((-1.3 * np.log(2), 1.3 * np.log(2))),
+        pytest.approx((-2.5, 0.5)),
+        pytest.approx((low - (0.1 - low) / 4, 0.1 + (0.1 - low) / 4)),
     ]
+
+
+def test_pages_are_pages_of_the_pdf_and_stand_below_each_other_in_the_image(tmp_path):
+    table = claims_table(["clear"], tmp_path)
+    table = pd.concat([table.assign(claim=f"c{i}", family=f"fig{i}") for i in range(30)])
+    units = dict.fromkeys(table["claim"], "difference")
+    pages = plugins.load("figures", "claims").draw({"claims": table}, {}, units=units)
+    assert len(pages) == 3
+    with matplotlib.style.context(STYLE):
+        figure.save(pages, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "a.pdf").read_bytes())) == 3
+    with Image.open(tmp_path / "a.png") as image:
+        dpi = 200
+        heights = [round(page.get_size_inches()[1] * dpi) for page in pages]
+        assert image.size == (pytest.approx(6.535 * dpi, abs=1), pytest.approx(sum(heights), abs=3))
+        # The legend of the second page begins where the first page ends.
+        grey = np.asarray(image.convert("L"))
+    dark = [grey[top : top + 60].min() < 100 for top in np.cumsum([0, *heights[:-1]])]
+    assert dark == [True] * 3
 
 
 # -- the specification curves -------------------------------------------------------------------------
@@ -418,7 +437,8 @@ def specifications_table(tmp_path, *, compare="difference", margin=0.0):
 
 
 def drawn_curve(table, name):
-    return plugins.load("figures", "specification").draw({"specifications": table}, {}, claim=name)
+    unit = "ratio" if (table["compare"] == "log_ratio").all() else "difference"
+    return plugins.load("figures", "specification").draw({"specifications": table}, {}, claim=name, unit=unit)
 
 
 @pytest.mark.parametrize("compare", ["difference", "log_ratio"])
@@ -477,25 +497,29 @@ def test_a_curve_has_its_effects_in_order_above_their_choices(tmp_path, name):
 
 @pytest.mark.parametrize("scale", ["cifar10-small", "deep-linear"])
 def test_labels_and_verdicts_of_the_study_fit_beside_the_panels(config, tmp_path, scale):
-    whole = study.written_out(config | {"scale": scale})
+    whole = study.written_out(config | {"scale": scale, "parts": "all"})
     rows = [
         claim | {"claim": name, "compare": whole["quantities"][claim["quantity"]]["compare"]}
         for name, claim in whole["claims"].items()
     ]
     table = pd.DataFrame(rows).reindex(columns=claims.COLUMNS)
     table["effect"], table["ci_low"], table["ci_high"], table["n_diverged"] = 0.5, -1.0, 2.0, 10
-    table["verdict"], table["flips_under"] = "inconclusive", "median"
+    table["verdict"], table["flips_under"] = "contradicted", "median"
     table = through_a_file(table, tmp_path)
-    plot = plugins.load("figures", "claims").draw({"claims": table}, {}, conditions=whole["conditions"])
-    FigureCanvasAgg(plot).draw()
-    for left, right in zip(plot.axes[::2], plot.axes[1::2], strict=True):
-        labels = [label.get_window_extent() for label in left.get_yticklabels()]
-        verdicts = [text.get_window_extent() for text in right.texts]
-        assert len(labels) == len(verdicts) > 0
-        for texts in (labels, verdicts):
-            assert all(plot.bbox.x0 <= text.x0 and text.x1 <= plot.bbox.x1 for text in texts)
-            assert all(lower.y1 <= upper.y0 for upper, lower in itertools.pairwise(texts))
-        assert max(label.x1 for label in labels) < left.bbox.x0
-        assert min(verdict.x0 for verdict in verdicts) > right.bbox.x1
-        # Panels stay wide enough to read effects.
-        assert min(ax.bbox.width for ax in (left, right)) > 1.5 * plot.dpi
+    units = study.units(whole)
+    pages = plugins.load("figures", "claims").draw({"claims": table}, {}, units=units)
+    shown = []
+    for page in pages:
+        FigureCanvasAgg(page).draw()
+        for ax in page.axes:
+            *rows, _ = ax.texts
+            shown += rows[::2]
+            texts = [[text.get_window_extent() for text in rows[first::2]] for first in (0, 1)]
+            for column in texts:
+                assert all(page.bbox.x0 <= text.x0 and text.x1 <= page.bbox.x1 for text in column)
+                assert all(lower.y1 <= upper.y0 + 1 for upper, lower in itertools.pairwise(column))
+            assert max(label.x1 for label in texts[0]) < ax.bbox.x0
+            assert min(verdict.x0 for verdict in texts[1]) > ax.bbox.x1
+            # Panels stay wide enough to read effects.
+            assert ax.bbox.width > 1.5 * page.dpi
+    assert len(shown) == len(whole["claims"])

@@ -3,17 +3,20 @@
 `FIGURES` states what the paper's panels show. A figure is covered once it is stated here.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from bnopt import plugins
 from bnopt.figures import _drawing
 from figures import artists, by_hand, tables
 
+REPORT = Path(__file__).parents[2] / "paper" / "main.tex"
 # Tests of their own: figures of distributions and of verdicts.
 ELSEWHERE = {
     "theorems": "test_theorems.py",
@@ -93,13 +96,17 @@ def ridges(condition, layer, *, title="", y=""):
     return Panel((condition,), RIDGES, layer=layer, title=title, y=y, x="", limits=None)
 
 
+def on_two_lines(text):
+    return "\n+ ".join(text.split(" + "))
+
+
 def ridge_grid(conditions, layers, *, right_of=0):
     """Return place -> panel: a row per layer, a column per condition, to the right of other columns."""
     return {
         (row, right_of + column): ridges(
             condition,
             layer,
-            title="" if row else LEGEND[condition.removeprefix("vgg_")],
+            title="" if row else on_two_lines(LEGEND[condition.removeprefix("vgg_")]),
             y="" if column else LAYER[layer],
         )
         for row, layer in enumerate(layers)
@@ -127,13 +134,13 @@ def shifts():
     accuracy = {"y": "Training accuracy (%)", "factor": 100}
     loss = {"y": "Training loss", "scale": "log"}
     rows = [
-        (VGG, "accuracy", "(a) VGG, learning rate 0.1", accuracy, vgg),
-        (("vgg_none_lr0.01", "vgg_batch_lr0.01"), "accuracy", "(a) VGG, learning rate 0.01", accuracy, vgg),
-        (DLN, "loss", "(b) Deep linear network, learning rate 1e-06", loss, dln),
+        (VGG, "accuracy", "(a) VGG, lr 0.1", accuracy, vgg),
+        (("vgg_none_lr0.01", "vgg_batch_lr0.01"), "accuracy", "(a) VGG, lr 0.01", accuracy, vgg),
+        (DLN, "loss", "(b) Deep linear network, lr 1e-06", loss, dln),
         (
             ("deep_linear_none_lr1e-7", "deep_linear_batch_lr1e-7"),
             "loss",
-            "(b) Deep linear network, learning rate 1e-07",
+            "(b) Deep linear network, lr 1e-07",
             loss,
             dln,
         ),
@@ -194,7 +201,9 @@ def moments():
 def outputs():
     """Return place -> panel of Figure 9: a row per condition, a column per layer."""
     return {
-        (row, column): ridges(condition, layer, title=f"Layer {layer}", y="" if column else LEGEND[norm])
+        (row, column): ridges(
+            condition, layer, title=f"Layer {layer}", y="" if column else on_two_lines(LEGEND[norm])
+        )
         for row, (condition, norm) in enumerate(zip(DLN, ("none", "batch"), strict=True))
         for column, layer in enumerate(("#1", "#11", "#24"))
     }
@@ -480,3 +489,13 @@ def test_lines_over_step_sizes_are_one_per_step_from_blue_to_red(drawn, whole, r
         task = whole["conditions"][condition]["task"]
         (their,) = FIGURES[name][other_place].conditions
         assert (other.get_ylim() == ax.get_ylim()) == (whole["conditions"][their]["task"] == task)
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "theorems"])
+def test_a_figure_is_as_wide_as_the_text_of_the_report_and_its_text_is_at_least_seven_points(drawn, name):
+    margin = float(re.search(r"a4paper,margin=([\d.]+)cm", REPORT.read_text(encoding="utf-8"))[1])
+    figure = drawn(name)
+    assert figure.get_figwidth() == pytest.approx((21 - 2 * margin) / 2.54, rel=0.002)
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+    assert len(sizes) > 5
+    assert min(sizes) >= 7

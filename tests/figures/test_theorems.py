@@ -9,10 +9,10 @@ from bnopt.figures import _drawing
 from figures import artists, by_hand, tables
 
 CONDITIONS = {
-    "vgg_none": "Standard, vgg",
-    "vgg_batch": "Standard + BatchNorm, vgg",
-    "deep_linear_none": "Standard, deep_linear",
-    "deep_linear_batch": "Standard + BatchNorm, deep_linear",
+    "vgg_none": "Standard, VGG",
+    "vgg_batch": "Standard + BatchNorm, VGG",
+    "deep_linear_none": "Standard, DLN",
+    "deep_linear_batch": "Standard + BatchNorm, DLN",
 }
 BLACK = ("#000000", None)
 # Title, label and scale of the horizontal axis, of the upper row.
@@ -20,7 +20,7 @@ UPPER = [
     ("(a) Identities", "Relative error", "log"),
     ("(b) Thm 4.2, 2nd part\nwithout its premise", "Relative slack", "linear"),
     ("(c) Thm 4.4 as printed", "Relative slack", "symlog"),
-    ("(d) Thm C.1, its worst inputs", "Relative excess elsewhere", "linear"),
+    ("(d) Thm C.1,\nits worst inputs", "Relative excess", "linear"),
 ]
 # Column -> title, of the lower rows.
 LOWER = {
@@ -138,7 +138,10 @@ def test_the_lower_rows_show_means_per_layer_and_over_layers(figure, whole, raw,
     part = figure.subfigs[row]
     ax = part.axes[column]
     assert ax.get_title() == LOWER[quantity]
-    assert (part.get_supylabel(), part.get_supxlabel()) == (task, "Steps")
+    assert (part.get_supylabel(), part.get_supxlabel()) == (
+        {"vgg": "VGG", "deep_linear": "DLN"}[task],
+        "Steps",
+    )
     share = quantity.endswith("share")
     assert ax.get_yscale() == ("log" if share else "linear")
     assert ax.get_ylim() == pytest.approx((5e-7, 2) if share else (-0.03, 1.03))

@@ -25,6 +25,8 @@ LAYERS = (
     {"judged", "evidence"},
     {"latex", "effects"},
     {"comparison", "part_texts"},
+    {"findings"},
+    {"report_tables"},
     OPEN_FOLDERS,
     {"data", "train", "probe", "statistics", "claims", "figure", "report"}
     | {"rate_spread", "tau", "random_layers", "theorem_table", "gather", "compile", "page", "provenance"}

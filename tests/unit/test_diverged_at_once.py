@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnopt import claims, figure, probe, report, statistics, theorem_table
+from bnopt import claims, figure, probe, report, report_tables, statistics, theorem_table
 from bnopt.files import artefacts
 from bnopt.random_layers import random_layers
 from bnopt.run import device
@@ -158,7 +158,9 @@ def test_the_report_has_no_number_for_a_quantity_that_was_not_measured(lost, sum
 def test_the_report_has_the_number_of_diverged_runs_of_a_condition_and_the_first_step():
     conditions = {name: {"task": "vgg", "norm": "none", "lr": 1.0} for name in ("a", "b")}
     diverged = [{"condition": "b", "seed": seed, "step": step} for seed, step in ((0, 7), (1, 3))]
-    table = report.conditions_table({"seeds": [0, 1, 2], "conditions": conditions, "diverged": diverged})
+    table = report_tables.conditions_table(
+        {"seeds": [0, 1, 2], "conditions": conditions, "diverged": diverged}
+    )
     assert table["Runs"].tolist() == [3, 3]
     assert table["Diverged"].tolist() == [0, 2]
     assert table["From step"].tolist() == ["", 3]

@@ -12,6 +12,8 @@ from bnopt import figure as stage
 from bnopt.figures import _drawing
 
 INF, NAN = math.inf, math.nan
+# Norms without a name of their own.
+CONDITIONS = {name: {"task": "vgg", "norm": f"{name}_norm", "lr": 0.1} for name in "abc"}
 
 
 def curves_of(first_lost, steps=4):
@@ -32,10 +34,11 @@ def test_the_note_names_the_diverged_runs_and_empty_panels_are_marked():
     empty.plot([0, 1], [NAN, INF])
     empty.axhline(1)
     lost = {("a", 0): 2, ("a", 1): 1, ("a", 2): 9, ("b", 0): 9, ("c", 0): 3}
-    stage.note_divergence(figure, curves_of(lost))
+    stage.note_divergence(figure, curves_of(lost), CONDITIONS)
     assert (
-        figure.get_suptitle()
-        == "Diverged: a (2 of 3 runs, seed 0, 1, from step 1), c (1 of 1 runs, from step 3)"
+        figure.get_suptitle().replace("\n", " ")
+        == "Diverged: VGG, a norm, rate 0.1 (2 of 3 runs, seed 0, 1, from step 1); "
+        "VGG, c norm, rate 0.1 (1 of 1 runs, from step 3)"
     )
     assert [[text.get_text() for text in ax.texts] for ax in (full, empty)] == [[], [stage.NOTHING]]
 
@@ -49,7 +52,7 @@ def test_a_figure_is_laid_out_once_and_has_the_same_layout_in_both_formats(tmp_p
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *of: (solved.append(1), execute(*of))[1])
     monkeypatch.setattr(Figure, "draw", lambda *of: (draw(*of), pages.append(bounds(figure)))[0])
     plain = bounds(figure)
-    stage.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    stage.save([figure], tmp_path / "a.pdf", tmp_path / "a.png")
     assert len(solved) == 1
     assert pages == [pages[0]] * len(pages) != [plain] * len(pages)
     assert [(tmp_path / name).read_bytes()[1:4] for name in ("a.pdf", "a.png")] == [b"PDF", b"PNG"]
@@ -63,15 +66,15 @@ def test_a_colour_bar_is_no_empty_panel():
     figure = Figure()
     image = figure.subplots().imshow(np.eye(2))
     bar = figure.colorbar(image).ax
-    stage.note_divergence(figure, curves_of({("a", 0): 2}))
+    stage.note_divergence(figure, curves_of({("a", 0): 2}), CONDITIONS)
     assert not bar.texts
 
 
 def test_the_note_explains_crosses_where_there_are_any():
     figure = Figure()
     figure.subplots().plot([0], [0], marker=stage.DIVERGED)
-    stage.note_divergence(figure, curves_of({("a", 0): 2}))
-    assert figure.get_suptitle() == "× Diverged: a (1 of 1 runs, from step 2)"
+    stage.note_divergence(figure, curves_of({("a", 0): 2}), CONDITIONS)
+    assert figure.get_suptitle() == "× Diverged: VGG, a norm, rate 0.1 (1 of 1 runs, from step 2)"
 
 
 def test_the_note_recognises_the_crosses_of_curves():
@@ -83,21 +86,22 @@ def test_the_note_recognises_the_crosses_of_curves():
         for quantity, mean in (("loss", 1.0), ("diverged", diverged))
     ]
     _drawing.curve(figure.subplots(), pd.DataFrame(rows), "a", "loss", color="black")
-    stage.note_divergence(figure, curves_of({("a", 0): 1}))
+    stage.note_divergence(figure, curves_of({("a", 0): 1}), CONDITIONS)
     assert figure.get_suptitle().startswith("×")
 
 
 def test_a_dollar_sign_in_the_note_is_no_formula(tmp_path):
     figure = Figure()
     figure.subplots()
-    stage.note_divergence(figure, curves_of({("a$x_{", 0): 1, ("b$", 0): 1}))
-    stage.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    conditions = {name: CONDITIONS["a"] | {"norm": name} for name in ("a$x_{", "b$")}
+    stage.note_divergence(figure, curves_of(dict.fromkeys(((name, 0) for name in conditions), 1)), conditions)
+    stage.save([figure], tmp_path / "a.pdf", tmp_path / "a.png")
 
 
 def test_a_long_note_is_wrapped_to_the_width_of_the_figure():
     figure = Figure(figsize=(5, 3))
-    lost = {(f"condition_{i}", 0): 1 for i in range(6)}
-    stage.note_divergence(figure, curves_of(lost))
+    conditions = {f"condition_{i}": CONDITIONS["a"] for i in range(6)}
+    stage.note_divergence(figure, curves_of({(name, 0): 1 for name in conditions}), conditions)
     lines = figure.get_suptitle().split("\n")
     assert len(lines) > 1
     assert max(map(len, lines)) <= 5 * stage.CHARACTERS_PER_INCH
@@ -108,6 +112,6 @@ def test_a_long_note_is_wrapped_to_the_width_of_the_figure():
 def test_a_figure_without_a_diverged_run_has_no_note(first):
     figure = Figure()
     ax = figure.subplots()
-    stage.note_divergence(figure, curves_of({("a", 0): first}))
+    stage.note_divergence(figure, curves_of({("a", 0): first}), CONDITIONS)
     assert figure.get_suptitle() == ""
     assert not ax.texts

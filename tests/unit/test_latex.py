@@ -1,6 +1,7 @@
 """Numbers, names and tables as LaTeX."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -150,9 +151,39 @@ def test_a_verdict_with_a_grade_is_bold():
 
 def test_a_table_keeps_its_latex_and_repeats_its_header_on_every_page():
     table = pd.DataFrame({"Claim": [r"\texttt{a}", "b"], "$n$": [3, 4]})
-    text = latex.as_latex(table, "@{}lr@{}")
+    text = latex.as_latex(table, "@{}lr@{}", long=True)
     assert text.startswith(r"\begin{longtable}{@{}lr@{}}")
     assert r"Claim & $n$ \\" in text.partition(r"\endfirsthead")[0]
     assert r"Claim & $n$ \\" in text.partition(r"\endfirsthead")[2].partition(r"\endhead")[0]
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert rows[-2:] == [r"\texttt{a} & 3 \\", r"b & 4 \\"]
+    rows = text.partition(r"\endlastfoot")[2].splitlines()[1:-1]
+    assert rows == [r"\texttt{a} & 3 \\*", r"b & 4 \\"]
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(1, []), (3, [0, 1]), (8, [0, 1, 5, 6])])
+def test_the_first_and_the_last_rows_of_a_long_table_stay_together(rows, kept):
+    text = latex.as_latex(pd.DataFrame({"n": range(rows)}), "@{}r@{}", long=True)
+    lines = text.partition(r"\endlastfoot")[2].splitlines()[1:-1]
+    assert lines == [f"{n} " + (r"\\*" if n in kept else r"\\") for n in range(rows)]
+
+
+def test_a_table_of_the_body_is_not_broken_over_pages():
+    table = pd.DataFrame({"Claim": [r"\texttt{a}", "b"], "$n$": [3, 4]})
+    lines = latex.as_latex(table, "@{}lr@{}", long=False).splitlines()
+    assert lines[0] == r"\begin{tabular}{@{}lr@{}}"
+    assert lines[-1] == r"\end{tabular}"
+    assert [line for line in lines if line.endswith(r"\\")] == [
+        r"Claim & $n$ \\", r"\texttt{a} & 3 \\", r"b & 4 \\",
+    ]  # fmt: skip
+
+
+def test_a_strip_is_drawn_to_scale():
+    marks = {"zero": 0.5, "margins": [0.25, 0.75], "low": 0.1, "high": 0.9, "effect": 0.3, "dots": []}
+    text = latex.picture(marks)
+    width = float(re.match(r"\\begin\{picture\}\((\d+),\d+\)", text)[1])
+    assert text.endswith(r"\end{picture}")
+    assert re.findall(r"\\put\(([\d.]+),0\)\{\\line", text) == [f"{width / 2:.1f}"]
+    assert re.findall(r"\\multiput\(([\d.]+),", text) == [f"{width / 4:.1f}", f"{3 * width / 4:.1f}"]
+    ((start, length),) = re.findall(r"\\put\(([\d.]+),[\d.]+\)\{\\rule\{([\d.]+)pt\}", text)
+    assert float(start) == pytest.approx(0.1 * width, abs=0.06)
+    assert float(start) + float(length) == pytest.approx(0.9 * width, abs=0.11)
+    assert re.findall(r"\\put\(([\d.]+),[\d.]+\)\{\\circle", text) == [f"{0.3 * width:.1f}"]

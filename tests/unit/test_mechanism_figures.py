@@ -113,7 +113,7 @@ def test_edge_shows_means_over_seeds_and_phases_in_units_of_the_edge():
         assert len(curves) == len(ax.collections) == len(of_task)
         for line, band, name in zip(curves, ax.collections, of_task, strict=True):
             assert line.get_color() == _drawing.STYLES[conditions[name]["norm"]]["color"]
-            assert line.get_label() == _drawing.LABELS[conditions[name]["norm"]]
+            assert line.get_label() == _drawing.label(conditions[name])
             summary = geometric if column == "sharpness" else t_interval
             expected = [summary(edges(rows, column, name, step)) for step in STEPS]
             assert list(line.get_xdata()) == list(STEPS)
@@ -138,7 +138,9 @@ def test_edge_names_its_panels_and_every_norm_even_if_one_task_has_more():
     for top, below in zip(figure.axes[:2], figure.axes[2:], strict=True):
         assert top.get_shared_x_axes().joined(top, below)
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [_drawing.LABELS[norm] for norm in NORMS]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        _drawing.label({"norm": norm}) for norm in NORMS
+    ]
 
 
 # -- shift ----------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def test_shift_has_a_point_per_layer_step_and_phase_of_the_first_seed():
     assert len(axes) == 4
     for name, condition in conditions.items():
         task = {"vgg": "VGG", "deep_linear": "Deep linear network"}[condition["task"]]
-        sizes, cosines = axes[f"{task}\n{_drawing.LABELS[condition['norm']]}"]
+        sizes, cosines = axes[f"{task}\n{_drawing.label(condition)}".replace(" + ", "\n+ ")]
         layers = list(LAYERS[condition["task"]])
         of_layers, of_cosines = (
             [line for line in ax.lines if line.get_marker() == "o"] for ax in (sizes, cosines)

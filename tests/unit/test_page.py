@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from bnopt import page, verdicts
+from bnopt import evidence, page, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -119,6 +119,10 @@ def digits(value):
     return shown.replace("-", "−")
 
 
+def in_words(summary):
+    return "at equal loss" if summary == "equal_loss" else summary.replace("_", " ")
+
+
 def in_units(text, row):
     """Return an effect of a table as the page shows it, and without its unit."""
     value = float(text)
@@ -189,7 +193,7 @@ def test_verdicts_are_words_with_a_colour_and_say_what_changes_them(made):
         assert row["verdict"].replace(" ", "-") in word.attributes["class"].split()
         more = []
         if row["flips_under"]:
-            others = [o.replace("_", " ") for o in row["flips_under"].split(";")]
+            others = [in_words(other) for other in row["flips_under"].split(";")]
             more.append(f"changes under: {', '.join(others)}")
         if row["n_diverged"] != "0":
             more.append(f"diverged runs: {row['n_diverged']}")
@@ -244,7 +248,7 @@ def test_a_row_opens_to_seeds_sensitivity_alternatives_and_other_scales(made):
         ]
         expected = [
             [
-                one["summary"].replace("_", " "),
+                in_words(one["summary"]),
                 effect_and_interval(one, row),
                 one["verdict"] + (" (changed)" if one["verdict"] not in (row["verdict"], "not run") else ""),
             ]
@@ -318,7 +322,7 @@ def test_the_head_counts_verdicts_and_says_what_the_seeds_can_show(made):
 
 @pytest.mark.parametrize("claims", range(1, 60))
 def test_the_seeds_needed_are_the_fewest_with_which_holm_can_reach_five_percent(claims):
-    needed = page.seeds_needed(claims)
+    needed = evidence.seeds_to_confirm(claims)
 
     def smallest(n):
         """The smallest adjusted p of a family whose best claim has all seeds on its side."""
@@ -361,6 +365,8 @@ def test_numbers_have_three_significant_digits(value, text):
 def test_each_figure_is_in_the_page_once_and_rows_refer_to_it(made):
     images = made.root.all("img")
     captions = {name: entry["caption"] for name, entry in made.study["figures"].items()}
+    claims = made.study["claims"]
+    captions |= {f"specification_{name}": claims[name]["label"] for name in made.study["headline"]}
     assert [node.parent.attributes["id"] for node in images] == list(captions)
     for node in images:
         name = node.parent.attributes["id"]
@@ -369,9 +375,35 @@ def test_each_figure_is_in_the_page_once_and_rows_refer_to_it(made):
         with Image.open(io.BytesIO(base64.b64decode(content))) as image:
             assert min(image.size) > 100
         assert " ".join(captions[name].split()) in " ".join(node.attributes["alt"].split())
-    for body in made.bodies.values():
+    for name, body in made.bodies.items():
         links = [node.attributes["href"].removeprefix("#") for node in body.all("a")]
-        assert links == [f for f in body.attributes["data-figure"].split("|") if f in captions]
+        expected = [f for f in body.attributes["data-figure"].split("|") if f in captions]
+        curve = [f"specification_{name}"] if name in made.study["headline"] else []
+        assert links == expected + curve
+        assert [node.text for node in body.all("a")][len(expected) :] == ["Specification curve"] * len(curve)
+
+
+def test_a_row_says_in_words_what_is_compared_and_names_it_as_the_configuration_does(made):
+    conditions = made.study["conditions"]
+    norms = {"none": "no norm", "batch": "BatchNorm", "l1": "L₁", "l2": "L₂", "linf": "L∞", "noise": "noise"}
+    norms |= {"noisy_batch": "“Noisy” BatchNorm"}
+    for name, row in made.rows.items():
+        sides = []
+        for key in ("condition_a", "condition_b"):
+            of = conditions.get(row[key])
+            if of:
+                rate = {0.1: "0.1", 0.5: "0.5", 0.01: "0.01", 1e-6: "1e-6", 1e-7: "1e-7"}[of["lr"]]
+                task = {"vgg": "VGG", "deep_linear": "deep linear network"}[of["task"]]
+                sides.append(f"{task}, {norms[of['norm']]}, rate {rate}")
+            else:
+                sides.append(row[key])
+        quantity = row["quantity"].replace("effective_beta", "effective β").replace("_", " ")
+        test, *_ = made.bodies[name].all("dd")
+        if "beta" not in row["quantity"] or row["quantity"] == "effective_beta":
+            assert test.text.startswith(f"{quantity} of {sides[0]} (a) against {sides[1]} (b); n = ")
+        codes = [node.text for node in made.bodies[name].all("code")]
+        assert codes == [name, row["quantity"], row["condition_a"], row["condition_b"]]
+        assert not made.bodies[name].all("dd")[0].all("code")
 
 
 def test_the_page_asks_for_nothing_and_fits_into_a_frame_of_snakemakes_page(made):
@@ -523,7 +555,10 @@ def test_the_settings_name_accuracies_and_the_task_of_each_condition(config):
     assert settings["tasks"]["vgg_none"] == "vgg"
     assert settings["tasks"]["deep_linear_none"] == "deep_linear"
     of_paper = [name for name, figure in config["figures"].items() if "part" not in figure]
-    assert list(settings["captions"]) == of_paper
+    curves = [f"specification_{name}" for name in study.written_out(config)["headline"]]
+    assert list(settings["captions"]) == [*of_paper, *curves]
+    assert len(curves) == 15
+    assert settings["conditions"]["vgg_batch_lr0.01"] == "VGG, BatchNorm, rate 0.01"
     assert settings["parts"] == {}
 
 

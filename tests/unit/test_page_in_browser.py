@@ -78,7 +78,7 @@ def test_every_figure_shows_and_nothing_fails_or_is_fetched(seen):
     images = seen.execute_script(
         "return Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth, () => 0)))"
     )
-    assert len(images) == 13
+    assert len(images) == 13 + 15  # figures and specification curves
     assert min(images) > 100
     assert seen.get_log("browser") == []
     asked = []
@@ -227,6 +227,21 @@ def test_a_row_opens_by_keyboard_and_shows_its_figures(seen):
         "return document.getElementById(arguments[0]).querySelectorAll('img').length", name
     )
     assert again == 2
+
+
+def test_a_headline_claim_opens_to_its_specification_curve_and_another_does_not(seen):
+    for name, expected in (
+        ("bn_smooths_loss", ["Figure 4", "Specification curve"]),
+        ("bn_smooths_beta_at_lr", ["Figure 4"]),
+    ):
+        row = seen.find_element("id", name)
+        assert not row.find_elements("css selector", ".parts img")
+        row.find_element("css selector", "h3 button").click()
+        images = row.find_elements("css selector", ".parts img")
+        assert [image.get_attribute("alt").split(":")[0] for image in images] == expected
+        assert all(image.is_displayed() and image.size["width"] > 100 for image in images)
+        row.find_element("css selector", "h3 button").click()
+        assert not any(image.is_displayed() for image in images)
 
 
 def test_all_rows_that_fit_open_and_close_at_once(seen):

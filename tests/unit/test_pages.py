@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def load(name):
 
 
 pages = load("pages")
+CONFIG = pages.configuration()
 
 
 def rows_of(scale):
@@ -66,7 +68,8 @@ def test_every_claim_is_listed_once_with_its_verdict_and_effect(scale):
     lines = [line for line in pages.verdicts(scale).splitlines() if line.startswith("  - ")]
     rows = rows_of(scale)
     assert len(lines) == len(rows)
-    by_label = {row["label"]: row for row in rows}
+    labels = {name: claim["label"] for name, claim in pages.study.claims(CONFIG, "claims").items()}
+    by_label = {labels[row["claim"]]: row for row in rows}
     assert len(by_label) == len(rows)
     for line in lines:
         label, word, numbers = re.fullmatch(r"  - (.*): \*\*(\w+).*\*\*, (.*)", line).groups()
@@ -83,33 +86,91 @@ def test_every_claim_is_listed_once_with_its_verdict_and_effect(scale):
 
 
 @pytest.mark.parametrize(
-    ("source", "numbers"),
+    ("source", "family", "numbers"),
     [
-        ("Figure 1(b), Appendix A", {1}),
-        ("Figures 5 and 12(a)", {5, 12}),
-        ("Section 4.2, Figure 9", {9}),
-        ("Section 3.2", set()),
-        ("Figure 10, our extension", {10}),
+        ("Figure 1(b), Appendix A", "fig1", {1}),
+        ("Figures 5 and 12(a)", "fig5", {5, 12}),
+        ("Section 4.2, Figure 9", "fig9", {9}),
+        ("Section 3.2", "random_directions", set()),
+        ("Section 2.1", "fig2", {2}),
+        ("Figure 10, our extension", "fig10", {10}),
+        ("beyond the paper, Figure 4(c)", "edge_start", set()),
+        ("beyond the paper, Definition 2.1", "shift_is_curvature", set()),
     ],
 )
-def test_a_claim_belongs_to_the_figures_that_its_source_names(source, numbers):
-    claims = pages.pd.DataFrame({"source": [source]})
-    assert {number for number in range(1, 14) if len(pages.of_figure(claims, number))} == numbers
+def test_a_claim_belongs_to_the_figures_of_its_source_or_family(source, family, numbers):
+    claims = pages.pd.DataFrame([{"source": source, "family": family}])
+    assert {number for number in range(1, 14) if len(pages.of_figure(claims, f"fig{number}"))} == numbers
+    others = {name for name in ("edge", "shift", "norms") if len(pages.of_figure(claims, name))}
+    assert others == {name for name in ("edge", "shift", "norms") if family.startswith(name)}
 
 
-def test_the_gallery_has_every_figure_of_the_paper():
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+def sections():
+    """Return title -> text of the sections of the gallery."""
+    _, *found = re.split(r"^## (.*)\n", pages.gallery(), flags=re.MULTILINE)
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
+def test_the_gallery_has_every_figure_of_the_paper_and_stands_in_the_page_of_results():
     known = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13]
-    assert [int(number) for number in re.findall(r"^## Figure (\d+)$", text, re.MULTILINE)] == known
-    assert [int(number) for number in re.findall(r"<!-- results: figure (\d+) -->", text)] == known
+    assert [int(title[7:]) for title in sections() if title.startswith("Figure ")] == known
+    assert pages.gallery() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("number", "family"), [(4, "fig4"), (10, "fig10"), (6, "fig6")])
-def test_the_text_about_a_figure_counts_its_claims(number, family):
+def test_the_gallery_shows_every_stored_image_once_and_no_other():
+    stored = {
+        f"results/{file.parent.name}/{file.name}" for file in (ROOT / "docs" / "results").glob("*/*.png")
+    }
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", pages.gallery())
+    assert len(shown) == len(set(shown))
+    assert set(shown) == stored
+    for title, text in sections().items():
+        for name in re.findall(r"results/[^/]+/(\w+)\.png", text):
+            assert title in (f"Figure {name.removeprefix('fig')}", pages.TITLES.get(name))
+
+
+def test_images_of_figures_that_other_parts_draw_are_shown_where_they_are_stored(tmp_path, monkeypatch):
+    for scale in ("digits", "deep-linear"):
+        shutil.copytree(ROOT / "docs" / "results" / scale, tmp_path / scale)
+    for name in ("edge", "theorems", "claims", "specification_x"):
+        (tmp_path / "digits" / f"{name}.png").write_bytes(b"")
+    monkeypatch.setattr(pages, "STORED", tmp_path)
+    found = sections()
+    assert set(found) >= {pages.TITLES[name] for name in ("edge", "theorems", "claims")}
+    assert not {pages.TITLES[name] for name in ("shift", "norms")} & set(found)
+    edge = found[pages.TITLES["edge"]]
+    assert "results/digits/edge.png" in edge
+    assert (
+        "*Beyond the paper:* In the second half of training the curvature along the gradient is 2/lr" in edge
+    )
+    assert "(no norm, BatchNorm, L₁, L₂ or L∞)" in edge
+    assert "specification_x" not in pages.gallery()
+
+
+@pytest.mark.parametrize(("number", "families"), [(4, {"fig4"}), (10, {"fig10"}), (2, {"fig2"})])
+def test_the_text_about_a_figure_counts_its_claims_and_shows_the_leading_one(number, families):
+    text = sections()[f"Figure {number}"]
+    (here,) = re.findall(r"^\*Here\* .*$", text, re.MULTILINE)
     for scale in pages.scales():
-        rows = [row for row in rows_of(scale) if row["family"] == family]
+        rows = [row for row in rows_of(scale) if row["family"] in families]
         counted = ", ".join(f"{sum(row['verdict'] == word for row in rows)} {word}" for word in WORDS)
-        assert (f"`{scale}`: {counted}" in pages.figure(number)) == bool(rows)
+        assert (f"{counted} at `{scale}`" in here) == bool(rows)
+        if rows:  # the first claim of these families is a headline claim
+            effect = pages.effect(pages.claims_of(scale).set_index("claim").loc[rows[0]["claim"]])
+            assert f"at `{scale}` {effect}, " in here
+    label = {4: "Loss varies less along the gradient", 2: "Noisy BN trains better than plain"}.get(
+        number, "DLN"
+    )
+    assert f". {label}" in here
+
+
+def test_statements_of_one_entry_are_said_once_with_all_its_values():
+    assert "With L₁, L₂ or L∞ normalisation the VGG trains" in sections()["Figure 5"]
+    said = sections()["Figure 3"]
+    assert said.count("With BatchNorm gradients of layer #5 or 10") == 2
+    assert "(rate 0.1 or 0.01)" in said
+    assert "(rate 1e-6 or 1e-7)" in said
+    assert "relative to their length" not in said  # our extension: the paper does not say it
 
 
 def test_the_time_of_all_jobs_is_that_of_their_records():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import judged, part_texts, report, verdicts
+from bnopt import judged, part_texts, report, report_tables, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -28,6 +28,8 @@ def claims(**rows):
             | {"p_sign_flip": 0.125, "p_holm": 0.25, "reason": "too few" if verdict == "not run" else ""}
             | {"flips_under": "median" if name == "d" else "", "n_diverged": int(name in "ad")}
             | {"grade": "", "seeds_agreeing": "" if verdict == "not run" else "2 of 3", "seeds_to_confirm": 6}
+            | {"p_opposite": 0.5, "p_opposite_holm": 1.0, "e_value": 1.5, "seeds_needed": math.nan}
+            | {"share_agreeing_at_least": 0.25}
             for name, (verdict, effect, compare) in rows.items()
         ]
     )
@@ -50,6 +52,7 @@ STUDY = {
     "tasks": {"vgg": {"steps": 8, "net": {"hidden": [4, 5]}}},
     "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
     "captions": {"fig1": "100 % of it"},
+    "headline": ["a", "d"],
     "registration": {"hash": "a1", "registered": "b2", "differs": ["sizes", "stopping rule"]},
     "diverged": [{"condition": "vgg_none", "seed": 1, "step": 5}],
 }
@@ -123,6 +126,9 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "images.train": "10",
         "images.test": "5",
         "caption.fig1": r"100 \% of it",
+        "compute.jobs": 3,
+        "compute.hours": r"\num{0.000833}",
+        "compute.memory": r"\num{0.0977}",
         "a.estimate": rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]",
         "a.verdict": "supported",
         "b_c.estimate": "--",
@@ -188,7 +194,7 @@ def test_the_numbers_of_another_scale_are_counted_from_its_own_claims():
 
 
 def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order():
-    table = report.scales_table(HERE, {"cifar10_small": stored(THERE)})
+    table = report_tables.scales_table(HERE, {"cifar10_small": stored(THERE)})
     assert list(table) == ["Claim", "Here", r"cifar10\_small"]
     assert table["Claim"].tolist() == ["Claim a", r"Claim b\_c", "Claim d"]
     assert table["Here"].tolist() == [
@@ -206,14 +212,14 @@ def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order()
 def test_a_verdict_at_another_scale_is_bold_only_if_it_contradicts_the_one_here():
     kinds = {"a": "contradicted", "b_c": "contradicted", "d": "supported"}
     there = claims(**{name: (verdict, math.log(2), "log_ratio") for name, verdict in kinds.items()})
-    shown = report.scales_table(HERE, {"there": stored(there)})["there"].tolist()
+    shown = report_tables.scales_table(HERE, {"there": stored(there)})["there"].tolist()
     effect = rf"{TIMES}\num{{2}} [\num{{1}}, \num{{4}}]"
     assert shown == [
         rf"{effect} \textbf{{contradicted\textdagger}}",
         f"{effect} contradicted",
         rf"{effect} \textbf{{supported*\textdagger}}",
     ]
-    alike = report.scales_table(HERE, {"there": stored(HERE)})
+    alike = report_tables.scales_table(HERE, {"there": stored(HERE)})
     assert alike["there"].tolist() == alike["Here"].tolist()
 
 
@@ -223,16 +229,16 @@ def test_a_verdict_at_another_scale_is_bold_only_if_it_contradicts_the_one_here(
 )
 def test_a_stored_verdict_on_a_claim_that_was_defined_otherwise_is_not_shown(column, value):
     other = THERE.assign(**{column: value})
-    shown = report.scales_table(HERE, {"there": stored(other)})["there"].tolist()
+    shown = report_tables.scales_table(HERE, {"there": stored(other)})["there"].tolist()
     assert shown == ["--", "defined otherwise", "defined otherwise"]
 
 
 def test_the_table_of_sizes_has_images_only_if_a_task_needs_them():
-    table = report.sizes_table(STUDY)
+    table = report_tables.sizes_table(STUDY)
     assert dict(table.to_numpy().tolist()) == {
         "images": "digits", "seeds": "0, 1, 2", "vgg: steps": "8", "vgg: net": "hidden: 4 5",
     }  # fmt: skip
-    assert "images" not in set(report.sizes_table(STUDY | {"images": ""})["Size"])
+    assert "images" not in set(report_tables.sizes_table(STUDY | {"images": ""})["Size"])
 
 
 def record(stage, started, seconds, cpu_seconds, memory, **settings):
@@ -244,7 +250,9 @@ def record(stage, started, seconds, cpu_seconds, memory, **settings):
 def test_records_of_older_code_have_a_dash_in_the_table_of_compute():
     """Results that were accepted with --touch keep the records of the code that made them."""
     older = {"stage": "bnopt.train", "settings": {}, "started": "09:00", "seconds": 3.0}
-    assert report.compute_table({"a.csv": older}).to_numpy().tolist() == [["train", 1, "--", "3", "--"]]
+    assert report_tables.compute_table({"a.csv": older}).to_numpy().tolist() == [
+        ["train", 1, "--", "3", "--"]
+    ]
 
 
 # -- files ------------------------------------------------------------------------------------------
@@ -274,7 +282,8 @@ def written(tmp_path):
 
 
 def test_the_bundle_has_numbers_tables_and_figures(written):
-    tables = "verdicts sensitivity alternatives theorems sizes conditions compute software scales family_fig1"
+    tables = "headline family_fig1 alternatives statements evidence sensitivity theorems sizes conditions"
+    tables += " compute software scales"
     assert {file.name for file in written.iterdir()} == {
         "numbers.tex", "fig1.pdf", "there_fig4.png", *(f"{name}.tex" for name in tables.split()),
     }  # fmt: skip
@@ -283,6 +292,7 @@ def test_the_bundle_has_numbers_tables_and_figures(written):
     keys = keys_of((written / "numbers.tex").read_text(encoding="utf-8"))
     expected = [*report.numbers(results(), STUDY), *report.stored_numbers({"there": stored(THERE)})]
     expected += report.specification_numbers(SPECIFICATIONS)
+    expected += report.findings_texts(HERE, {"there": stored(THERE)}, STUDY)
     assert keys == expected
 
 
@@ -296,8 +306,8 @@ def test_the_bundle_has_a_section_per_part_beyond_the_paper(tmp_path):
 
 
 def test_there_is_no_table_of_scales_without_stored_results():
-    assert "scales" in report.tables(results(), {"there": stored(THERE)}, STUDY)
-    assert "scales" not in report.tables(results(), {}, STUDY)
+    assert "scales" in report_tables.tables(results(), {"there": stored(THERE)}, STUDY)
+    assert "scales" not in report_tables.tables(results(), {}, STUDY)
 
 
 def matches(name, pattern):
@@ -312,7 +322,8 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     rows = [
         {"claim": name, "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3, "n_diverged": 0}
         | {"verdict": "supported", "flips_under": "", "p_sign_flip": 0.1, "p_holm": 0.1, "reason": ""}
-        | {"grade": "", "seeds_agreeing": "3 of 3", "seeds_to_confirm": 8}
+        | {"grade": "", "seeds_agreeing": "3 of 3", "seeds_to_confirm": 8, "p_opposite": 1.0}
+        | {"p_opposite_holm": 1.0, "e_value": 3.75, "seeds_needed": math.nan, "share_agreeing_at_least": 0.4}
         | claim
         | {"compare": whole["quantities"][claim["quantity"]]["compare"]}
         for name, claim in whole["claims"].items()
@@ -325,7 +336,9 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
     keys |= {*report.specification_numbers(judged.specifications)}
+    keys |= {*report.findings_texts(judged.claims, others, settings)}
     used = set(re.findall(r"\\(?:result|ofstudy)\{([^}]+)\}", text))
+    used |= {f"findings.{name}" for name in re.findall(r"\\(?:judged|family)\{(\w+)\}", text)}
     used |= {f"{name}.verdict" for name in re.findall(r"\\(?:verdict|claim)\{([^}]+)\}", text)}
     named = {pattern for pattern in used if not re.search(r"#|^(key|name)", pattern)}
     assert named <= keys
@@ -335,10 +348,10 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     assert {key for key in rest if not any(matches(key, pattern) for pattern in used)} == set()
 
     sections = {f"part_{part}" for part in part_texts.TOPICS}
-    files = {*report.tables(judged, others, settings), "numbers", *sections}
-    inputs = set(re.findall(r"\\input\{generated/([^}]+)\}", text))
+    files = {*report_tables.tables(judged, others, settings), "numbers", *sections}
+    inputs = set(re.findall(r"\\(?:input\{generated/|fulltable\{)([^}]+)\}", text))
     assert {pattern for pattern in inputs if "#" not in pattern} <= files
-    families = {f"family_{name}" for name in re.findall(r"\\family\{(\w+)\}", text)}
+    families = {f"family_{name}" for name in re.findall(r"\\(?:judged|family)\{(\w+)\}", text)}
     assert families == {name for name in files if name.startswith("family_")}
     assert {name for name in files - families if name not in inputs} == set()
     shown = {f"fig{number}" for number in re.findall(r"\\paperfigure\{(\d+)\}", text)}

@@ -2,12 +2,15 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bnopt.files import artefacts
 
@@ -33,6 +36,7 @@ STORED = [
     "statistics/claims_per_seed.csv",
     "statistics/claims_sensitivity.csv",
     "statistics/alternatives.csv",
+    "statistics/specifications.csv",
     "statistics/theorems.csv",
     "data/images.json",
     "provenance.json",
@@ -73,61 +77,66 @@ def test_verdicts_and_their_records_are_stored_and_other_tables_are_not(store, t
     assert all((results / name).exists() for name in STORED + NOT_STORED)
 
 
-PAGES = {
-    "README.md": "![Landscape](docs/results/small/fig4.png) and ![again](docs/results/small/fig4.png)",
-    "docs/small.md": "Text\n\n![a](results/small/fig10.png)\n![b](results/other/fig12.png)\n",
-    "docs/other.md": "![a](results/smaller/fig13.png) [not a figure](results/small/claims.csv), fig5.png",
-    "docs/notes.txt": "![a](results/small/fig6.png)",
-    "docs/deep/page.md": "![a](../results/small/fig8.png)",
-}
+FIGURES = ("fig1", "fig10", "theorems", "edge", "claims")
 
 
-def test_of_figures_only_those_are_stored_that_a_page_shows(store, tmp_path):
+def draw(file, seed=0):
+    """Write an image of many colours and of a width that only this image has; return its pixels."""
+    across, noise = np.arange(600 + len(file.stem)), np.random.default_rng(seed)
+    plain = np.stack([across % 256, across // 3, 255 - across // 4], axis=1)
+    pixels = np.clip(plain + noise.integers(-3, 4, size=(40, len(across), 3)), 0, 255)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype("uint8")).save(file)
+    return pixels
+
+
+def test_figures_are_stored_as_lighter_images_and_curves_and_documents_are_not(store, tmp_path):
     results = tmp_path / "results" / "small"
     artefacts.write_recorded("verdicts\n", results / "statistics" / "claims.csv")
-    (results / "figures").mkdir()
-    for number in (1, 4, 5, 6, 8, 10, 12, 13):
-        for suffix in ("png", "pdf"):
-            (results / "figures" / f"fig{number}.{suffix}").write_text(f"figure {number}")
+    drawn = {f"{name}.png": draw(results / "figures" / f"{name}.png") for name in FIGURES}
+    draw(results / "figures" / "specification_bn_smooths_loss.png")
+    (results / "figures" / "fig1.pdf").write_text("a document")
     (results / "figures" / ".fig4.png.7.partial.png").write_text("half")
-    for name, text in PAGES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
     done = store("small")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "docs" / "results" / "small"
-    stored = {file.name: file.read_text() for file in folder.glob("*fig*")}
-    assert stored == {"fig4.png": "figure 4", "fig10.png": "figure 10"}
+    assert {file.name for file in folder.iterdir()} == {*drawn, "claims.csv", "claims.csv.provenance.json"}
+    for name, pixels in drawn.items():
+        with Image.open(folder / name) as image:
+            assert len(image.getcolors()) <= 64
+            stored = np.asarray(image.convert("RGB")).astype(int)
+        assert stored.shape == pixels.shape
+        assert np.abs(stored - pixels).mean() < 8
+        assert (folder / name).stat().st_size < (results / "figures" / name).stat().st_size
 
 
-def test_a_figure_that_is_shown_but_not_drawn_is_no_error(store, tmp_path):
-    artefacts.write_recorded("verdicts\n", tmp_path / "results" / "small" / "statistics" / "claims.csv")
-    (tmp_path / "README.md").write_text("![Landscape](docs/results/small/fig4.png)")
-    assert store("small").returncode == 0
-    assert not (tmp_path / "docs" / "results" / "small" / "fig4.png").exists()
-
-
-def test_the_figures_that_the_pages_of_the_repository_show_are_found():
+def test_the_repository_stores_what_the_tool_stores():
     spec = importlib.util.spec_from_file_location("store", TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert list(tool.STORED) == STORED
-    for folder in (ROOT / "docs" / "results").iterdir():
-        for name in tool.shown_figures(folder.name):
-            assert (folder / name).exists(), f"{folder / name}: shown by a page and not stored"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=str)
+def test_every_image_that_a_page_shows_is_in_the_repository(page):
+    for shown in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / shown).is_file(), shown
 
 
 def test_an_unchanged_file_that_is_stored_again_keeps_its_time(store, tmp_path):
     results, stored = (tmp_path / folder / "small" for folder in ("results", "docs/results"))
     for name in ("claims", "theorems"):
         artefacts.write_recorded("verdicts\n", results / "statistics" / f"{name}.csv")
+    for name in ("fig1", "fig2"):
+        draw(results / "figures" / f"{name}.png")
     assert store("small").returncode == 0
     for file in stored.iterdir():
         os.utime(file, (1, 1))
     artefacts.write_recorded("other verdicts\n", results / "statistics" / "claims.csv")
+    draw(results / "figures" / "fig2.png", seed=1)
     assert store("small").returncode == 0
     changed = {file.name for file in stored.iterdir() if file.stat().st_mtime != 1}
-    assert changed == {"claims.csv", "claims.csv.provenance.json"}
+    assert changed == {"claims.csv", "claims.csv.provenance.json", "fig2.png"}
     assert artefacts.read_recorded(stored / "claims.csv") == "other verdicts\n"
 
 

@@ -303,7 +303,7 @@ def plainly_written_out(config):
     for family, entries in [*config["claims"].items(), ("alternatives", config["alternatives"])]:
         section = "alternatives" if family == "alternatives" else "claims"
         for name, entry in entries.items():
-            for claim_name, claim in plainly_filled_in(name, entry):
+            for claim_name, claim in plainly_filled_in(name, entry, config["conditions"]):
                 headline = claim.pop("headline", False)
                 if plainly_asked(claim, chosen) and plainly_possible(claim, found):
                     if section == "claims":
@@ -314,16 +314,44 @@ def plainly_written_out(config):
     return found
 
 
-def plainly_filled_in(name, entry):
+# What stands under `for`, as readers see it; what is missing here stays as it is.
+IN_WORDS = {
+    "none": "no norm", "batch": "BatchNorm", "l1": "L₁", "l2": "L₂", "linf": "L∞", "vgg": "VGG",
+    "deep_linear": "deep linear network", "loss_variation": "loss variation", "beta": "effective β",
+    "gradient_predictiveness": "gradient predictiveness", "predictiveness": "gradient predictiveness",
+    "effective_beta": "effective β", "sharpness": "largest eigenvalue", "_equal_loss": " at equal loss",
+}  # fmt: skip
+# Conditions that a text describes.
+DESCRIBED = {
+    "vgg_none": "no norm, rate 0.1", "vgg_none_x1.41": "no norm, rate 0.1, weights × 1.41",
+    "vgg_none_x2": "no norm, rate 0.1, weights × 2",
+}  # fmt: skip
+RATES = {0.1: "0.1", 0.01: "0.01", 0.5: "0.5", 1e-6: "1e-6", 1e-7: "1e-7"}
+
+
+def plainly_filled_in(name, entry, conditions):
     """Return name, claim for every combination of values under `for`, the first varying slowest."""
     claims = [(name, {key: value for key, value in entry.items() if key != "for"})]
     for word, values in entry.get("for", {}).items():
         claims = [
-            tuple(json.loads(json.dumps(pair).replace(f"{{{word}}}", value)))
-            for pair in claims
+            (name.replace(f"{{{word}}}", value), plainly_replaced(claim, f"{{{word}}}", value))
+            for name, claim in claims
             for value in values
         ]
+    for _, claim in claims:
+        for key in ("label", "statement"):
+            rate = conditions.get(claim["condition_a"], {"lr": 0.1})["lr"]
+            claim[key] = claim[key].replace("{lr}", RATES[rate])
+            claim[key] = claim[key].replace("{condition_b}", DESCRIBED.get(claim["condition_b"], "?"))
     return claims
+
+
+def plainly_replaced(claim, placeholder, value):
+    """Return a claim with a value in place of a placeholder; in the texts for readers, the value in words."""
+    filled = json.loads(json.dumps(claim, ensure_ascii=False).replace(placeholder, value))
+    for key in ("label", "statement"):
+        filled[key] = claim[key].replace(placeholder, IN_WORDS.get(value, value))
+    return filled
 
 
 def plainly_asked(entry, chosen):
@@ -352,7 +380,6 @@ def plainly_claimed(claim, family, quantities):
         full["margin_from"] = ""
     if "varies" in claim:
         full["source"] = claim["varies"]
-    full["label"] = " ".join(claim["label"].split("_"))
     return full
 
 
@@ -750,6 +777,7 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         }
         assert found["captions"] == shown
         assert list(found["captions"]) == list(shown)
+        assert found["headline"] == written_out(changed(("scale", scale), ("parts", "all")))["headline"]
         if len(tasks) == 2:
             assert list(shown) == list(config["figures"])
 
@@ -1134,8 +1162,7 @@ def test_for_takes_all_combinations_in_order_and_fills_in_every_text():
     assert list(claims) == ["x_1", "x_2", "y_1", "y_2", "plain"]
     rest = {"quantity": "q", "source": "s"}
     filled = {"layers": ["#1"], "statement": "yy, 1", "margin": 2, "margin_from": "paper", "family": "one"}
-    # Only labels lose their underscores.
-    assert claims["y_1"] == rest | filled | {"label": "of y and 1"}
+    assert claims["y_1"] == rest | filled | {"label": "of_y_and_1"}
     filled = {"label": "l", "statement": "as_it_is", "margin": 0, "margin_from": "", "family": "two"}
     assert claims["plain"] == rest | filled
 

@@ -51,7 +51,10 @@ def plain(text):
 def read(folder, name):
     """Return the header of a table, and its rows, each a dict from the header to a cell."""
     text = (folder / f"{name}.tex").read_text(encoding="utf-8")
-    head, body = text.split(r"\endfirsthead")[0], text.split(r"\endlastfoot")[1]
+    # Long tables repeat their head; the tables of the body have it once.
+    long = r"\endfirsthead" in text
+    head, body = text.split(r"\endfirsthead" if long else r"\midrule", 1)
+    body = body.split(r"\endlastfoot")[1] if long else body
     (header,) = ([plain(cell) for cell in line] for line in cells(head))
     rows = [[plain(cell) for cell in line] for line in cells(body)]
     return header, [dict(zip(header, row, strict=True)) for row in rows]
@@ -59,7 +62,9 @@ def read(folder, name):
 
 def cells(text):
     """Return the cells of every row."""
-    lines = [line.removesuffix(r"\\") for line in text.splitlines() if line.endswith(r"\\")]
+    # A star keeps a row of a long table on the page of the next one.
+    lines = [re.sub(r"\\\\\*$", r"\\\\", line) for line in text.splitlines()]
+    lines = [line.removesuffix(r"\\") for line in lines if line.endswith(r"\\")]
     return [re.split(r"(?<!\\)&", line) for line in lines]
 
 
@@ -138,6 +143,11 @@ def judged(random, names, *, margins):
                 "grade": GRADES.get(verdict, "") if number % 3 else "",
                 "seeds_agreeing": "" if missing else f"{number % 5} of {5 + number}",
                 "seeds_to_confirm": 2 + number % 6,
+                **{
+                    column: math.nan if missing else random.uniform()
+                    for column in ("p_opposite", "p_opposite_holm", "e_value", "share_agreeing_at_least")
+                },
+                "seeds_needed": int(random.integers(5, 5000)) if verdict == "inconclusive" else math.nan,
             }
         )  # fmt: skip
     # One effect is beyond all numbers, and one is exactly 0.
@@ -224,7 +234,7 @@ def made(config, tmp_path_factory):
         artefacts.write_recorded(json.dumps({"source": there[scale]}), of_scale / "images.json")
     (folder / "fig1.pdf").write_bytes(b"one")
     (folder / "text.tex").write_text("The text.\n", encoding="utf-8")
-    settings = study.report_settings(whole)
+    settings = study.report_settings(whole) | {"headline": names[:14][::-1]}
     words = [f"--{name}={folder / f'{name}.csv'}" for name in csv]
     words += [f"--{name}={folder / f'{name}.json'}" for name in ("images", "provenance")]
     words += ["--stored", *(str(folder / "stored" / scale / "claims.csv") for scale in stored)]
@@ -232,7 +242,8 @@ def made(config, tmp_path_factory):
     words += [f"--generated={folder / 'out'}", f"--report={folder / 'report.tex'}"]
     report.main([*words, "--settings", json.dumps(settings), "--registration", json.dumps(REGISTRATION)])
     return {
-        "folder": folder / "out", "whole": whole, "settings": settings, "training": training,
+        "folder": folder / "out", "headline": settings["headline"], "whole": whole,
+        "settings": settings, "training": training,
         "claims": claims.to_dict("records"), "sensitivity": sensitivity.to_dict("records"),
         "specifications": specifications.to_dict("records"),
         "alternatives": alternatives.to_dict("records"), "theorems": theorems.to_dict("records"),
@@ -308,6 +319,7 @@ def test_every_number_of_the_text(made):
         **{f"{claim['claim']}.estimate": effect(claim) for claim in claims},
         **{f"{claim['claim']}.verdict": claim["verdict"] for claim in claims},
         **sigmas(made),
+        **compute(made),
     }
     assert len(settings["captions"]) > 10
     for scale, found in made["stored"].items():
@@ -320,6 +332,11 @@ def test_every_number_of_the_text(made):
         expected |= {f"stored.{scale}.{key}": value for key, value in of_scale.items()}
     text = (made["folder"] / "numbers.tex").read_text(encoding="utf-8")
     found = dict(re.findall(r"^\\setresult\{(.+?)\}\{(.*)\}$", text, flags=re.MULTILINE))
+    # Sentences are tested in test_findings.py.
+    sentences = {key for key in found if key.startswith(("findings.", "headline"))}
+    families = {f"findings.{claim['family']}" for claim in claims}
+    assert sentences == families | {"headline", "headline.others"}
+    found = {key: value for key, value in found.items() if key not in sentences}
     captions = {key: value for key, value in found.items() if key.startswith("caption.")}
     assert {key: plain(value) for key, value in found.items() if key not in captions} == {
         key: str(value) for key, value in expected.items() if key not in captions
@@ -345,6 +362,20 @@ def curves(made):
     return texts | {"specifications": len(verdicts)}
 
 
+def compute(made):
+    """Return jobs, hours and GiB; of the records of one job, the larger numbers count."""
+    jobs = {}
+    for record in made["provenance"].values():
+        key = (record["stage"], record["settings"].get("probe"), record["started"])
+        seconds, memory = jobs.get(key, (0, 0))
+        jobs[key] = (max(seconds, record["cpu_seconds"]), max(memory, record["memory_mib"]))
+    return {
+        "compute.jobs": len(jobs),
+        "compute.hours": three_digits(sum(seconds for seconds, _ in jobs.values()) / 3600),
+        "compute.memory": three_digits(max(memory for _, memory in jobs.values()) / 1024),
+    }
+
+
 def sigmas(made):
     """Return the numbers of σ of the conditions that a claim about σ judges, from the raw activations."""
     conditions = {claim["condition_a"] for claim in made["claims"] if claim["quantity"] == "sigma"}
@@ -366,34 +397,79 @@ def sigmas(made):
 # -- tables ---------------------------------------------------------------------------------------------
 
 
-def test_the_table_of_verdicts(made):
-    rows = table(made, "verdicts", ["Claim", "Source", "Effect", "Agree", "Verdict"])
-    assert rows == [
-        {"Claim": c["label"], "Source": c["source"], "Effect": effect(c)}
-        | {"Agree": c["seeds_agreeing"], "Verdict": marked(c)}
-        for c in made["claims"]
-    ]
-    assert {re.sub("[a-z <>]", "", row["Verdict"]) for row in rows} == {"", "*", "†", "*†"}
-    assert {row["Verdict"][0] == "<" for row in rows} == {True, False}
+def test_the_table_of_the_headline(made):
+    header = ["Statement", "Interval", "Effect and interval", "Here", *made["stored"], "Choices"]
+    rows = table(made, "headline", header)
+    chosen = [by_name(made)[name] for name in made["headline"]]
+    chosen.sort(key=lambda claim: int(claim["claim"].removeprefix("claim_")))
+    assert len(rows) == len(chosen) > 10
+    for claim, row in zip(chosen, rows, strict=True):
+        shown = (row["Statement"], row["Effect and interval"], row["Here"])
+        assert shown == (claim["label"], effect(claim), marked(claim))
+        assert row["Interval"].startswith("\\begin{picture}") == (not math.isnan(claim["effect"]))
+        for scale, found in made["stored"].items():
+            there = {other["claim"]: other for other in found}.get(claim["claim"])
+            if there is None:
+                assert row[scale] == "--"
+            elif there["expected"] != claim["expected"]:
+                assert row[scale] == "defined otherwise"
+            else:
+                assert row[scale] == marked(there)
+        of_claim = [r["verdict"] for r in made["specifications"] if r["claim"] == claim["claim"]]
+        judged_ones = [verdict for verdict in of_claim if verdict != "not run"]
+        choices = f"{judged_ones.count('supported')} of {len(judged_ones)}" if judged_ones else "--"
+        assert row["Choices"] == choices
+    assert {"--", "defined otherwise"} <= {row[scale] for row in rows for scale in made["stored"]}
+    assert sum(row["Choices"] != "--" for row in rows) == 3
 
 
 @pytest.mark.parametrize("family", range(3))
 def test_the_table_of_a_family(made, family):
-    header = ["Statement", "In the paper", "Expected", "Here", "Agree", "$p$", "Holm", "Verdict"]
-    assert table(made, f"family_family{family}", header) == [
-        {
-            "Statement": claim["statement"],
-            "In the paper": claim["paper_value"],
-            "Expected": expected_effects(claim),
-            "Here": effect(claim),
-            "Agree": claim["seeds_agreeing"],
-            "$p$": three_digits(claim["p_sign_flip"]),
-            "Holm": three_digits(claim["p_holm"]),
-            "Verdict": claim["reason"] or marked(claim),
-        }
+    rows = table(made, f"family_family{family}", ["Claim", "Effect and interval", "Verdict"])
+    assert rows == [
+        {"Claim": claim["label"], "Effect and interval": effect(claim), "Verdict": marked(claim)}
         for claim in made["claims"]
         if claim["family"] == f"family{family}"
     ]
+
+
+def test_the_table_of_statements(made):
+    header = ["Claim", "Statement", "Source", "In the paper", "Supported by"]
+    assert table(made, "statements", header) == [
+        dict(
+            zip(
+                header,
+                (c["label"], c["statement"], c["source"], c["paper_value"], expected_effects(c)),
+                strict=True,
+            )
+        )
+        for c in made["claims"]
+    ]
+
+
+def test_the_table_of_evidence(made):
+    columns = {
+        "$p$": "p_sign_flip", "Holm": "p_holm", "$p$ opp.": "p_opposite", "Holm opp.": "p_opposite_holm",
+        "$e$": "e_value", "Seeds needed": "seeds_needed", "Share": "share_agreeing_at_least",
+    }  # fmt: skip
+    header = ["Claim", "Effect and interval", "Verdict", "Grade", "Agree", *columns, "Key"]
+    rows = table(made, "evidence", header)
+    assert rows == [
+        {
+            "Claim": claim["label"],
+            "Effect and interval": effect(claim),
+            "Verdict": claim["reason"] or marked(claim),
+            "Grade": claim["grade"],
+            "Agree": claim["seeds_agreeing"],
+            **{head: three_digits(claim[column]) for head, column in columns.items()},
+            "Key": claim["claim"],
+        }
+        for claim in made["claims"]
+    ]
+    assert {re.sub("[a-z <>:0-9]", "", row["Verdict"]) for row in rows} == {"", "*", "†", "*†"}
+    assert {row["Verdict"][0] == "<" for row in rows} == {True, False}
+    missing = [row["Seeds needed"] == "--" for row in rows]
+    assert 0 < sum(missing) < len(rows)
 
 
 def test_the_table_of_other_summaries(made):
@@ -415,15 +491,12 @@ def test_the_table_of_other_summaries(made):
 
 
 def test_the_table_of_alternatives(made):
-    header = ["Claim", "Other reading", "Effect", "Verdict", "As specified", "Verdict as specified"]
+    header = ["Claim", "Other reading", "Effect", "Verdict", "As specified"]
     rows = table(made, "alternatives", header)
     expected = []
     for other in made["alternatives"]:
         claim = by_name(made)[other["source"]]
-        cells = (
-            claim["label"], other["statement"], effect(other), other["verdict"], effect(claim),
-            claim["verdict"],
-        )  # fmt: skip
+        cells = (claim["label"], other["statement"], effect(other), other["verdict"], claim["verdict"])
         expected.append(dict(zip(header, cells, strict=True)))
     assert rows == expected
 
@@ -531,5 +604,5 @@ def test_every_table_of_the_report_has_a_test_here(made):
     start = "test_the_table_of_"
     tested = {name.removeprefix(start) for name in globals() if name.startswith(start)}
     written = {file.stem for file in made["folder"].glob("*.tex")} - {"numbers"}
-    named = {"other_summaries": "sensitivity", "a_family": "family"}
+    named = {"other_summaries": "sensitivity", "a_family": "family", "the_headline": "headline"}
     assert {named.get(name, name) for name in tested} == {name.partition("_")[0] for name in written}

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_with_several_workers_one_of_them_runs_the_study(finished, request):
 def test_every_figure_is_there_as_pdf_and_png(finished):
     curves = {f"specification_{name}" for name in finished.written_out["headline"]}
     assert len(curves) > 10
-    figures = {*finished.config["figures"], "claims", *curves}
+    figures = {*finished.written_out["figures"], "claims", *curves}
     assert {"fig1", "fig2", "fig4", "fig8", "claims"} <= figures
     folder = finished.results / "figures"
     files = {f"{name}.{ending}" for name in figures for ending in ("pdf", "png", f"pdf{records.SUFFIX}")}
@@ -172,7 +173,7 @@ def test_every_job_has_a_log(finished):
     config = finished.config
     expected = {f"train/{condition}/seed0.log" for condition in config["conditions"]}
     expected |= {"prepare.log", "judge.log", "judge_alternatives.log", "specify.log", "page.log", "web.log"}
-    expected |= {f"draw/{figure}.log" for figure in (*config["figures"], "claims")}
+    expected |= {f"draw/{figure}.log" for figure in (*finished.written_out["figures"], "claims")}
     assert expected <= {str(file.relative_to(logs)) for file in logs.rglob("*.log")}
 
 
@@ -204,6 +205,8 @@ def test_the_report_is_ready_for_latex_and_complete(finished):
     text = (folder / "report.tex").read_text(encoding="utf-8")
     assert r"\begin{document}" in text
     assert r"\end{document}" in text
+    # A section that only some studies have is guarded: \IfFileExists{file}{\input{file}}{}.
+    text = re.sub(r"\\IfFileExists\{generated/part_.*", "", text)
     for name in re.findall(r"\\(?:input|includegraphics)(?:\[[^]]*\])?\{(generated/[^}#]*)\}", text):
         assert [file for file in folder.glob(f"{name}*") if file.stat().st_size > 0], name
 
@@ -220,9 +223,37 @@ def test_the_report_is_compiled_without_a_missing_reference(finished):
     assert "undefined" not in log.rsplit("Latexmk: applying rule", 1)[-1].lower()
 
 
+@NEEDS_LATEX
+def test_the_body_of_the_report_has_at_most_twelve_pages(finished):
+    assert body_pages(finished) <= 12
+
+
+@NEEDS_LATEX
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="needs pdftotext, of the package poppler-utils")
+def test_the_body_of_the_report_names_no_identifier(finished):
+    """Conditions and claims have labels; their names stand in the appendices alone."""
+    pdf = finished.results / "report" / "report.pdf"
+    words = ("pdftotext", "-layout", "-l", str(body_pages(finished)), str(pdf), "-")
+    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    sections = ("conditions", "claims", "alternatives", "quantities")
+    names = {name for section in sections for name in finished.written_out[section] if "_" in name}
+    assert len(names) > 100
+    assert [name for name in names if name in text] == []
+    whole = subprocess.run(
+        ("pdftotext", "-layout", str(pdf), "-"), capture_output=True, text=True, check=True
+    )
+    assert "vgg_none" in whole.stdout.replace("\n", "")
+
+
+def body_pages(finished):
+    """Return the number of pages before the appendices, which LaTeX writes into its log."""
+    log = (finished.folder / "logs" / "tiny" / "compile.log").read_text(errors="replace")
+    return int(re.findall(r"The body has (\d+) pages", log)[-1])
+
+
 def test_the_html_page_is_self_contained_with_figures_and_verdicts(finished):
     page = (finished.folder / "results" / "tiny" / "report.html").read_text(encoding="utf-8")
-    for name in (*finished.config["figures"], "claims"):
+    for name in (*finished.written_out["figures"], "claims"):
         assert re.search(rf"data:image/png;[^,\"]*filename={name}\.png;base64,", page)
     assert re.search(r"data:text/html;[^,\"]*filename=claims\.html;base64,", page)
     assert re.search(r"data:text/csv;[^,\"]*filename=claims\.csv;base64,", page)

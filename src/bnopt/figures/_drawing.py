@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from bnopt.study import names
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart. Line styles differ for black-and-white
 # prints.
 STYLES = {
@@ -28,32 +30,13 @@ STYLES = {
     "weight_norm": {"color": "#777777", "linestyle": "-"},
     "weight_standard": {"color": "#777777", "linestyle": (0, (5, 1.5))},
 }
-LABELS = {
-    "none": "Standard",
-    "batch": "Standard + BatchNorm",
-    "noisy_batch": "Standard + “Noisy” BatchNorm",
-    "noise": "Standard + noise",
-    "l1": "Standard + L₁",
-    "l2": "Standard + L₂",
-    "linf": "Standard + L∞",
-    "ghost": "Standard + Ghost BatchNorm",
-    "frozen": "Standard + Frozen BatchNorm",
-    "centre": "Standard + centring",
-    "divide": "Standard + division",
-    "layer": "Standard + LayerNorm",
-    "group": "Standard + GroupNorm",
-    "instance": "Standard + InstanceNorm",
-    "rms": "Standard + RMSNorm",
-    "dyt": "Standard + DyT",
-    "dyt_alpha1": "Standard + DyT (α = 1)",
-    "weight_norm": "Standard + WeightNorm",
-    "weight_standard": "Standard + standardised weights",
-}
 # Begins the name of a quantity's mean over all steps of a run; the stage `statistics` writes it.
 OVER_RUN = "over_run:"
 # Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
 DIVERGED = "x"
 RIDGES = 14
+# Width in inches of every figure: that of the text in the report, so that no letter is made smaller there.
+WIDTH = 6.85
 # Share of the values a ridge shows: a few outliers would squeeze the rest into a needle.
 SHOWN = 0.995
 
@@ -65,15 +48,24 @@ def style(condition):
 
 def label(condition):
     """Return the paper's legend text for a condition; it depends on the norm alone."""
-    return LABELS.get(condition["norm"], condition["norm"])
+    return "Standard" + ("" if condition["norm"] == "none" else f" + {names.words(condition['norm'])}")
+
+
+def broken(text):
+    """Return the label of a condition on two lines, for a narrow panel."""
+    return text.replace(" + ", "\n+ ")
+
+
+def legend(figure, ax):
+    """Draw the legend of an axis below a figure, in so few columns that it is no wider than the figure."""
+    handles, labels = ax.get_legend_handles_labels()
+    columns = len(labels) if len(labels) < 4 else -(-len(labels) // 2)
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, 3)))
 
 
 def short_label(condition):
     """Return the text beside a point: the norm, or `Standard`, and the settings that few conditions have."""
-    more = ", warm-up" if "warmup" in condition else ""
-    if "initial_scale" in condition:
-        more += f", weights × {condition['initial_scale']:.3g}"
-    return label(condition).removeprefix("Standard + ") + more
+    return ", ".join([label(condition).removeprefix("Standard + "), *names.extras(condition)])
 
 
 def series(table, condition, quantity, layer=""):
@@ -127,7 +119,7 @@ def ridges(ax, rows, **line):
     of a step is the mean of its units' densities. All ridges have the same height. The axis is
     symmetric about 0 and holds 99.5 % of the values of the steps drawn.
     """
-    ax.tick_params(left=False)
+    ax.tick_params(left=False, labelsize="small")
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_yticks([])
     if rows.empty:
@@ -193,7 +185,7 @@ def first_site(activations, condition, layer):
 
 def ridge_grid(activations, conditions, layers):
     """Return a figure of ridges with a row per layer and a column per condition."""
-    figure = Figure(figsize=(1.9 * len(conditions) + 0.6, 1.5 * len(layers) + 0.5))
+    figure = Figure(figsize=(WIDTH, 1.2 * len(layers) + 0.4))
     axes = figure.subplots(len(layers), len(conditions), squeeze=False)
     ridge_panels(axes, activations, conditions, layers)
     return figure
@@ -209,4 +201,4 @@ def ridge_panels(axes, activations, conditions, layers, *, look=style):
             ridges(ax, first_site(activations, name, layer), **look(condition))
         row[0].set_ylabel(layer_title(layers, layer))
     for ax, condition in zip(axes[0], conditions.values(), strict=True):
-        ax.set_title(label(condition), fontsize="small")
+        ax.set_title(broken(label(condition)), fontsize="small")

@@ -10,7 +10,7 @@ def landscape(table, conditions, *, scales):
 
     scales: the scale of each panel's vertical axis, `linear` or `log`.
     """
-    figure = Figure(figsize=(9, 3))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.3))
     axes = figure.subplots(1, 3)
     titles = ("(a) Loss along the gradient", "(b) Gradient predictiveness", "(c) Effective β-smoothness")
     for ax, title, scale in zip(axes, titles, scales, strict=True):
@@ -22,7 +22,7 @@ def landscape(table, conditions, *, scales):
         _drawing.curve(axes[2], table, name, "beta", **line)
     for ax in axes:
         fit(ax)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
+    _drawing.legend(figure, axes[0])
     return figure
 
 
@@ -32,7 +32,7 @@ def norms(training, along_gradient, conditions, *, quantity, title, factor, scal
     quantity, title, factor: the training quantity that panel (a) shows, its title, and the factor that it
     is multiplied by; scales: as in `landscape`.
     """
-    figure = Figure(figsize=(9, 5))
+    figure = Figure(figsize=(_drawing.WIDTH, 3.6))
     axes = figure.subplots(2, 2).flat
     panels = (
         (training, quantity, title, factor),
@@ -48,7 +48,7 @@ def norms(training, along_gradient, conditions, *, quantity, title, factor, scal
                 **_drawing.style(condition),
             )  # fmt: skip
         fit(ax)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
+    _drawing.legend(figure, axes[0])
     return figure
 
 

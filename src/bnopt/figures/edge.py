@@ -20,7 +20,7 @@ def draw(over_seeds, first_seed, *, conditions):
     """
     del first_seed
     tasks = [task for task in TASKS if task in {c["task"] for c in conditions.values()}]
-    figure = Figure(figsize=(9 if len(tasks) > 1 else 5.5, 4.8))
+    figure = Figure(figsize=(_drawing.WIDTH, 4))
     axes = figure.subplots(len(ROWS), len(tasks), squeeze=False, sharex="col")
     for row, (quantity, (label, scale)) in zip(axes, ROWS.items(), strict=True):
         row[0].set_ylabel(label)
@@ -32,7 +32,7 @@ def draw(over_seeds, first_seed, *, conditions):
         top.set_title(f"({letter}) {TASKS[task]}")
         bottom.set_xlabel("Steps")
     most = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[0]))
-    figure.legend(*most.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    _drawing.legend(figure, most)
     return figure
 
 

@@ -12,7 +12,7 @@ RATES = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
 
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return (a) training and (b) test accuracy in %, and (c) the distributions of activations."""
-    figure = Figure(figsize=(9, 3.1))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.4))
     grid = figure.add_gridspec(len(layers["vgg"]), 4, width_ratios=[1.25, 1.25, 0.8, 0.8])
     colours = dict(zip(sorted({c["lr"] for c in conditions.values()}), itertools.cycle(RATES), strict=False))
 
@@ -37,7 +37,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
                 label=f"{_drawing.label(condition)}, lr {condition['lr']:g}",
             )
         ax.set(title=title, xlabel="Steps", ylim=(0, 102))
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=len(conditions))
+    _drawing.legend(figure, ax)
 
     activations = first_seed["activations"]
     shown = {n: c for n, c in conditions.items() if n in set(activations["condition"])}

@@ -17,7 +17,7 @@ def draw(over_seeds, first_seed, *, conditions):
     """
     del first_seed
     table = over_seeds["along_gradient"]
-    figure = Figure(figsize=(10, 2.9))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.1))
     axes = figure.subplots(1, len(conditions))
     shared = {}
     for ax, (name, condition) in zip(np.atleast_1d(axes), conditions.items(), strict=True):

@@ -7,7 +7,7 @@ from bnopt.figures import _drawing
 
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return training accuracy in % (left) and the distributions of activations by layer and net (right)."""
-    figure = Figure(figsize=(9, 3.6))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.9))
     grid = figure.add_gridspec(
         len(layers["vgg"]), 1 + len(conditions), width_ratios=[1.7, *[1] * len(conditions)]
     )
@@ -23,7 +23,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
             **_drawing.style(condition),
         )
     ax.set(title="Training accuracy (%)", xlabel="Steps", ylim=(0, 102))
-    ax.legend(loc="lower right", fontsize="x-small")
+    _drawing.legend(figure, ax)
     axes = [
         [figure.add_subplot(grid[row, 1 + column]) for column in range(len(conditions))]
         for row in range(len(layers["vgg"]))

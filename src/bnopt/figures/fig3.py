@@ -19,7 +19,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         for lr in sorted({c["lr"] for c in conditions.values() if c["task"] == task}, reverse=True)
     ]
     columns = 1 + max(len(layers[task]) for task, _ in rows)
-    figure = Figure(figsize=(3 * columns, 2.3 * len(rows)))
+    figure = Figure(figsize=(_drawing.WIDTH, 1.7 * len(rows)))
     grid = figure.add_gridspec(2 * len(rows), columns)
     for row, (task, lr) in enumerate(rows):
         shown = {n: c for n, c in conditions.items() if c["task"] == task and c["lr"] == lr}
@@ -31,14 +31,14 @@ def draw(over_seeds, first_seed, *, conditions, layers):
             cells[0].set_title(_drawing.layer_title(layers[task], layer).replace("\n", " "))
             cells[1].set_ylim(-1.1, 1.1)
         if row == len(rows) - 1:
-            figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            _drawing.legend(figure, ax)
     return figure
 
 
 def _training(ax, table, shown, task, lr):
     """Draw the training curves of the conditions with one task and learning rate."""
     name, quantity, label, factor, scale = TASKS[task]
-    ax.set(title=f"{name}, learning rate {lr:g}", ylabel=label, xlabel="Steps", yscale=scale)
+    ax.set(title=f"{name}, lr {lr:g}", ylabel=label, xlabel="Steps", yscale=scale)
     for condition, settings in shown.items():
         _drawing.curve(
             ax, table, condition, quantity, factor=factor,

@@ -14,7 +14,7 @@ def draw(over_seeds, first_seed, *, conditions):
     """Return a panel per task: training accuracy in % of the VGGs, training loss of the linear networks."""
     del first_seed
     tasks = [task for task in PANELS if task in {c["task"] for c in conditions.values()}]
-    figure = Figure(figsize=(9 if len(tasks) > 1 else 6, 3.2))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.5))
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]
     for ax, task in zip(axes, tasks, strict=True):
         quantity, factor, title, scale = PANELS[task]
@@ -26,6 +26,5 @@ def draw(over_seeds, first_seed, *, conditions):
                     label=_drawing.label(condition), **_drawing.style(condition),
                 )  # fmt: skip
         _panels.fit(ax)
-    columns = 5 if len(tasks) > 1 else 3
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    _drawing.legend(figure, axes[0])
     return figure

@@ -16,7 +16,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     """Return means over units and seeds: a row per layer, a column per quantity."""
     del first_seed
     layers = layers["vgg"]
-    figure = Figure(figsize=(9, 1.6 * len(layers) + 0.6))
+    figure = Figure(figsize=(_drawing.WIDTH, 1.05 * len(layers) + 0.5))
     axes = figure.subplots(len(layers), len(PANELS), sharex=True, squeeze=False)
     for row, layer in zip(axes, layers, strict=True):
         for ax, quantity in zip(row, PANELS, strict=True):
@@ -37,5 +37,5 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         ax.set_title(title)
     for ax in axes[-1]:
         ax.set_xlabel("Steps")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(conditions))
+    _drawing.legend(figure, axes[0, 0])
     return figure

@@ -36,7 +36,7 @@ OTHER = "other norm"
 PLAIN = ["mean", "ci_low", "ci_high"]
 GEOMETRIC = ["geometric_mean", "geometric_low", "geometric_high"]
 # The size of a label in shares of a panel: of a line, and of a character.
-LINE, CHARACTER = 0.042, 0.0125
+LINE, CHARACTER = 0.055, 0.019
 
 
 def draw(over_seeds, first_seed, *, conditions):
@@ -46,7 +46,7 @@ def draw(over_seeds, first_seed, *, conditions):
     are those without a positive, finite measure.
     """
     del first_seed
-    figure = Figure(figsize=(9, 7.4))
+    figure = Figure(figsize=(_drawing.WIDTH, 6.8))
     axes = figure.subplots(2, 2, sharey=True)
     training = over_seeds["training"]
     accuracies = {name: 100 * _over_run(training, name, "accuracy", PLAIN) for name in conditions}
@@ -63,7 +63,7 @@ def draw(over_seeds, first_seed, *, conditions):
         ax.set_ylabel("Training accuracy over the run (%)")
     found = {line.get_label(): line for ax in axes.flat for line in ax.lines}
     handles = [found[kind] for kind in [*KINDS, OTHER] if kind in found]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(KINDS))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -103,7 +103,7 @@ def _name_missing(ax, conditions):
     """Name below a panel the conditions that it does not show."""
     if conditions:
         text = "Not shown: " + ", ".join(map(_drawing.short_label, conditions.values()))
-        ax.set_xlabel(textwrap.fill(text, 90), fontsize="x-small")
+        ax.set_xlabel(textwrap.fill(text, 55), fontsize="small")
 
 
 def _kind(condition):
@@ -129,7 +129,7 @@ def _label_points(ax, points, labels):
         taken.append(box)
         anchor = (box[0], (box[1] + box[3]) / 2)
         ax.annotate(
-            text, points[name], anchor, textcoords="axes fraction", va="center", fontsize="x-small",
+            text, points[name], anchor, textcoords="axes fraction", va="center", fontsize="small",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3},
             color=colour, arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "alpha": 0.6},
         )  # fmt: skip

@@ -29,14 +29,14 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     tasks = [task for task in TASKS if task in {c["task"] for c in conditions.values()}]
     of_task = {task: {n: c for n, c in conditions.items() if c["task"] == task} for task in tasks}
     columns = max(map(len, of_task.values()))
-    figure = Figure(figsize=(0.9 + 2.1 * 2 * columns, 2.4 * len(tasks) + 0.2))
+    figure = Figure(figsize=(_drawing.WIDTH, 1.9 * len(tasks) + 0.2))
     axes = figure.subplots(len(tasks), 2 * columns, squeeze=False)
     for row, task in zip(axes, tasks, strict=True):
         pairs = list(zip(row[:columns], row[columns:], strict=True))
         for (sizes, cosines), (name, condition) in zip(pairs, of_task[task].items(), strict=False):
             _points(sizes, cosines, table, name, layers[task])
             for ax in (sizes, cosines):
-                ax.set_title(f"{TASKS[task]}\n{_drawing.label(condition)}", fontsize="small")
+                ax.set_title(f"{TASKS[task]}\n{_drawing.broken(_drawing.label(condition))}", fontsize="small")
         for unused in itertools.chain(*pairs[len(of_task[task]) :]):
             unused.set_axis_off()
         row[0].set_ylabel("‖G − G′‖ / ‖G‖, measured")

@@ -20,6 +20,7 @@ OVER_TRAINING = {
     "thm4.2_positive_correlation": "⟨g, ŷ⟩ ≥ 0\n(Section 4)",
     "thm4.2_semidefinite": "H ⪰ 0\n(Section 4)",
 }
+TASKS = {"vgg": "VGG", "deep_linear": "DLN"}
 LOSSES = {"convex": ":", "nonconvex": "--", "relu_net": "-.", "bn_net": "-"}
 
 
@@ -41,11 +42,11 @@ def draw(over_seeds, first_seed, *, conditions):
     tasks = list(dict.fromkeys(condition["task"] for condition in conditions.values()))
     lines = {
         name: _drawing.style(condition)
-        | {"label": f"{_drawing.label(condition)}, {condition['task']}"}
+        | {"label": f"{_drawing.label(condition)}, {_in_words(condition['task'])}"}
         | {"alpha": 1 if condition["task"] == tasks[0] else 0.5}
         for name, condition in conditions.items()
     }
-    figure = Figure(figsize=(9, 2.9 + 1.7 * len(tasks)))
+    figure = Figure(figsize=(_drawing.WIDTH, 2.3 + 1.35 * len(tasks)))
     parts = figure.subfigures(1 + len(tasks), 1, height_ratios=[1.5, *[1] * len(tasks)])
     axes = parts[0].subplots(1, 4)
     _distributions(axes, over_seeds["random_layers"], first_seed["theorems"], lines)
@@ -55,9 +56,14 @@ def draw(over_seeds, first_seed, *, conditions):
         for ax, (quantity, title) in zip(part.subplots(1, 5), OVER_TRAINING.items(), strict=True):
             _over_training(ax, over_seeds["theorems"], quantity, chosen)
             ax.set_title(title, fontsize="small")
-        part.supylabel(task, fontsize="medium")
+        part.supylabel(_in_words(task), fontsize="medium")
         part.supxlabel("Steps", fontsize="medium")
     return figure
+
+
+def _in_words(task):
+    """Return a task as figures name it."""
+    return TASKS.get(task, task.replace("_", " "))
 
 
 def _distributions(axes, random, probes, lines):
@@ -91,11 +97,11 @@ def _distributions(axes, random, probes, lines):
     printed.set_xscale("symlog", linthresh=1)
     printed.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
     printed.set_xlim(min(-10, printed.get_xlim()[0]), max(1, printed.get_xlim()[1]))
-    excess.set(title="(d) Thm C.1, its worst inputs", xlabel="Relative excess elsewhere", xlim=(0, 1))
-    excess.legend(fontsize="xx-small")
+    excess.set(title="(d) Thm C.1,\nits worst inputs", xlabel="Relative excess", xlim=(0, 1))
+    excess.legend(fontsize="small", handlelength=1.8, loc="center left", bbox_to_anchor=(1, 0.5))
     for ax in (bound, printed):
         ax.axvspan(ax.get_xlim()[0], 0, color="black", alpha=0.06, linewidth=0)
-        ax.text(0.02, 0.97, "violated", va="top", fontsize="x-small", transform=ax.transAxes)
+        ax.text(0.02, 0.97, "violated", va="top", fontsize="small", transform=ax.transAxes)
     printed.axvline(-1, color="black", linewidth=0.6, linestyle=":")
 
 

@@ -95,11 +95,12 @@ class Jobs:
         return as_json(study.figure_settings(self.study, wildcards.figure), ordered=True)
 
     def forest_plot_settings(self, _):
-        settings = {"tables": {"claims": []}, "conditions": self.study["conditions"]}
+        settings = {"tables": {"claims": []}, "units": study.units(self.study)}
         return as_json(settings, ordered=True)
 
     def specification_settings(self, wildcards):
-        settings = {"tables": {"specifications": []}, "claim": wildcards.claim}
+        unit = study.units(self.study)[wildcards.claim]
+        settings = {"tables": {"specifications": []}, "claim": wildcards.claim, "unit": unit}
         return as_json(settings, ordered=True)
 
     def gather_settings(self, _):
@@ -315,8 +316,9 @@ class Jobs:
         return [*self.study["figures"], "claims", *curves]
 
     def figure_images(self, wildcards):
-        """Return the paper's figures as PNG."""
-        return [f"results/{wildcards.scale}/figures/{name}.png" for name in self.study["figures"]]
+        """Return the paper's figures and the specification curves as PNG."""
+        shown = [name for name in self.figure_names if name != "claims"]
+        return [f"results/{wildcards.scale}/figures/{name}.png" for name in shown]
 
     def activations(self, wildcards):
         """Return the activations per seed if the study measures them."""

@@ -7,7 +7,7 @@ a job receives.
 import itertools
 import json
 
-from bnopt.study import image_sources, schema
+from bnopt.study import image_sources, names, schema
 
 # The part that every study has: what the paper lists.
 PAPER = "paper"
@@ -24,6 +24,12 @@ ACCURACIES = ("accuracy", "test_accuracy")
 STEP_SIZES = ("along_gradient", "random_directions")
 # The sections whose entries belong to a part; the entries of `claims` are one level deeper.
 OF_A_PART = ("conditions", "figures", "alternatives")
+# The texts of a claim in which values are in words.
+FOR_READERS = ("label", "statement")
+ABOUT_CURVES = (
+    "its effect under every combination of summary, steps and step sizes, in order. Shaded: the effects that "
+    "support it. Ring: the combination by which it is judged. Hollow squares: others with the same effects."
+)
 # The keys of a scale that --config may replace.
 REPLACEABLE = ("images", "seeds")
 
@@ -159,15 +165,15 @@ def claims(config, section):
     """Return name -> claim of `claims` or `alternatives`, from a configuration with its defaults.
 
     An entry with `for` gives one claim per combination of values. Every claim gets its family (the
-    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio. Underscores in
-    labels become spaces.
+    alternatives form one) and a margin: by default 0, or the factor 1 for a log ratio. In texts for readers
+    the values are in words (`names`), and {lr}, {condition_a} and {condition_b} describe the conditions.
     """
     families = config["claims"] if section == "claims" else {section: config["alternatives"]}
     rows = {}
     for family, entries in families.items():
         for name, entry in entries.items():
             key = f"{section}.{family}.{name}" if section == "claims" else f"{section}.{name}"
-            for row_name, row in _expanded(name, entry, key):
+            for row_name, row in _expanded(name, entry, key, config.get("conditions", {})):
                 if row_name in rows:
                     wanted = " and ".join(f"{{{word}}}" for word in entry["for"]) or "no other claim's name"
                     expected = f"a name of its own for every claim, here with {wanted}"
@@ -178,15 +184,27 @@ def claims(config, section):
     return rows
 
 
-def _expanded(name, entry, key):
+def _expanded(name, entry, key, conditions):
     """Yield name and body of each claim that an entry gives."""
     choices = entry["for"]
-    body = {k: value for k, value in entry.items() if k != "for"}
+    body = {k: value for k, value in entry.items() if k not in ("for", *FOR_READERS)}
+    texts = {k: entry[k] for k in FOR_READERS if k in entry}
     for values in itertools.product(*choices.values()):
-        words = dict(zip(choices, values, strict=True))
-        claim = _fill(body, words, key)
-        # Labels are for readers, who need no underscores in the names of quantities and conditions.
-        yield _fill(name, words, key), claim | {"label": claim["label"].replace("_", " ")}
+        placeholders = dict(zip(choices, values, strict=True))
+        claim = _fill(body, placeholders, key)
+        in_words = {k: names.words(value) for k, value in placeholders.items()}
+        in_words |= described(claim, conditions)
+        yield _fill(name, placeholders, key), claim | _fill(texts, in_words, key)
+
+
+def described(claim, conditions):
+    """Return what texts may say in braces of a claim's conditions: each in words, and the rate of the first.
+
+    A condition that the configuration does not have, chance, or a number, stays as it is.
+    """
+    known = {key: conditions.get(claim[key]) for key in ("condition_a", "condition_b") if key in claim}
+    found = {key: names.condition(of) if of else str(claim[key]) for key, of in known.items()}
+    return found | ({"lr": names.number(known["condition_a"]["lr"])} if known.get("condition_a") else {})
 
 
 def _with_margin(claim, quantities):
@@ -205,7 +223,7 @@ def _fill(value, words, key):
             return value.format(**words)
         except (KeyError, ValueError, IndexError):
             placeholders = ", ".join(words) or "nothing"
-            expected = f"in braces only {placeholders}, the placeholders under `for`"
+            expected = f"in braces only {placeholders}, the placeholders there"
             schema.refuse(key, expected, repr(value))
     if isinstance(value, list):
         return [_fill(item, words, key) for item in value]
@@ -339,6 +357,18 @@ def choices(quantity):
     }
 
 
+def unit(quantity):
+    """Return the unit of effects as readers see it: ratio, points (of a per cent) or difference."""
+    if quantity["compare"] == "log_ratio":
+        return "ratio"
+    return "points" if quantity["column"] in ACCURACIES else "difference"
+
+
+def units(study):
+    """Return claim -> the unit of its effect."""
+    return {name: unit(study["quantities"][claim["quantity"]]) for name, claim in study["claims"].items()}
+
+
 def gather_settings(study):
     """Return the settings of the gathering job: table -> conditions, and the seeds."""
     return {"tables": study["tables"], "seeds": study["seeds"]}
@@ -353,22 +383,32 @@ def report_settings(study):
         "tasks": study["sizes"],
         "conditions": study["conditions"],
         "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
+        "headline": study["headline"],
     }
 
 
 def page_settings(study):
-    """Return what the page of claims shows of the study, with the task of each condition.
+    """Return what the page of claims shows of the study, with the task and the words of each condition.
 
     accuracies: the quantities whose differences are shown as percentage points
     parts: claim -> the part of the study to which it belongs, if the study has parts beyond the paper
     """
     about = report_settings(study)
-    columns = {name: quantity["column"] for name, quantity in study["quantities"].items()}
     return {
-        **{key: about[key] for key in ("scale", "images", "seeds", "captions")},
+        **{key: about[key] for key in ("scale", "images", "seeds")},
+        "captions": about["captions"] | _captions_of_curves(study),
+        "conditions": {name: names.run(condition) for name, condition in study["conditions"].items()},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
-        "accuracies": [name for name, column in columns.items() if column in ACCURACIES],
+        "accuracies": [name for name, of in study["quantities"].items() if unit(of) == "points"],
         "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
+    }
+
+
+def _captions_of_curves(study):
+    """Return the name of the figure with each specification curve -> its caption."""
+    return {
+        f"specification_{name}": f"{study['claims'][name]['label']}: {ABOUT_CURVES}"
+        for name in study["headline"]
     }
 
 

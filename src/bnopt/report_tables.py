@@ -1,0 +1,267 @@
+"""The tables of the report, as LaTeX: compact ones for its body, and full ones for its appendices."""
+
+import numpy as np
+import pandas as pd
+
+from bnopt import comparison, findings
+from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
+
+
+def tables(results, stored, study):
+    """Return name -> LaTeX text of every table; those of the body are not broken over pages."""
+    short, long = body_tables(results, stored, study), full_tables(results, stored, study)
+    return {name: as_latex(*found, long=False) for name, found in short.items()} | {
+        name: as_latex(*found, long=True) for name, found in long.items()
+    }
+
+
+def body_tables(results, stored, study):
+    """Return name -> (table of LaTeX texts, column specification) of the tables in the body of the report."""
+    claims = results.claims
+    headline = claims[claims["claim"].isin(study["headline"])]
+    found = {
+        "alternatives": (
+            alternatives_table(results.alternatives, claims),
+            r"@{}L{4.1cm}L{5.8cm}L{3.1cm}ll@{}",
+        )
+    }
+    if len(headline):
+        columns = (
+            rf"@{{}}L{{{7.2 - 1.95 * len(stored):.2f}cm}}lL{{3.4cm}}l*{{{len(stored)}}}{{L{{1.8cm}}}}l@{{}}"
+        )
+        found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
+    return found | {
+        f"family_{family}": (findings.compact_table(rows), r"@{}L{8.4cm}L{5.8cm}l@{}")
+        for family, rows in claims.groupby("family", sort=False)
+    }
+
+
+def full_tables(results, stored, study):
+    """Return name -> (table of LaTeX texts, column specification) of the tables in the appendices."""
+    claims = results.claims
+    found = {
+        "statements": (statements_table(claims), r"@{}L{5cm}L{8.4cm}L{3cm}L{6cm}L{2cm}@{}"),
+        "evidence": (evidence_table(claims), r"@{}L{4.6cm}L{3.6cm}L{2.2cm}lrrrrrrrrL{4.4cm}@{}"),
+        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6.9cm}lL{4.6cm}l@{}"),
+        "theorems": (theorems_table(results.theorems), r"@{}L{5.2cm}L{3.2cm}rrrrrr@{}"),
+        "sizes": (sizes_table(study), r"@{}lL{10cm}@{}"),
+        "conditions": (conditions_table(study), r"@{}L{4.2cm}llrrrr@{}"),
+        "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
+        "software": (software_table(results.provenance), r"@{}lL{12cm}@{}"),
+    }
+    if stored:
+        width = (11.8 - 0.4 * len(stored)) / (1 + len(stored))
+        columns = rf"@{{}}L{{5.2cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
+        found["scales"] = (scales_table(claims, stored), columns)
+    return found
+
+
+def statements_table(claims):
+    """Return what each claim says: the paper's statement, source and value, and what would support it."""
+    rows = claims.to_dict("records")
+    return pd.DataFrame(
+        {
+            "Claim": [escape(row["label"]) for row in rows],
+            "Statement": [escape(row["statement"]) for row in rows],
+            "Source": [escape(row["source"]) for row in rows],
+            "In the paper": [escape(row["paper_value"]) for row in rows],
+            "Supported by": [expectation(row) for row in rows],
+        }
+    )
+
+
+def evidence_table(claims):
+    """Return the evidence on each claim (`evidence`), and its key in claims.csv; if not run, the reason."""
+    rows = claims.to_dict("records")
+    columns = {
+        "$p$": "p_sign_flip",
+        "Holm": "p_holm",
+        "$p$ opp.": "p_opposite",
+        "Holm opp.": "p_opposite_holm",
+        "$e$": "e_value",
+        "Seeds needed": "seeds_needed",
+        "Share": "share_agreeing_at_least",
+    }
+    return pd.DataFrame(
+        {
+            "Claim": [escape(row["label"]) for row in rows],
+            "Effect and interval": [estimate(row) for row in rows],
+            "Verdict": [
+                escape(row["reason"]) if row["verdict"] == "not run" else verdict(row) for row in rows
+            ],
+            "Grade": [row["grade"] for row in rows],
+            "Agree": [row["seeds_agreeing"] for row in rows],
+            **{head: [_optional(row[column]) for row in rows] for head, column in columns.items()},
+            "Key": [identifier(row["claim"]) for row in rows],
+        }
+    )
+
+
+def _optional(value):
+    """Return a number that may be missing, as integers of pandas too."""
+    return number(np.nan if pd.isna(value) else float(value))
+
+
+def sensitivity_table(sensitivity, claims):
+    """Return effect and verdict of each claim under the other summaries; a star marks a changed verdict."""
+    named = claims.set_index("claim")
+    kind, primary = named["compare"], named["verdict"]
+    rows = sensitivity[sensitivity.duplicated("claim", keep="first")]
+    return pd.DataFrame(
+        {
+            "Claim": rows["claim"].map(named["label"]).map(escape),
+            "Summary": rows["summary"].map(escape),
+            "Effect": [estimate(row | {"compare": kind[row["claim"]]}) for row in rows.to_dict("records")],
+            "Verdict": [
+                row["verdict"] + ("*" if row["verdict"] != primary[row["claim"]] else "")
+                for row in rows.to_dict("records")
+            ],
+        }
+    )
+
+
+def alternatives_table(alternatives, claims):
+    """Return effect and verdict of each alternative beside the verdict on the claim that it varies."""
+    original = claims.set_index("claim")
+    rows = alternatives.to_dict("records")
+    return pd.DataFrame(
+        {
+            "Claim": [escape(original.loc[row["source"], "label"]) for row in rows],
+            "Other reading": [escape(row["statement"]) for row in rows],
+            "Effect": [estimate(row) for row in rows],
+            "Verdict": [row["verdict"] for row in rows],
+            "As specified": [original.loc[row["source"], "verdict"] for row in rows],
+        }
+    )
+
+
+def theorems_table(theorems):
+    """Return the numbers of each statement of a theorem, by condition; the statement itself only once."""
+    shown = theorems.copy()
+    for column in ("median_error", "max_error", "violated", "holds", "median_share"):
+        shown[column] = [number(value) if value == value else "" for value in shown[column]]
+    shown["statement"] = shown["statement"].map(escape)
+    shown["where"] = shown["where"].map(escape)
+    repeated = shown["statement"].duplicated()
+    shown["statement"] = shown["statement"].where(~repeated, "")
+    names = ["Statement", "Where", "$n$", "Median error", "Largest", "Violated", "Holds", "Share"]
+    return shown.set_axis(names, axis="columns")
+
+
+def scales_table(claims, stored):
+    """Return effect and verdict of every claim at this scale and at those with stored results.
+
+    A stored verdict on a claim that was defined otherwise is not shown; one that contradicts the verdict
+    of this scale is bold.
+    """
+    here = [_effect_and_verdict(row) for row in claims.to_dict("records")]
+    table = pd.DataFrame({"Claim": claims["label"].map(escape), "Here": here})
+    for scale, of_scale in stored.items():
+        kinds = comparison.compare(claims, of_scale.claims).set_index("claim")["kind"]
+        shown = {
+            row["claim"]: "defined otherwise"
+            if kinds[row["claim"]] == "defined otherwise"
+            else _effect_and_verdict(row, bold=kinds[row["claim"]] == "contradiction")
+            for row in of_scale.claims.to_dict("records")
+        }
+        table[escape(scale)] = [shown.get(claim, "--") for claim in claims["claim"]]
+    return table
+
+
+def _effect_and_verdict(claim, *, bold=False):
+    """Return effect, interval and verdict of a claim; the verdict alone if it is not run."""
+    if np.isnan(claim["effect"]):
+        return claim["verdict"]
+    return f"{estimate(claim)} " + (rf"\textbf{{{verdict(claim)}}}" if bold else verdict(claim))
+
+
+def sizes_table(study):
+    """Return the sizes of the scale, one in a row."""
+    rows = [("images", study["images"])] if study["images"] else []
+    rows.append(("seeds", ", ".join(map(str, study["seeds"]))))
+    for task, sizes in study["tasks"].items():
+        for key, value in sizes.items():
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            if isinstance(value, dict):
+                shown = "; ".join(
+                    f"{k}: {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in value.items()
+                )
+            rows.append((f"{task}: {key.replace('_', ' ')}", shown))
+    return pd.DataFrame(rows, columns=["Size", "Value"]).map(escape)
+
+
+def conditions_table(study):
+    """Return the conditions with their settings, number of diverged runs, and first step of divergence."""
+    lost = {
+        name: [run["step"] for run in study["diverged"] if run["condition"] == name]
+        for name in study["conditions"]
+    }
+    return pd.DataFrame(
+        [
+            {
+                "Condition": identifier(name),
+                "Task": escape(condition["task"]),
+                "Norm": _norm(condition),
+                "Learning rate": number(condition["lr"]),
+                "Runs": len(study["seeds"]),
+                "Diverged": len(lost[name]),
+                "From step": min(lost[name], default=""),
+            }
+            for name, condition in study["conditions"].items()
+        ]
+    )
+
+
+def _norm(condition):
+    """Return the norm of a condition, with the settings that few conditions have in brackets."""
+    more = [
+        f"{key.replace('_', ' ')} {number(condition[key])}"
+        for key in ("warmup", "initial_scale")
+        if key in condition
+    ]
+    return escape(condition["norm"]) + (f" ({', '.join(more)})" if more else "")
+
+
+def compute_table(provenance):
+    """Return jobs, CPU seconds, wall seconds and largest memory of each stage and of each probe.
+
+    provenance: path -> record. A dash stands for numbers that older records lack.
+    """
+    stages = jobs(provenance).groupby("Stage")
+    table = pd.DataFrame(
+        {
+            "Jobs": stages.size(),
+            "CPU seconds": stages["cpu_seconds"].sum(min_count=1).map(_whole),
+            "Wall seconds": stages["seconds"].sum(min_count=1).map(_whole),
+            "Largest memory (MiB)": stages["memory_mib"].max().map(_whole),
+        }
+    ).reset_index()
+    table["Stage"] = table["Stage"].map(escape)
+    return table
+
+
+def jobs(provenance):
+    """Return a row per job. The records of one job have the same stage and start; the last one counts."""
+    columns = ["started", "seconds", "cpu_seconds", "memory_mib"]
+    rows = [
+        {"Stage": _stage(record)} | {c: record.get(c, np.nan) for c in columns}
+        for record in provenance.values()
+    ]
+    return pd.DataFrame(rows).groupby(["Stage", "started"]).max()
+
+
+def _whole(value):
+    return "--" if np.isnan(value) else f"{value:.0f}"
+
+
+def _stage(record):
+    """Return the name of the stage that wrote a record; for a probe, with the name of the probe."""
+    stage, probe = record["stage"].removeprefix("bnopt."), record["settings"].get("probe", "")
+    return f"{stage} {probe}".rstrip()
+
+
+def software_table(provenance):
+    """Return the versions, machines and commits that made the tables: every value of each, in one row."""
+    found = comparison.surroundings(provenance)
+    rows = [(key, ", ".join(values)) for key, values in found.items()]
+    return pd.DataFrame(rows, columns=["Item", "Value"]).map(escape)
