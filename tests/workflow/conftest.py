@@ -43,8 +43,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def shrink(config):
-    """Return the study at one tiny scale with one seed and all conditions, probes, figures and claims."""
-    small = copy.deepcopy(config)
+    """Return the part `paper` at one tiny scale with one seed: all its conditions, figures and claims."""
+    small = of_paper(config)
     sizes = small["scales"]["digits"]
     layers = {name: number for number, name in enumerate(sizes["vgg"]["layers"], start=1)}
     sizes["vgg"] |= {
@@ -65,6 +65,19 @@ def shrink(config):
     return small
 
 
+def of_paper(config):
+    """Return the study without the entries of other parts."""
+    small = copy.deepcopy(config)
+    sections = [small[section] for section in ("conditions", "figures", "alternatives")]
+    for section in (*sections, *small["claims"].values()):
+        for name in [name for name, entry in section.items() if entry.get("part", "paper") != "paper"]:
+            del section[name]
+    small["claims"] = {family: claims for family, claims in small["claims"].items() if claims}
+    small.pop("tau")
+    small["quantities"] = {n: entry for n, entry in small["quantities"].items() if entry["table"] != "tau"}
+    return small
+
+
 def prune(config, *, conditions, tables):
     """Return the study with only these conditions and tables, and the figures and claims they allow."""
     small = copy.deepcopy(config)
@@ -72,7 +85,11 @@ def prune(config, *, conditions, tables):
     small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
     small["rate_spread"] = {}
     small.pop("tau", None)
-    small["quantities"] = {n: entry for n, entry in config["quantities"].items() if entry["table"] in tables}
+    small["quantities"] = {
+        name: quantity
+        for name, quantity in config["quantities"].items()
+        if {quantity["table"], quantity.get("times", quantity)["table"]} <= set(tables)
+    }
     small |= {"claims": {}, "alternatives": {}}
     filled = schema.with_defaults(config)
     for section in ("claims", "alternatives"):
