@@ -65,7 +65,7 @@ def test_a_run_is_the_same_to_the_byte_wherever_and_beside_whatever_it_runs(pair
     assert len(shared) == 4  # the training.csv and along_gradient tables of two runs
     assert [name for name in shared if here[name] != there[name]] == []
     snapshots = sorted(f.relative_to(pair.results) for f in pair.results.rglob("seed0/snapshots/*.pt"))
-    assert len(snapshots) == 6
+    assert len(snapshots) == 8  # steps 0, 3, 6 and 9 of two runs
     for file in snapshots:
         assert (pair.results / file).read_bytes() == (finished.results / file).read_bytes()
 

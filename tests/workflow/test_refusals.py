@@ -32,7 +32,7 @@ def replace(config, path, value):
 MISTAKES = {
     "unknown key": (
         ("conditions > vgg_none > momentun", 0.9),
-        ["conditions.vgg_none", "expected only the keys task, norm, lr", "found momentun"],
+        ["conditions.vgg_none", "expected only the keys part, task, norm, lr", "found momentun"],
     ),
     "lr as text": (
         ("conditions > vgg_none > lr", "1e-1"),

@@ -131,7 +131,7 @@ def test_runs_that_are_probed_keep_their_snapshots_and_no_others_do(finished):
     for condition in config["conditions"]:
         folder = finished.results / "runs" / condition / "seed0" / "snapshots"
         files = {file.name for file in folder.glob("*.pt")}
-        expected = {f"step{step:06d}.pt" for step in (0, 4, 8)} if condition in probed else set()
+        expected = {f"step{step:06d}.pt" for step in (0, 3, 6, 9)} if condition in probed else set()
         assert files <= expected
         assert files == expected or read_table(folder.parent / "training.csv")["diverged"].any()
 
