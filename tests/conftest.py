@@ -193,7 +193,20 @@ def point_of(prepared, sizes_of, run_of):
 
 
 @pytest.fixture(scope="session")
-def page_of(tmp_path_factory):
+def stored_study():
+    """Function: a scale -> its study, written out, with the parts of its stored results."""
+    from bnopt.study import study
+
+    parts = {"digits": "all"}
+
+    def stored_study(scale):
+        return study.written_out(CONFIG | {"scale": scale, "parts": parts.get(scale, ["paper"])})
+
+    return stored_study
+
+
+@pytest.fixture(scope="session")
+def page_of(tmp_path_factory, stored_study):
     """Function: a scale with stored results -> the file of its page, with grey figures.
 
     folder: where the tables are; settings: more settings of the job.
@@ -213,7 +226,7 @@ def page_of(tmp_path_factory):
     def page_of(scale, folder=None, settings=()):
         stored = ROOT / "docs" / "results"
         folder = folder or stored / scale
-        told = study.page_settings(study.written_out(CONFIG | {"scale": scale})) | dict(settings)
+        told = study.page_settings(stored_study(scale)) | dict(settings)
         names = {"sensitivity": "claims_sensitivity", "per-seed": "claims_per_seed"}
         words = ["--settings", json.dumps(told), "--images", str(folder / "images.json")]
         for name in ("claims", "sensitivity", "per-seed", "alternatives"):

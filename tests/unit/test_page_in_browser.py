@@ -78,7 +78,7 @@ def test_every_figure_shows_and_nothing_fails_or_is_fetched(seen):
     images = seen.execute_script(
         "return Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth, () => 0)))"
     )
-    assert len(images) == 13 + 15  # figures and specification curves
+    assert len(images) == 16 + 15  # figures and specification curves
     assert min(images) > 100
     assert seen.get_log("browser") == []
     asked = []
@@ -119,7 +119,7 @@ def test_filters_leave_the_claims_that_fit_all_of_them(seen, rows):
     assert choose(seen, "verdict", "*") == of_figure_6
     assert choose(seen, "figure", "fig8") == [row["claim"] for row in rows if "8" in row["source"]]
     assert choose(seen, "figure", "*") == everything
-    of_vgg = [row["claim"] for row in rows if row["condition_a"].startswith("vgg")]
+    of_vgg = [row["claim"] for row in rows if row["condition_a"].startswith(("vgg", "all_norms"))]
     assert choose(seen, "task", "vgg") == of_vgg
     assert choose(seen, "task", "deep_linear") == [name for name in everything if name not in of_vgg]
     seen.find_element("css selector", "button[type=reset]").click()

@@ -59,10 +59,12 @@ def test_every_claim_has_a_verdict(asked, verdicts):
     assert (verdicts["n"] == len(asked["seeds"])).all()
 
 
-def test_the_claims_are_those_that_are_configured(asked, verdicts):
+def test_the_claims_are_those_that_are_configured(asked, verdicts, scale):
+    # Those of earlier results were judged before labels and statements named conditions in words.
+    texts = () if scale in EVEN else ("label", "statement")
     for name, claim in asked["claims"].items():
         (row,) = verdicts[verdicts["claim"] == name].to_dict("records")
-        for key in ("label", "source", "statement", "quantity", "condition_a", "expected"):
+        for key in (*texts, "source", "quantity", "condition_a", "expected"):
             assert row[key] == claim[key], name
         margin = math.log(claim["margin"]) if row["compare"] == "log_ratio" else claim["margin"]
         assert row["margin"] == pytest.approx(margin)

@@ -78,7 +78,9 @@
   function compare(a, b, numeric, sign) {
     const missing = (value) => (numeric ? Number.isNaN(value) : value === "");
     if (missing(a) || missing(b)) return missing(a) - missing(b);
-    return sign * (numeric ? (a > b) - (a < b) : a.localeCompare(b, "en", { numeric: true }));
+    // As numbers, 0.1 and 0.01 end alike: 1 and 01.
+    const plain = (a > b) - (a < b);
+    return sign * (numeric ? plain : a.localeCompare(b, "en", { numeric: true }) || plain);
   }
 
   function sort() {

@@ -398,10 +398,17 @@ def page_settings(study):
         **{key: about[key] for key in ("scale", "images", "seeds")},
         "captions": about["captions"] | _captions_of_curves(study),
         "conditions": {name: names.run(condition) for name, condition in study["conditions"].items()},
-        "tasks": {name: condition["task"] for name, condition in study["conditions"].items()},
+        "tasks": {name: condition["task"] for name, condition in study["conditions"].items()}
+        | _of_all_norms(study),
         "accuracies": [name for name, of in study["quantities"].items() if unit(of) == "points"],
         "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
     }
+
+
+def _of_all_norms(study):
+    """Return the task of the pseudo-condition of the rank correlations, if the study has it."""
+    ranked = study["tau"]
+    return {ALL_NORMS: study["conditions"][ranked["reference"]]["task"]} if ranked else {}
 
 
 def _captions_of_curves(study):
