@@ -760,7 +760,7 @@ def test_a_caption_is_seen_by_no_job_but_the_report(config, changed):
 
 def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
     for scale, sizes in config["scales"].items():
-        found = study.report_settings(written_out(changed(("scale", scale))))
+        found = study.report_settings(written_out(changed(("scale", scale), ("parts", "all"))))
         tasks = [task for task in ("vgg", "deep_linear") if task in sizes]
         assert found["tasks"] == {task: {"tf32": False} | sizes[task] for task in tasks}
         # Without a task that needs images there are none to describe.

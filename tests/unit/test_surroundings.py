@@ -148,7 +148,7 @@ def rc_params(folder, before="", **environment):
 def clean(tmp_path_factory):
     found = rc_params(tmp_path_factory.mktemp("clean"))
     assert '"text.usetex": "False"' in found
-    assert '"font.size": "8.0"' in found
+    assert '"font.size": "8.5"' in found
     return found
 
 
