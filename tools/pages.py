@@ -6,6 +6,7 @@ A page names a text between two comments; the command replaces what stands betwe
     Of 85 claims, ...
     <!-- end -->
 
+answer               a line for each step of the paper's argument: how its headline claims came out
 headlines            table of the headline claims: the verdict at each scale with stored results
 counts SCALE         how many claims are supported, contradicted and inconclusive
 verdicts SCALE       every claim with its effect, by figure
@@ -47,6 +48,14 @@ ALL_CLAIMS = (
     "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
     "Dotted: its margins. Filled: confirmed or refuted."
 )
+# The paper's argument, and how the names of the headline claims about each step of it begin.
+STATEMENTS = {
+    "A net trains faster with BatchNorm": "bn_trains",
+    "Not because BatchNorm stabilises the inputs of layers": "bn_does_not_stabilise",
+    "Noise after BatchNorm hardly hurts": "noisy_bn",
+    "Gradients shift no less when the layers below move": "bn_does_not_reduce",
+    "The landscape along the gradient is smoother": "bn_smooths",
+}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -116,10 +125,33 @@ def counted(claims):
 # -- texts ------------------------------------------------------------------------------------------
 
 
+def headline():
+    """Return the names of the headline claims."""
+    claims = study.claims(configuration(), "claims")
+    return [name for name, claim in claims.items() if claim["headline"]]
+
+
+def answer():
+    """Return a line for each step of the paper's argument: how its headline claims came out at each scale."""
+    lines = []
+    for statement, beginning in STATEMENTS.items():
+        about = [name for name in headline() if name.startswith(beginning)]
+        tables = {scale: claims_of(scale) for scale in scales()}
+        found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
+        outcomes = [f"{_found(rows)} at `{scale}`" for scale, rows in found.items() if len(rows)]
+        lines.append(f"- {statement}: {'; '.join(outcomes)}.")
+    return "\n".join(lines)
+
+
+def _found(claims):
+    """Return the verdicts that a few claims have, with how many have each: "2 supported, 1 contradicted"."""
+    counts = {word: int((claims["verdict"] == word).sum()) for word in VERDICTS}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
 def headlines():
     """Return the table of headline claims: a row per claim, a column per scale."""
-    claims = study.claims(configuration(), "claims")
-    chosen = [name for name, claim in claims.items() if claim["headline"]]
+    chosen = headline()
     tables = {scale: claims_of(scale).set_index("claim") for scale in scales()}
     lines = [f"| claim | {' | '.join(f'`{scale}`' for scale in tables)} |", "|---" * (1 + len(tables)) + "|"]
     for name in chosen:
@@ -239,9 +271,8 @@ def _came_out(about):
     if not about:
         return []
     outcomes = [f"{counted(rows)} at `{scale}`" for scale, rows in about.items()]
-    headline = [name for name, claim in study.claims(configuration(), "claims").items() if claim["headline"]]
     known = [name for rows in about.values() for name in rows["claim"]]
-    leading = next((name for name in headline if name in known), known[0])
+    leading = next((name for name in headline() if name in known), known[0])
     found = {scale: rows[rows["claim"] == leading] for scale, rows in about.items()}
     effects = [
         f"at `{scale}` {effect(row)}, {verdict(row)}"
@@ -252,7 +283,7 @@ def _came_out(about):
     return [f"*Here* the claims about it are: {'; '.join(outcomes)}. {label}: {'; '.join(effects)}."]
 
 
-TEXTS = {text.__name__: text for text in (headlines, counts, verdicts, made, gallery)}
+TEXTS = {text.__name__: text for text in (answer, headlines, counts, verdicts, made, gallery)}
 
 
 def filled(page):

@@ -40,7 +40,7 @@ def test_pages_say_what_the_stored_results_say(page):
 def test_readme_and_the_pages_of_all_scales_have_texts():
     named = {page.name: pages.BLOCK.findall(page.read_text(encoding="utf-8")) for page in pages.PAGES}
     found = {(name, text) for name, blocks in named.items() for _, text, _ in blocks}
-    assert ("README.md", "headlines") in found
+    assert {("README.md", text) for text in ("answer", "headlines")} <= found
     for scale, page in (
         ("digits", "results"),
         ("cifar10-small", "cifar10-small"),
@@ -184,5 +184,22 @@ def test_the_time_of_all_jobs_is_that_of_their_records():
 
 
 def test_an_unknown_text_is_refused():
-    with pytest.raises(SystemExit, match=r"expected one of headlines, .*, found nonsense"):
+    with pytest.raises(SystemExit, match=r"expected one of answer, .*, found nonsense"):
         pages.filled("<!-- results: nonsense -->\n<!-- end -->")
+
+
+@pytest.mark.parametrize("scale", pages.scales())
+def test_the_answer_counts_every_headline_claim_in_one_step_of_the_argument(scale):
+    judged = {row["claim"]: row["verdict"] for row in rows_of(scale) if row["claim"] in pages.headline()}
+    lines = pages.answer().splitlines()
+    found = [
+        (number, word)
+        for line in lines
+        for said in re.findall(rf"(?:: |; )([\w, ]+) at `{scale}`", line)
+        for number, word in re.findall(r"(\d+) (\w+)", said)
+    ]
+    for word in WORDS:
+        total = sum(int(number) for number, of in found if of == word)
+        assert total == sum(verdict == word for verdict in judged.values())
+    smoother = [verdict for claim, verdict in judged.items() if claim.startswith("bn_smooths")]
+    assert f"{smoother.count('supported')} supported" in lines[-1]
