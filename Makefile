@@ -7,13 +7,14 @@ unexport PYTHONPATH PYTHONHOME
 # "" unless .venv was made in this folder and its Python runs: otherwise it is repaired or made again.
 FITS := $(shell [ "$$(cat .venv/installed 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c "" && echo yes)
 # Passed through the environment, because a path may contain quotes.
-export IMAGES
+export IMAGES PARTS SEEDS
 
 .PHONY: help install reproduce store test lint bench again
 
 help:
 	@echo "make install     install exact versions into .venv"
-	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE), IMAGES=folder)"
+	@echo "make reproduce   install, then make every figure, verdict and report (SCALE=$(SCALE), IMAGES=folder,"
+	@echo "                 PARTS=all, SEEDS=0,1,2)"
 	@echo "make store       the same, then store verdicts and figures in docs/results/$(SCALE)/"
 	@echo "make test        install, then run the tests"
 	@echo "make bench       install, then measure speed and write bench/results.md (10 minutes)"
@@ -22,7 +23,8 @@ help:
 install: .venv/installed
 
 reproduce: .venv/installed
-	@.venv/bin/snakemake --cores all --config scale=$(SCALE) $${IMAGES:+"images=$$IMAGES"}
+	@.venv/bin/snakemake --cores all --config scale=$(SCALE) \
+		$${IMAGES:+"images=$$IMAGES"} $${PARTS:+"parts=$$PARTS"} $${SEEDS:+"seeds=[$$SEEDS]"}
 	@echo "Results: results/$(SCALE)/report.html in a browser, results/$(SCALE)/report/ for the report."
 
 store: reproduce
