@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -214,6 +215,8 @@ def page_of(tmp_path_factory, stored_study):
     from PIL import Image
 
     from bnopt import page
+    from bnopt.files import artefacts
+    from bnopt.specifications import COLUMNS
     from bnopt.study import study
 
     @functools.cache
@@ -223,6 +226,14 @@ def page_of(tmp_path_factory, stored_study):
             Image.linear_gradient("L").resize((600, 300)).convert("RGB").save(folder / f"{name}.png")
         return [str(folder / f"{name}.png") for name in names]
 
+    def specifications(folder):
+        """Return the table in a folder; an empty one where the results are of older code."""
+        if (folder / "specifications.csv").exists():
+            return folder / "specifications.csv"
+        empty = tmp_path_factory.mktemp("specifications") / "specifications.csv"
+        artefacts.write_table(pd.DataFrame(columns=COLUMNS), empty)
+        return empty
+
     def page_of(scale, folder=None, settings=()):
         stored = ROOT / "docs" / "results"
         folder = folder or stored / scale
@@ -231,6 +242,7 @@ def page_of(tmp_path_factory, stored_study):
         words = ["--settings", json.dumps(told), "--images", str(folder / "images.json")]
         for name in ("claims", "sensitivity", "per-seed", "alternatives"):
             words += [f"--{name}", str(folder / f"{names.get(name, name)}.csv")]
+        words += ["--specifications", str(specifications(folder))]
         for name, file in {"template": "html.jinja", "style": "css", "script": "js"}.items():
             words += [f"--{name}", str(ROOT / "workflow" / "page" / f"claims.{file}")]
         others = sorted(file for file in stored.glob("*/claims.csv") if file.parent.name != scale)

@@ -130,6 +130,7 @@ rule page:
         per_seed="results/{scale}/statistics/claims_per_seed.csv",
         script=f"{PAGE}/claims.js",
         sensitivity="results/{scale}/statistics/claims_sensitivity.csv",
+        specifications="results/{scale}/statistics/specifications.csv",
         stored=jobs.stored_of_others(STORED, "claims.csv"),
         stored_images=jobs.stored_of_others(STORED, "images.json"),
         style=f"{PAGE}/claims.css",
@@ -139,7 +140,7 @@ rule page:
             "results/{scale}/claims.html",
             caption="report/claims_page.rst",
             category="Claims",
-            labels={"what": "All claims, to filter and search"},
+            labels={"what": "All claims: start here"},
         ),
     log:
         "logs/{scale}/page.log",
@@ -161,6 +162,7 @@ rule page:
             --sensitivity {input.sensitivity:q} \
             --per-seed {input.per_seed:q} \
             --alternatives {input.alternatives:q} \
+            --specifications {input.specifications:q} \
             --images {input.images:q} \
             --stored {input.stored:q} \
             --figures {input.figures:q} \

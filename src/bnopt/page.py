@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bnopt import evidence, runtime
+from bnopt import changes, evidence, runtime
 from bnopt.files import artefacts
 from bnopt.judged import (
     RATIO,
@@ -24,7 +25,7 @@ from bnopt.judged import (
     supporting,
 )
 from bnopt.study import names
-from bnopt.verdicts import VERDICTS
+from bnopt.verdicts import VERDICTS, support
 
 # Snakemake's page shows this one as a data URI in a frame, and Chromium opens none above 2 MiB there.
 MOST_BYTES = 2**21 * 3 // 4 - 1000
@@ -44,6 +45,7 @@ class Results:
     sensitivity: pd.DataFrame
     per_seed: pd.DataFrame
     alternatives: pd.DataFrame
+    specifications: pd.DataFrame
     images: dict
     stored: dict
 
@@ -139,6 +141,7 @@ def rows(results, study):
         "seeds": dict(list(results.per_seed.groupby("claim"))),
         "summaries": dict(list(results.sensitivity.groupby("claim"))),
         "readings": dict(list(results.alternatives.groupby("source"))),
+        "specifications": dict(list(results.specifications.groupby("claim"))),
     }
     scales = {scale: _of_scale(found.claims, results.claims) for scale, found in results.stored.items()}
     found = []
@@ -149,6 +152,7 @@ def rows(results, study):
                 **{key: claim[key] for key in ("claim", "label", "statement", "source", "paper_value")},
                 **{key: claim[key] for key in ("verdict", "reason", "quantity", "condition_a", "n")},
                 "against": str(claim["condition_b"]),
+                "argument": study["headline"].get(claim["claim"], ""),
                 "test": _test(claim, study["conditions"]),
                 "grade": _text(claim.get("grade")),
                 "figures": [f"fig{number}" for number in figures_of(claim)],
@@ -157,8 +161,12 @@ def rows(results, study):
                 "part": study["parts"].get(claim["claim"], ""),
                 "effect": units.value(claim["effect"], claim),
                 "interval": units.interval(claim, claim),
+                "beyond": _beyond(claim),
                 "expected": units.expected(claim),
-                "flips_under": ", ".join(map(names.words, claim["flips_under"].split(";"))),
+                "changes": _changes(claim, own, units),
+                "choices": _support(own["specifications"]),
+                "agreeing": _text(claim.get("seeds_agreeing")),
+                "confirming": claim.get("seeds_to_confirm", np.nan),
                 "diverged": int(claim["n_diverged"]),
                 "p": number(claim["p_sign_flip"]),
                 "holm": number(claim["p_holm"]),
@@ -184,6 +192,26 @@ def _test(claim, conditions):
     return f"{names.words(claim['quantity'])} of {a} (a) against {b} (b)"
 
 
+def _beyond(claim):
+    """Return the number from which an effect is the difference; an empty text if it is none, or 0."""
+    number_of = pd.to_numeric(claim["condition_b"], errors="coerce")
+    return "" if claim["compare"] == RATIO or np.isnan(number_of) or number_of == 0 else number(number_of)
+
+
+def _changes(claim, own, units):
+    """Return the outcome of every single other choice or reading that gives a claim another verdict."""
+    tables = {name: own[name] for name in ("specifications", "summaries", "readings")}
+    found = changes.of_claim(claim, **tables)
+    # A reading may be of a quantity with another unit.
+    return [_outcome(row, {**claim, **row}, units) | {"name": words} for words, row in found]
+
+
+def _support(specifications):
+    """Return in how many specifications a claim is supported: "16 of 28"; an empty text without any."""
+    supported, judged = support([row["verdict"] for row in specifications])
+    return f"{supported} of {judged}" if judged else ""
+
+
 def _records(table):
     return [] if table is None else table.to_dict("records")
 
@@ -194,7 +222,7 @@ def _text(value):
 
 def _evidence(claim):
     """Return name -> text of what the table says besides p values, if it has these columns."""
-    shown = {"agreeing seeds": _text(claim.get("seeds_agreeing"))}
+    shown = {}
     for column, name in (("e_value", "e-value"), ("seeds_needed", "seeds that would decide it")):
         value = claim.get(column)
         shown[name] = "" if pd.isna(value) else number(float(value))
@@ -210,10 +238,6 @@ def _outcome(row, claim, units):
 def _summary(row, claim, units):
     changed = row["verdict"] not in (claim["verdict"], "not run")
     return _outcome(row, claim, units) | {"name": names.words(row["summary"]), "changed": changed}
-
-
-def _reading(row, units):
-    return _outcome(row, row, units) | {"name": row["statement"]}
 
 
 def _of_scale(found, claims):
@@ -306,7 +330,38 @@ def _facts(results, study):
         "counts": {v: sum(row["verdict"] == v for row in found) for v in VERDICTS if v in judged},
         "verdicts": list(VERDICTS),
         "choices": _choices(found),
-        "graded": "grade" in results.claims,
+        "graded": any(row["grade"] for row in found),
+        "answer": answer(found),
+    }
+
+
+def answer(found):
+    """Return a dict per step of the paper's argument: how its headline claims came out, as texts.
+
+    found: see `rows`
+    verdicts     verdict -> how many of the claims have it
+    grades       grade -> how many of the claims have it
+    confirming   the number of seeds that can confirm all of them; missing in tables of older code
+    agreeing     how many seeds fall on the side of each claim
+    changes      what changes one of the verdicts -> the verdicts it leads to
+    """
+    steps = {row["argument"]: [] for row in found if row["argument"]}
+    for row in found:
+        if row["argument"]:
+            steps[row["argument"]].append(row)
+    return [{"statement": statement, "claims": of_step, **_step(of_step)} for statement, of_step in steps.items()]
+
+
+def _step(claims):
+    changed = {}
+    for change in (change for claim in claims for change in claim["changes"]):
+        changed.setdefault(change["name"], {})[change["verdict"]] = None
+    return {
+        "verdicts": Counter(claim["verdict"] for claim in claims),
+        "grades": Counter(claim["grade"] for claim in claims if claim["grade"]),
+        "confirming": max(claim["confirming"] for claim in claims),
+        "agreeing": dict.fromkeys(claim["agreeing"] for claim in claims if claim["agreeing"]),
+        "changes": changed,
     }
 
 
@@ -338,6 +393,7 @@ def main(argv=None):
         "sensitivity",
         "per-seed",
         "alternatives",
+        "specifications",
         "images",
     ):
         parser.add_argument(f"--{name}", required=True, help="file to read")
@@ -351,6 +407,7 @@ def main(argv=None):
         sensitivity=artefacts.read_table(options.sensitivity),
         per_seed=artefacts.read_table(options.per_seed),
         alternatives=artefacts.read_table(options.alternatives),
+        specifications=artefacts.read_table(options.specifications),
         images=read_json(options.images),
         stored={folder.name: read_stored(folder) for folder in folders},
     )

@@ -165,7 +165,9 @@ def test_every_claim_has_a_row_in_the_order_of_the_study(made):
     for name, row in made.rows.items():
         claim, source, paper, *_ = cells(made.bodies[name])
         assert claim.all("h3")[0].text == row["label"]
-        assert claim.text == " ".join(f"{row['label']} {row['statement']}".split())
+        step = made.study["headline"].get(name)
+        argument = f"Step of the argument: {step}" if step else ""
+        assert claim.text == " ".join(f"{row['label']} {row['statement']} {argument}".split())
         assert source.text == row["source"]
         assert paper.text == (" ".join(row["paper_value"].split()) or "–")
 
@@ -182,22 +184,109 @@ def test_effects_and_intervals_are_those_of_the_table_in_natural_units(made):
             "not_greater": f"< {shown_high}",
             "equivalent": f"{shown_low.removesuffix(' pp')} to {shown_high}",
         }  # fmt: skip
-        assert expected == [f"expected: {words[row['expected']]}"]
+        said = f"expected: {words[row['expected']]}"
+        if row["compare"] == "difference" and re.fullmatch(r"-?[\d.e+]+", row["condition_b"]):
+            said += f"; the effect is the difference from {digits(float(row['condition_b']))}"
+        assert expected == [said.removesuffix("; the effect is the difference from 0")]
+
+
+CHOICES = {
+    "mean": "the mean over steps", "median": "the median over steps", "equal_loss": "at equal loss",
+    "geometric_mean": "the geometric mean over steps",
+    "until_converged": "only the steps until either net has converged",
+    "first_half": "only the first half of the run", "second_half": "only the second half of the run",
+    "up_to_lr": "only step sizes up to the learning rate", "lr": "only the learning rate as step size",
+}  # fmt: skip
+
+
+def combinations(specification):
+    """Return the combinations of choices of a row of specifications.csv: its own, and those with its result."""
+    own = "/".join(specification[key] for key in ("summary", "steps", "grid"))
+    return [tuple(text.split("/")) for text in [own, *specification["coincides"].split(";")] if text]
+
+
+def what_changes(scale, claim):
+    """Return [in words, effect and interval, verdict] per change of a verdict, from the stored tables."""
+    file = STORED / scale / "specifications.csv"
+    rows = read(scale, "specifications") if file.exists() else []
+    rows = [row for row in rows if row["claim"] == claim["claim"]]
+    found = []
+    if rows:
+        (registered,) = (combinations(row)[0] for row in rows if row["registered"] == "1")
+        for row in rows:
+            for other in combinations(row):
+                differing = [n for n in range(3) if other[n] != registered[n]]
+                if len(differing) == 1:
+                    value = other[differing[0]]
+                    words = ("", "all steps", "all step sizes")[differing[0]]
+                    found.append((words if value == "all" else CHOICES[value], row))
+    else:
+        summaries = [row for row in read(scale, "claims_sensitivity") if row["claim"] == claim["claim"]]
+        found += [(CHOICES.get(row["summary"], in_words(row["summary"])), row) for row in summaries]
+    like = claim if rows or found else None
+    found = [(words, effect_and_interval(row, like), row["verdict"]) for words, row in found]
+    readings = [row for row in read(scale, "alternatives") if row["source"] == claim["claim"]]
+    found += [(row["label"], effect_and_interval(row, row), row["verdict"]) for row in readings]
+    return [list(one) for one in found if one[2] not in (claim["verdict"], "not run")]
 
 
 def test_verdicts_are_words_with_a_colour_and_say_what_changes_them(made):
+    changed = 0
     for name, row in made.rows.items():
         cell = cells(made.bodies[name])[5]
         (word,) = cell.all("span", class_="word")
         assert word.text == row["verdict"]
         assert row["verdict"].replace(" ", "-") in word.attributes["class"].split()
         more = []
-        if row["flips_under"]:
-            others = [in_words(other) for other in row["flips_under"].split(";")]
-            more.append(f"changes under: {', '.join(others)}")
+        if row["n"] < row.get("seeds_to_confirm", "") and not row["grade"]:
+            more.append(f"{row['n']} seeds cannot confirm it, {row['seeds_to_confirm']} can")
+        if name in made.study["headline"] and (STORED / made.scale / "specifications.csv").exists():
+            found = [one["verdict"] for one in read(made.scale, "specifications") if one["claim"] == name]
+            judged = [verdict for verdict in found if verdict != "not run"]
+            more.append(f"supported under {judged.count('supported')} of {len(judged)} choices")
+        if changes := what_changes(made.scale, row):
+            changed += 1
+            more.append(f"changes under: {'; '.join(f'{words} ({to})' for words, _, to in changes)}")
         if row["n_diverged"] != "0":
             more.append(f"diverged runs: {row['n_diverged']}")
         assert [node.text for node in cell.all("small")] == more
+        assert inner(made.bodies[name], "What changes the verdict") == (changes or None)
+        says_none = "No single other choice or reading that was tried." in made.bodies[name].text
+        assert says_none == (not changes and row["verdict"] != "not run")
+    assert changed > 3
+
+
+def test_the_answer_is_that_of_the_headline_claims_of_each_step_of_the_argument(made):
+    (table,) = made.root.all("table", class_="answer")
+    steps = {}
+    for name, step in made.study["headline"].items():
+        steps.setdefault(step, []).append(made.rows[name])
+    lines = [line for line in table.all("tbody")[0].children if isinstance(line, Node)]
+    shown = [[cell for cell in line.children if isinstance(cell, Node)] for line in lines]
+    assert [line[0].all("strong")[0].text for line in shown] == list(steps)
+    for line, claims in zip(shown, steps.values(), strict=True):
+        links = [(node.attributes["href"], node.text) for node in line[0].all("a")]
+        assert links == [(f"#{claim['claim']}", claim["label"]) for claim in claims]
+        found = [claim["verdict"] for claim in claims]
+        counts = {verdict: f"{verdict} {found.count(verdict)} of {len(found)}" for verdict in found}
+        assert [node.text for node in line[1].all("span", class_="held")] == list(counts.values())
+        grades = [claim["grade"] for claim in claims if claim["grade"]]
+        if grades:
+            assert {node.text for node in line[2].all("span", class_="held")} == {
+                f"{grade} {grades.count(grade)} of {len(claims)}" for grade in grades
+            }
+        else:
+            most = max((claim.get("seeds_to_confirm", "") for claim in claims), key=lambda text: text or "0")
+            later = most and int(most) > len(made.study["seeds"])
+            assert line[2].text == "not confirmed" + (f": that takes {most} seeds" if later else "")
+        agreeing = dict.fromkeys(text for claim in claims if (text := claim.get("seeds_agreeing")))
+        assert line[3].text == (", ".join(agreeing) or "–")
+        changes = {}
+        for claim in claims:
+            for words, _, verdict in what_changes(made.scale, claim):
+                changes.setdefault(words, {})[verdict] = None
+        said = "; ".join(f"{words} ({' or '.join(to)})" for words, to in changes.items())
+        assert line[4].text == (said or "no other single choice")
 
 
 def test_a_strip_has_a_dot_for_each_seed_and_all_its_marks_on_one_axis(made):
@@ -244,7 +333,7 @@ def test_a_row_opens_to_seeds_sensitivity_alternatives_and_other_scales(made):
     for name, row in made.rows.items():
         body = made.bodies[name]
         assert [node.text for node in body.all("span", class_="seed")] == [
-            f"{one['seed']}: {in_units(one['effect'], row)[0]}" for one in seeds if one["claim"] == name
+            f"seed {one['seed']}: {in_units(one['effect'], row)[0]}" for one in seeds if one["claim"] == name
         ]
         expected = [
             [
@@ -463,9 +552,12 @@ def page_with(page_of, tmp_path):
     return page_with
 
 
-def test_without_grades_there_is_no_column_of_grades(page_with):
-    bodies, text = page_with(lambda table: table.drop(columns="grade"))
-    headings = [node.text for node in Document(text).root.all("th", role="columnheader")]
+@pytest.mark.parametrize("without", [lambda t: t.drop(columns="grade"), lambda t: t.assign(grade="")])
+def test_without_grades_there_is_no_column_of_grades_and_no_filter(page_with, without):
+    bodies, text = page_with(without)
+    assert 'name="grade"' not in text
+    (table,) = Document(text).root.all("table", class_="claims")
+    headings = [node.text for node in table.all("th", role="columnheader")]
     assert "Verdict" in headings
     assert "Grade" not in headings
     assert {len(cells(body)) for body in bodies.values()} == {len(headings)}
@@ -492,21 +584,17 @@ def test_grades_and_parts_are_shown_where_there_are_some(page_with):
     assert options["verdict"] == ["*", "supported", "contradicted", "inconclusive"]
 
 
-def test_a_column_of_grades_without_any_is_shown_and_offers_no_filter(page_with):
-    bodies, text = page_with(lambda table: table.assign(grade=""))
-    assert {cells(body)[6].text for body in bodies.values()} == {"–"}
-    assert 'name="grade"' not in text
-
-
 def test_more_evidence_is_shown_where_the_table_has_it(page_with):
     def change(table):
         numbers = {"bn_trains_faster": 4.0}
         return table.assign(seeds_agreeing="3 of 3", e_value=3.75, seeds_needed=table["claim"].map(numbers))
 
     bodies, _ = page_with(change)
+    for body in (bodies["bn_trains_faster"], bodies["bn_allows_larger_lr"]):
+        assert cells(body)[4].all("small")[0].text == "as expected in 3 of 3 seeds"
     first, second = (bodies[name].all("dd")[0].text for name in ("bn_trains_faster", "bn_allows_larger_lr"))
-    assert first.endswith(", agreeing seeds 3 of 3, e-value 3.75, seeds that would decide it 4")
-    assert second.endswith(", agreeing seeds 3 of 3, e-value 3.75")
+    assert first.endswith(", e-value 3.75, seeds that would decide it 4")
+    assert second.endswith(", e-value 3.75")
 
 
 def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):
@@ -522,13 +610,14 @@ def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):
         return table
 
     bodies, text = page_with(change)
-    claim, _, _, effect, drawing, verdict, _ = cells(bodies["bn_trains_faster"])
+    claim, _, _, effect, drawing, verdict = cells(bodies["bn_trains_faster"])
     assert claim.all("h3")[0].text == evil
     assert claim.all("script") == []
     assert text.count("<script>") == 1
     assert effect.all("span", class_="number")[0].text == "–"
     assert drawing.all("line", class_="span") == []
-    assert verdict.text == "not run too few seeds"
+    assert verdict.text.startswith("not run")
+    assert verdict.text.endswith("too few seeds")
 
 
 def test_a_claim_defined_otherwise_at_another_scale_shows_no_verdict_of_it(page_with):

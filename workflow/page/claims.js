@@ -64,9 +64,19 @@
       const text = texts.get(claim);
       claim.hidden = !(filters.every((one) => fits(claim, one)) && words.every((word) => text.includes(word)));
     }
+    showGallery(words.length > 0 || filters.some((one) => one.value !== "*"));
     const count = claims.filter((claim) => !claim.hidden).length;
     document.getElementById("shown").textContent = `${count} of ${claims.length} claims`;
     document.querySelector(".nothing").hidden = count > 0;
+  }
+
+  // With a filter, only the figures of the claims that fit it.
+  function showGallery(filtered) {
+    const links = claims.filter((claim) => !claim.hidden).flatMap((claim) => [...claim.querySelectorAll(".figures a")]);
+    const named = new Set(links.map((link) => link.getAttribute("href").slice(1)));
+    for (const figure of document.querySelectorAll(".gallery figure")) {
+      figure.hidden = filtered && !named.has(figure.id);
+    }
   }
 
   // -- sorting ----------------------------------------------------------------------------------

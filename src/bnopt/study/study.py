@@ -43,7 +43,7 @@ def written_out(config):
     conditions, probes, rate_spread,        as configured, with defaults filled in; entries that need
     random_layers, figures, quantities      a task without sizes at this scale are left out
     claims, alternatives                    name -> claim; placeholders are filled in
-    headline                                names of the claims that get a specification curve
+    headline                                claim with a specification curve -> step of the argument
     part_of                                 name of a claim -> its part; no claim has it as a setting
     tau                                     what the table `tau` ranks, or empty
     tables                                  name -> the conditions for which the table is needed
@@ -82,7 +82,8 @@ def written_out(config):
             if not gone & {claim["condition_a"], claim["condition_b"]}
             and measured.issuperset(tables_of(config["quantities"][claim["quantity"]]))
         }
-    headline = [name for name, claim in study["claims"].items() if claim.pop("headline")]
+    steps = {name: claim.pop("headline") for name, claim in study["claims"].items()}
+    headline = {name: step for name, step in steps.items() if step}
     part_of = {name: part_of[name] for name in study["claims"]}
     return study | {"tables": _tables(study), "headline": headline, "part_of": part_of}
 
@@ -383,19 +384,21 @@ def report_settings(study):
         "tasks": study["sizes"],
         "conditions": study["conditions"],
         "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
-        "headline": study["headline"],
+        "headline": list(study["headline"]),
     }
 
 
 def page_settings(study):
     """Return what the page of claims shows of the study, with the task and the words of each condition.
 
+    headline: claim with a specification curve -> step of the paper's argument
     accuracies: the quantities whose differences are shown as percentage points
     parts: claim -> the part of the study to which it belongs, if the study has parts beyond the paper
     """
     about = report_settings(study)
     return {
         **{key: about[key] for key in ("scale", "images", "seeds")},
+        "headline": study["headline"],
         "captions": about["captions"] | _captions_of_curves(study),
         "conditions": {name: names.run(condition) for name, condition in study["conditions"].items()},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()}
