@@ -48,14 +48,6 @@ ALL_CLAIMS = (
     "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
     "Dotted: its margins. Filled: confirmed or refuted."
 )
-# The paper's argument, and how the names of the headline claims about each step of it begin.
-STATEMENTS = {
-    "A net trains faster with BatchNorm": "bn_trains",
-    "Not because BatchNorm stabilises the inputs of layers": "bn_does_not_stabilise",
-    "Noise after BatchNorm hardly hurts": "noisy_bn",
-    "Gradients shift no less when the layers below move": "bn_does_not_reduce",
-    "The landscape along the gradient is smoother": "bn_smooths",
-}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -126,20 +118,20 @@ def counted(claims):
 
 
 def headline():
-    """Return the names of the headline claims."""
+    """Return headline claim -> step of the paper's argument."""
     claims = study.claims(configuration(), "claims")
-    return [name for name, claim in claims.items() if claim["headline"]]
+    return {name: claim["headline"] for name, claim in claims.items() if claim["headline"]}
 
 
 def answer():
     """Return a line for each step of the paper's argument: how its headline claims came out at each scale."""
     lines = []
-    for statement, beginning in STATEMENTS.items():
-        about = [name for name in headline() if name.startswith(beginning)]
+    for step in dict.fromkeys(headline().values()):
+        about = [name for name, of in headline().items() if of == step]
         tables = {scale: claims_of(scale) for scale in scales()}
         found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
         outcomes = [f"{_found(rows)} at `{scale}`" for scale, rows in found.items() if len(rows)]
-        lines.append(f"- {statement}: {'; '.join(outcomes)}.")
+        lines.append(f"- {step}: {'; '.join(outcomes)}.")
     return "\n".join(lines)
 
 

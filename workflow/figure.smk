@@ -97,7 +97,7 @@ rule draw_specification:
             "results/{scale}/figures/specification_{claim}.png",
             caption="report/specification.rst",
             category="Claims",
-            labels={"what": "Specifications of {claim}"},
+            labels=job.curve_labels,
         ),
     log:
         "logs/{scale}/draw/specification_{claim}.log",

@@ -104,13 +104,13 @@ rule judge:
             "results/{scale}/statistics/claims.csv",
             caption="report/claims_table.rst",
             category="Claims",
-            labels={"what": "Verdicts"},
+            labels={"what": "Table of verdicts (CSV)"},
         ),
         sensitivity=report(
             "results/{scale}/statistics/claims_sensitivity.csv",
             caption="report/claims_sensitivity.rst",
             category="Claims",
-            labels={"what": "Sensitivity"},
+            labels={"what": "Table of other summaries (CSV)"},
         ),
         numbers="results/{scale}/statistics/claims_per_seed.csv",
     log:
@@ -160,7 +160,7 @@ rule specify:
             "results/{scale}/statistics/specifications.csv",
             caption="report/specifications_table.rst",
             category="Claims",
-            labels={"what": "Specifications"},
+            labels={"what": "Table of other choices (CSV)"},
         ),
     log:
         "logs/{scale}/specify.log",

@@ -1,8 +1,8 @@
-"""What changes a verdict: single other choices, and other readings, under which a claim comes out otherwise."""
+"""What changes a verdict: single other choices, and other readings, that give a claim another one."""
 
-from bnopt.specifications import CHOICES
 from bnopt.study import names
 
+CHOICES = ("summary", "steps", "grid")
 # In place of the registered choice; any other is a name in words.
 WORDS = {
     ("summary", "mean"): "the mean over steps",
@@ -39,7 +39,10 @@ def _one_other(specifications):
     found = []
     for row in specifications:
         twins = row["coincides"].split(";") if isinstance(row["coincides"], str) else []
-        for combination in [[row[choice] for choice in CHOICES], *(twin.split("/") for twin in twins if twin)]:
+        for combination in [
+            [row[choice] for choice in CHOICES],
+            *(twin.split("/") for twin in twins if twin),
+        ]:
             pairs = zip(CHOICES, combination, registered, strict=True)
             other = [(choice, value) for choice, value, own in pairs if value != own]
             if len(other) == 1:

@@ -349,7 +349,9 @@ def answer(found):
     for row in found:
         if row["argument"]:
             steps[row["argument"]].append(row)
-    return [{"statement": statement, "claims": of_step, **_step(of_step)} for statement, of_step in steps.items()]
+    return [
+        {"statement": statement, "claims": of_step, **_step(of_step)} for statement, of_step in steps.items()
+    ]
 
 
 def _step(claims):

@@ -24,7 +24,7 @@ LAYERS = (
     {"study", "run", "theory", "summaries", "verdicts"},
     {"judged", "evidence"},
     {"latex", "effects"},
-    {"comparison", "part_texts"},
+    {"comparison", "part_texts", "changes"},
     {"findings"},
     {"report_tables"},
     OPEN_FOLDERS,

@@ -200,7 +200,7 @@ CHOICES = {
 
 
 def combinations(specification):
-    """Return the combinations of choices of a row of specifications.csv: its own, and those with its result."""
+    """Return the combinations of choices of a row of specifications.csv: its own, and its twins."""
     own = "/".join(specification[key] for key in ("summary", "steps", "grid"))
     return [tuple(text.split("/")) for text in [own, *specification["coincides"].split(";")] if text]
 

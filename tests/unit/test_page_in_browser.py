@@ -183,6 +183,27 @@ def test_texts_are_sorted_as_people_do_and_missing_ones_come_last(seen, rows, ke
     assert choose(seen, "sort", "") == list(of)
 
 
+def test_figures_below_the_table_are_those_of_the_claims_that_fit(seen):
+    def figures():
+        drawn = seen.find_elements("css selector", ".gallery figure")
+        return {figure.get_attribute("id") for figure in drawn if figure.is_displayed()}
+
+    everything = figures()
+    names = choose(seen, "figure", "fig2")
+    assert figures() == {"fig2", "fig8"} | {f"specification_{name}" for name in names} & everything
+    assert "specification_noisy_bn_matches_bn" in figures()
+    choose(seen, "figure", "*")
+    assert figures() == everything
+
+
+def test_the_answer_leads_to_its_claims(seen):
+    link = seen.find_element("css selector", ".answer a[href='#bn_smooths_beta']")
+    assert not is_open(seen, "bn_smooths_beta")
+    link.click()
+    assert is_open(seen, "bn_smooths_beta")
+    assert "bn_smooths_loss" in type_in(seen, "landscape smoother")
+
+
 def test_sorting_keeps_the_filter(seen, rows):
     choose(seen, "verdict", "contradicted")
     found = choose(seen, "sort", "effect")
@@ -292,7 +313,7 @@ def test_on_a_phone_each_cell_says_what_it_is(browser, file):
         "return [...document.querySelectorAll('#bn_trains_faster td[data-label]')]"
         ".map(c => getComputedStyle(c, '::before').content)"
     )
-    labels = ("Where in the paper", "The paper shows", "Effect here", "Seeds", "Verdict", "Grade")
+    labels = ("Where in the paper", "The paper shows", "Effect here", "Seeds", "Verdict")
     assert words == [f'"{label}"' for label in labels]
     rows = seen.execute_script(
         "return [...document.querySelectorAll('#bn_trains_faster > tr:first-child > *')]"

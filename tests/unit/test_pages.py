@@ -201,5 +201,6 @@ def test_the_answer_counts_every_headline_claim_in_one_step_of_the_argument(scal
     for word in WORDS:
         total = sum(int(number) for number, of in found if of == word)
         assert total == sum(verdict == word for verdict in judged.values())
-    smoother = [verdict for claim, verdict in judged.items() if claim.startswith("bn_smooths")]
-    assert f"{smoother.count('supported')} supported" in lines[-1]
+    smoother = [verdict for claim, verdict in judged.items() if re.fullmatch("bn_smooths_[a-z]+", claim)]
+    (line,) = [line for line in lines if "smoother along the gradient" in line]
+    assert (f"{smoother.count('supported')} supported at `{scale}`" in line) == bool(smoother)

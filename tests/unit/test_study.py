@@ -143,7 +143,7 @@ DEFAULTS = {
     "quantities > q > steps": None,
     "quantities > q > sensitivity": ["geometric_mean", "median", "equal_loss"],
     "claims > f > c > for": {},
-    "claims > f > c > headline": False,
+    "claims > f > c > headline": "",
     "claims > f > c > layers": [],
     "claims > f > c > margin_from": "convention",
     "claims > f > c > paper_value": "",
@@ -261,7 +261,7 @@ def plainly_written_out(config):
         "random_layers": config["random_layers"],
         "tau": {},
         "quantities": {},
-        "headline": [],
+        "headline": {},
         "part_of": {},
         **{key: {} for key in ("conditions", "probes", "rate_spread", "figures", "claims", "alternatives")},
     }
@@ -304,11 +304,11 @@ def plainly_written_out(config):
         section = "alternatives" if family == "alternatives" else "claims"
         for name, entry in entries.items():
             for claim_name, claim in plainly_filled_in(name, entry, config["conditions"]):
-                headline = claim.pop("headline", False)
+                headline = claim.pop("headline", "")
                 if plainly_asked(claim, chosen) and plainly_possible(claim, found):
                     if section == "claims":
                         found["part_of"][claim_name] = claim.get("part", "paper")
-                    found["headline"] += [claim_name] if headline else []
+                    found["headline"] |= {claim_name: headline} if headline else {}
                     found[section][claim_name] = plainly_claimed(claim, family, found["quantities"])
     found["tables"] = plainly_needed(found)
     return found
@@ -940,7 +940,7 @@ def test_the_choices_of_a_quantity_begin_with_the_registered_ones(config, name, 
 
 def test_curves_are_given_the_headline_claims_and_what_these_use(config):
     settings = study.specifications_settings(written_out(config))
-    assert list(settings["claims"]) == written_out(config)["headline"]
+    assert list(settings["claims"]) == list(written_out(config)["headline"])
     assert 10 <= len(settings["claims"]) <= 16
     used = {claim["quantity"] for claim in settings["claims"].values()}
     assert set(settings["quantities"]) == set(settings["choices"]) == used

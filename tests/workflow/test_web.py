@@ -38,11 +38,12 @@ def test_the_page_of_all_claims_opens_in_place(finished, browser):
     """Chromium opens no address longer than 2 MiB in a frame, and the page comes as its own address."""
     browser.get((finished.results / "report.html").as_uri())
     clickable(browser, "//a[normalize-space()='Claims']").click()
-    row = "//tr[.//*[normalize-space()='All claims, to filter and search']]"
+    row = "//tr[.//*[normalize-space()='All claims: start here']]"
     clickable(browser, f"{row}//a").click()
     frame = clickable(browser, "//iframe")
     browser.switch_to.frame(frame)
     try:
+        assert browser.find_element("class name", "answer").is_displayed()
         claims = read_table(finished.results / "statistics" / "claims.csv")["claim"].tolist()
         assert [row.get_attribute("id") for row in browser.find_elements("class name", "claim")] == claims
         claim = browser.find_element("xpath", "//tbody[.//a[@data-figure]]")

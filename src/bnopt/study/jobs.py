@@ -315,6 +315,10 @@ class Jobs:
         curves = [f"specification_{claim}" for claim in self.study["headline"]]
         return [*self.study["figures"], "claims", *curves]
 
+    def curve_labels(self, wildcards):
+        """Return the label of a specification curve on the HTML page."""
+        return {"what": f"What changes it: {self.study['claims'][wildcards.claim]['label']}"}
+
     def figure_images(self, wildcards):
         """Return the paper's figures and the specification curves as PNG."""
         shown = [name for name in self.figure_names if name != "claims"]
