@@ -229,41 +229,58 @@ def random_table(*, curvature=(0, 3), seeds=(0, 5)):
 
 
 def signs_slowly(table):
-    """Return (seed, layer, step) -> shares of right signs, by the law and by the better of two constants."""
+    """Return seed -> shares of right signs over its rows, by the law and by the better constant per layer."""
     found = {}
-    for seed, layer in itertools.product(sorted(set(table["seed"])), sorted(set(table["layer"]))):
-        of_layer = [r for r in table.to_dict("records") if (r["seed"], r["layer"]) == (seed, layer)]
-        by_step = {}
-        for row in of_layer:
+    for seed in sorted(set(table["seed"])):
+        rows, of_law, of_constants = 0, 0, {}
+        for row in table.to_dict("records"):
             edges = row["lr"] * row["gradient_curvature"]
-            if edges >= 1 and not math.isnan(row["cosine"]):
-                signs = (row["cosine"] > 0, 1 - edges * row["share_before"] > 0)
-                by_step.setdefault(row["step"], []).append(signs)
-        law = {step: sum(c == s for c, s in of) / len(of) for step, of in by_step.items()}
-        constants = [
-            {step: sum(c == sign for c, _ in of) / len(of) for step, of in by_step.items()}
-            for sign in (True, False)
-        ]
-        best = max(constants, key=lambda of_constant: sum(of_constant.values()))
-        for row in of_layer:
-            step = row["step"]
-            found[seed, layer, step] = (law.get(step, math.nan), best.get(step, math.nan))
+            if row["seed"] != seed or edges < 1 or math.isnan(row["cosine"]):
+                continue
+            rows += 1
+            of_law += row["cosine"] * (1 - edges * row["share_before"]) > 0
+            counts = of_constants.setdefault(row["layer"], {"+": 0, "-": 0})
+            counts["+"] += row["cosine"] > 0
+            counts["-"] += row["cosine"] < 0
+        best = sum(max(counts.values()) for counts in of_constants.values())
+        found[seed] = (of_law / rows, best / rows) if rows else (math.nan, math.nan)
     return found
 
 
-def test_signs_are_counted_where_the_law_can_give_both():
+def test_signs_are_counted_over_rows_where_the_law_can_give_both():
     table = random_table()
+    # A cosine of 0 has neither sign; a run may have no row that counts; layers may count unequally often.
+    table.loc[table.index[5], "cosine"] = 0.0
+    table.loc[(table["layer"] == "#9") & (table["step"] > 9), "gradient_curvature"] = 0.5e6
+    flat = table[table["seed"] == 5].assign(seed=9, gradient_curvature=0.9e6)
+    table = pd.concat([table, flat], ignore_index=True)
     expected = signs_slowly(table)
-    found = {(r["seed"], r["layer"], r["step"]): r for r in quantities.per_step(table).to_dict("records")}
-    assert set(found) == set(expected)
-    for key, (law, constant) in expected.items():
-        assert found[key]["law_is_right"] == pytest.approx(law, nan_ok=True), key
-        assert found[key]["constant_is_right"] == pytest.approx(constant, nan_ok=True), key
-        assert found[key]["law_over_constant"] == pytest.approx(law - constant, nan_ok=True), key
-    laws = [law for law, _ in expected.values()]
-    # Steps without, with one, and with two counted phases.
-    assert {0.0, 0.5, 1.0} <= set(laws)
-    assert any(map(math.isnan, laws))
+    found = quantities.per_step(table)
+    assert len(found) == len(table) / 2
+    for seed, (law, constant) in expected.items():
+        of_run = found[found["seed"] == seed]
+        for name, value in (
+            ("law_is_right", law),
+            ("constant_is_right", constant),
+            ("law_over_constant", law - constant),
+        ):
+            assert of_run[name].tolist() == pytest.approx([value] * len(of_run), nan_ok=True), (seed, name)
+    assert {seed for seed, (law, _) in expected.items() if math.isnan(law)} == {9}
+    assert 0 < expected[0][0] < 1
+    assert expected[0] != expected[5]
+
+
+def test_every_row_counts_alike():
+    """Three rows at one step weigh three times as much as one at another: not a mean over steps or layers."""
+    signs = [(0, 0, "#5", 1), (0, 1, "#5", 1), (0, 0, "#9", 1), (3, 0, "#5", -1)]
+    common = {"condition": "c", "seed": 0, "lr": 1e-6, "gradient_curvature": 1e6, "share_before": 0.5}
+    keys = ("step", "phase", "layer", "cosine")
+    table = pd.DataFrame([common | dict(zip(keys, values, strict=True)) for values in signs])
+    found = quantities.per_step(table).iloc[0]
+    assert (found["law_is_right"], found["constant_is_right"], found["law_over_constant"]) == (0.75, 0.75, 0)
+    table["share_before"] = [0.5, 0.5, 0.5, 2]
+    found = quantities.per_step(table).iloc[0]
+    assert (found["law_is_right"], found["constant_is_right"], found["law_over_constant"]) == (1, 0.75, 0.25)
 
 
 @pytest.mark.parametrize(("turn", "expected"), [(0.5, 0.5), (0.9, 0.0)])
@@ -275,10 +292,10 @@ def test_the_law_gains_where_the_cosine_turns(turn, expected):
     table["cosine"] = np.where(table["share_before"] < turn, 0.7, -0.7)
     found = quantities.per_step(table)
     assert (found["law_is_right"] == 1).all()
-    assert found["law_over_constant"].mean() == expected
+    assert found["law_over_constant"].tolist() == pytest.approx([expected] * len(found))
     opposite = quantities.per_step(table.assign(cosine=-table["cosine"]))
     assert (opposite["law_is_right"] == 0).all()
-    assert opposite["law_over_constant"].mean() == expected - 1
+    assert opposite["law_over_constant"].tolist() == pytest.approx([expected - 1] * len(found))
 
 
 def judged(table, config):
@@ -295,14 +312,11 @@ def judged(table, config):
     return claims_table.iloc[0], per_seed["effect"]
 
 
-def test_the_claim_is_a_mean_over_steps_and_layers(config):
+def test_the_claim_is_a_difference_of_shares_over_rows(config):
     table = random_table(seeds=(0, 5, 6))
-    table["cosine"] = table["cosine"].fillna(0.5)
     row, effects = judged(table, config)
-    expected = {0: [], 5: [], 6: []}
-    for (seed, _, _), (law, constant) in signs_slowly(table).items():
-        expected[seed] += [] if math.isnan(law) else [law - constant]
-    assert effects.tolist() == pytest.approx([sum(of) / len(of) for of in expected.values()])
+    expected = [law - constant for law, constant in signs_slowly(table).values()]
+    assert effects.tolist() == pytest.approx(expected)
     assert row["n"] == 3
     assert (row["margin"], row["compare"], row["expected"]) == (0, "difference", "greater")
 
