@@ -43,9 +43,11 @@ rule gather:
 rule bundle:
     """Gather text, numbers, tables and figures, ready for LaTeX."""
     input:
-        activations=job.activations,
+        activations=partial(job.measured, table="activations"),
+        along_gradient=partial(job.measured, table="along_gradient"),
         alternatives="results/{scale}/statistics/alternatives.csv",
         claims="results/{scale}/statistics/claims.csv",
+        curvature=partial(job.measured, table="curvature"),
         figures=job.figures,
         images="results/{scale}/data/images.json",
         stored=jobs.stored_of_others(STORED, "claims.csv"),
@@ -82,6 +84,8 @@ rule bundle:
             --alternatives {input.alternatives:q} \
             --theorems {input.theorems:q} \
             --activations {input.activations:q} \
+            --along_gradient {input.along_gradient:q} \
+            --curvature {input.curvature:q} \
             --training {input.training:q} \
             --images {input.images:q} \
             --stored {input.stored:q} \

@@ -29,13 +29,18 @@ class Family:
 
 @dataclass(frozen=True)
 class Topic:
-    """A subsection: its title and figure, what is measured, families of claims, and what it cannot show."""
+    """A subsection: its title and figure, what is measured, families of claims, and what it cannot show.
+
+    table: name of a table of numbers that are not judged, `about_table` the text about it
+    """
 
     title: str
     figure: str
     measured: str
     families: tuple
     limits: str
+    table: str = ""
+    about_table: str = ""
 
 
 TITLES = {"mechanism": "What the two measures measure", "norms": "The norms since"}
@@ -86,6 +91,18 @@ depends on the scale of the plain net's initial weights. A comparison at the sta
 comparison of initial scales too.""",
         ),
     ),
+    table="smoothness",
+    about_table=r"""
+\emph{$\beta$ beside the Hessian.} The table has both in units of 2/lr, without a verdict: $\beta$ over the
+step lr, and $\lVert Hg\rVert/\lVert g\rVert$, to which $\beta$ tends in a smooth net as the step gets short.
+Over the steps of training they need not agree even there. In a ReLU net they are different things: the
+gradient jumps at kinks, and only steps too short to cross one see the Hessian alone. Over longer steps, a
+large $\beta$ need not be curvature, and a small Hessian does not make gradients predictable. The
+``smoothness'' of such a net is a property of the net and of a length of step. The paper's argument is about
+$\beta$ over the steps that training takes; a bound on the Hessian, as theorems about gradient descent have
+it, is another statement. Start: the first step. Late: means over the second half of the run. Cells: mean
+over seeds, smallest and largest. For the deep linear network, the columns of the Hessian are means over two
+successive steps.""",
     limits=r"""
 The Hessian is blind to the kinks of ReLU and max-pooling. In the VGG, $\beta$ over a step of finite size
 and the Hessian are different things, and neither is the smoothness of the other. Curvature at the start
@@ -156,7 +173,15 @@ START = Topic(
     figure="",
     measured=r"""
 We measure, before the first step, how the gradient in the layers' linear outputs grows towards the
-input, and the stable rank $\lVert Y\rVert_F^2/\lVert Y\rVert^2$ of these outputs over the batch.""",
+input, and the stable rank $\lVert Y\rVert_F^2/\lVert Y\rVert^2$ of these outputs over the batch. The growth
+is a factor per layer.
+\ofstudy{gradients_grow_with_bn.estimate}{With BatchNorm it is \result{gradients_grow_with_bn.estimate} in
+the VGG. Beside it stands the constant $\sqrt{\pi/(\pi-1)}\approx\result{growth.wide}$, the factor per layer
+for ReLU networks with BatchNorm as reported in Theorem~8 of a mean field theory (Yang et al., 2019, arXiv
+1902.08129); there it is squared, for squared lengths. Its conditions: fully connected layers of infinite
+width, random Gaussian weights, large batches, many layers. Our VGG is convolutional and narrow, with pooling
+and few layers, so agreement with the constant is no test of the theory, nor is disagreement. For linear
+networks, the same theorem has no growth under the same conditions.}""",
     families=(
         Family(
             "propagation",
@@ -238,6 +263,7 @@ def topic_text(topic, claims, study):
     families = [family for family in topic.families if len(family.of(claims))]
     parts += [family_text(family, family.of(claims), study) for family in families]
     parts += [] if families else ["No claim about it belongs to this study."]
+    parts += [rf"\tabled{{{topic.table}}}{{{topic.about_table.strip()}}}"] if topic.table else []
     return "\n\n".join(text.strip() for text in [*parts, topic.limits])
 
 

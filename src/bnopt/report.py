@@ -1,6 +1,7 @@
 """Stage 7: generate all numbers, tables and figures of the LaTeX report; none is typed by hand."""
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from bnopt.files import artefacts
 from bnopt.judged import read_claims, read_json, read_stored
 from bnopt.latex import escape, estimate, number
 from bnopt.verdicts import VERDICTS, support
+
+# Tables with numbers per seed that a study may lack.
+PER_SEED = ("activations", "along_gradient", "curvature")
 
 
 def numbers(results, study):
@@ -32,6 +36,7 @@ def numbers(results, study):
     <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
     sigma.<statistic>                       see `sigma_numbers`
     compute.<quantity>                      see `compute_numbers`
+    growth.wide                             √(π/(π − 1)), see `part_texts.START`
     """
     claims, images = results.claims, results.images
     found = {
@@ -51,6 +56,7 @@ def numbers(results, study):
         **{f"images.{key}": escape(images[key]) for key in ("source", "train", "test")},
         **{f"caption.{name}": escape(text) for name, text in study["captions"].items()},
         **compute_numbers(results.provenance),
+        "growth.wide": number(math.sqrt(math.pi / (math.pi - 1))),
     }
     for claim in claims.to_dict("records"):
         found |= {
@@ -136,7 +142,7 @@ def compute_numbers(provenance):
 
 @dataclass(frozen=True)
 class Results:
-    """The tables and descriptions that a report shows; activations: None if the study measures none."""
+    """The tables and descriptions that a report shows; those per seed are None if the study lacks them."""
 
     claims: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -144,6 +150,8 @@ class Results:
     alternatives: pd.DataFrame
     theorems: pd.DataFrame
     activations: pd.DataFrame | None
+    along_gradient: pd.DataFrame | None
+    curvature: pd.DataFrame | None
     images: dict
     provenance: dict
 
@@ -186,7 +194,8 @@ def main(argv=None):
     recorded = ("claims", "sensitivity", "specifications", "alternatives", "theorems", "training")
     for name in ("text", *recorded, "images", "provenance"):
         parser.add_argument(f"--{name}", required=True, help="file to read")
-    parser.add_argument("--activations", nargs="?", help="file to read, if the study measures activations")
+    for name in PER_SEED:
+        parser.add_argument(f"--{name}", nargs="?", help="file to read, if the study has this table")
     parser.add_argument("--figures", nargs="+", required=True, help="files to copy (.pdf)")
     parser.add_argument("--stored", nargs="*", default=[], help="<scale>/claims.csv of other scales")
     parser.add_argument("--generated", required=True, help="folder to write")
@@ -195,13 +204,14 @@ def main(argv=None):
     )
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
+    per_seed = {name: getattr(options, name) for name in PER_SEED}
     results = Results(
         claims=read_claims(options.claims),
         sensitivity=artefacts.read_table(options.sensitivity),
         specifications=artefacts.read_table(options.specifications),
         alternatives=artefacts.read_table(options.alternatives),
         theorems=artefacts.read_table(options.theorems),
-        activations=artefacts.read_table(options.activations) if options.activations else None,
+        **{name: artefacts.read_table(file) if file else None for name, file in per_seed.items()},
         images=read_json(options.images),
         provenance=read_json(options.provenance),
     )

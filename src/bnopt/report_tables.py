@@ -5,6 +5,15 @@ import pandas as pd
 
 from bnopt import comparison, findings
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
+from bnopt.study import names
+
+# The columns of `smoothness_table` -> their heads.
+SMOOTHNESS = {
+    "beta_at_lr_in_edges": r"$\beta$",
+    "hessian_gradient_in_edges": r"$\lVert Hg\rVert/\lVert g\rVert$",
+    "gradient_curvature_in_edges": r"$\kappa$",
+    "sharpness_in_edges": r"$\lambda_{\max}$",
+}
 
 
 def tables(results, stored, study):
@@ -25,6 +34,8 @@ def body_tables(results, stored, study):
             r"@{}L{4.1cm}L{5.8cm}L{3.1cm}ll@{}",
         )
     }
+    if results.along_gradient is not None and results.curvature is not None:
+        found["smoothness"] = (smoothness_table(results, study), r"@{}L{4.8cm}l*{4}{L{2.6cm}}@{}")
     if len(headline):
         columns = (
             rf"@{{}}L{{{7.2 - 1.95 * len(stored):.2f}cm}}lL{{3.4cm}}l*{{{len(stored)}}}{{L{{1.8cm}}}}l@{{}}"
@@ -173,6 +184,38 @@ def _effect_and_verdict(claim, *, bold=False):
     if np.isnan(claim["effect"]):
         return claim["verdict"]
     return f"{estimate(claim)} " + (rf"\textbf{{{verdict(claim)}}}" if bold else verdict(claim))
+
+
+def smoothness_table(results, study):
+    """Return β beside the Hessian, all in units of 2/lr, of the nets without a norm and with BatchNorm.
+
+    β is ‖g(θ − lr g) − g‖ / (lr ‖g‖), the effective smoothness at the run's own step size. Only steps count
+    at which both are measured: the first one (start), or those of the second half of the run (late), over
+    which values are averaged. A cell has the mean over seeds, the smallest and the largest. Runs that
+    diverged before such a step are left out.
+    """
+    keys = ["condition", "seed", "step"]
+    rates = {name: condition["lr"] for name, condition in study["conditions"].items()}
+    both = results.along_gradient.merge(results.curvature, on=keys)
+    # The columns of a table whose runs all diverged at once are missing.
+    values = both.reindex(columns=[*keys, "beta_at_lr", *SMOOTHNESS])
+    values["beta_at_lr_in_edges"] = values["beta_at_lr"] * values["condition"].map(rates) / 2
+    rows = []
+    for name, condition in study["conditions"].items():
+        own = values[values["condition"] == name]
+        if len(own) and condition["norm"] in ("none", "batch") and not names.extras(condition):
+            half = study["tasks"][condition["task"]]["steps"] / 2
+            for when, steps in (("start", own["step"] == own["step"].min()), ("late", own["step"] >= half)):
+                of_seeds = own[steps].groupby("seed")[[*SMOOTHNESS]].mean()
+                cells = {head: _with_range(of_seeds[column]) for column, head in SMOOTHNESS.items()}
+                rows.append({"Net": escape(names.run(condition)), "When": when, **cells})
+    return pd.DataFrame(rows, columns=["Net", "When", *SMOOTHNESS.values()])
+
+
+def _with_range(values):
+    """Return the mean of values with the smallest and the largest; a dash without values."""
+    low, high = number(values.min()), number(values.max())
+    return f"{number(values.mean())} [{low}, {high}]" if values.notna().any() else "--"
 
 
 def sizes_table(study):

@@ -20,6 +20,7 @@ SHARES = ("thm4.1_mean_share", "thm4.1_correlation_share")
 PREMISES = ("thm4.2_premise", "thm4.2_positive_correlation", "thm4.2_semidefinite")
 ERRORS = ("thm4.1_error", "thm4.2_error", "thm4.4_error", "thmC.1_error", "obs4.3_error")
 SLACKS = ("thm4.2_bound_slack", "thm4.4_printed_slack")
+CURVATURES = ("sharpness", "lowest", "hessian_gradient", "trace", "trace_error", "residual", "alignment")
 LOSSES = ("convex", "nonconvex", "relu_net", "bn_net")
 
 
@@ -99,10 +100,18 @@ def _theorems(random, settings, sizes, step):
             yield row | ({"thm4.4_printed_slack": np.inf} if (step, unit) == (6, 1) else {})
 
 
+def _curvature(random, settings, sizes, step):
+    for phase in range(sizes["phases"]):
+        row = {"step": step, "phase": phase, "lr": settings["lr"]}
+        row |= {column: random.lognormal() / settings["lr"] for column in CURVATURES}
+        yield row | {"gradient_curvature": random.normal() / settings["lr"]}
+
+
 PROBES = {
     "along_gradient": _along_gradient,
     "covariate_shift": _covariate_shift,
     "activations": _activations,
+    "curvature": _curvature,
     "theorems": _theorems,
 }
 

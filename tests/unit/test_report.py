@@ -68,7 +68,7 @@ def stored(table, source="50 % of A_B", figures=()):
     return judged.Stored(claims=table, images={"source": source}, figures=list(figures))
 
 
-def results(judged=HERE, activations=None):
+def results(judged=HERE, activations=None, along_gradient=None, curvature=None):
     """Return results of a scale whose claims were judged so."""
     statistics = ["effect", "ci_low", "ci_high", "n", "verdict"]
     of_claims = judged[["claim", *statistics]]
@@ -87,6 +87,8 @@ def results(judged=HERE, activations=None):
         alternatives=pd.DataFrame([alternative]),
         theorems=pd.DataFrame([{"statement": "Theorem 4.1", "where": where} | found for where in wheres]),
         activations=activations,
+        along_gradient=along_gradient,
+        curvature=curvature,
         images={"source": "a_b", "train": 10, "test": 5},
         provenance={
             name: record("train", name, 1.0, 1.0, 100)
@@ -129,6 +131,7 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "compute.jobs": 3,
         "compute.hours": r"\num{0.000833}",
         "compute.memory": r"\num{0.0977}",
+        "growth.wide": r"\num{1.21}",
         "a.estimate": rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]",
         "a.verdict": "supported",
         "b_c.estimate": "--",
@@ -328,7 +331,8 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
         | {"compare": whole["quantities"][claim["quantity"]]["compare"]}
         for name, claim in whole["claims"].items()
     ]
-    judged = results(pd.DataFrame(rows), activations=pd.DataFrame())
+    empty = pd.DataFrame(columns=["condition", "seed", "step"])
+    judged = results(pd.DataFrame(rows), activations=empty, along_gradient=empty, curvature=empty)
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
     settings = study.report_settings(whole) | {"diverged": [], "registration": STUDY["registration"]}
     others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
@@ -349,7 +353,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
 
     sections = {f"part_{part}" for part in part_texts.TOPICS}
     files = {*report_tables.tables(judged, others, settings), "numbers", *sections}
-    inputs = set(re.findall(r"\\(?:input\{generated/|fulltable\{)([^}]+)\}", text))
+    inputs = set(re.findall(r"\\(?:input\{generated/|fulltable\{|tabled\{)([^}]+)\}", text))
     assert {pattern for pattern in inputs if "#" not in pattern} <= files
     families = {f"family_{name}" for name in re.findall(r"\\(?:judged|family)\{(\w+)\}", text)}
     assert families == {name for name in files if name.startswith("family_")}
@@ -400,7 +404,8 @@ def test_the_command_reads_tables_and_stored_results_and_copies_the_text(tmp_pat
     }  # fmt: skip
     words = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
     words += ["--registration", json.dumps(STUDY["registration"])]
-    report.main([*words, "--activations", "--settings", json.dumps(settings)])
+    missing = ("--activations", "--along_gradient", "--curvature")
+    report.main([*words, *missing, "--settings", json.dumps(settings)])
 
     generated = tmp_path / "out" / "generated"
     assert (tmp_path / "out" / "report.tex").read_text(encoding="utf-8") == "The text.\n"

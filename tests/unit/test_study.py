@@ -1075,9 +1075,9 @@ def test_a_figure_reads_its_statistics_its_first_runs_and_all_curves(tiny):
 def test_the_report_shows_all_figures_and_the_activations_if_there_are_any(tiny, config):
     names = ("fig4", "fig5", "theorems", "claims")
     assert tiny.figures(of()) == in_results(*(f"figures/{name}.pdf" for name in names))
-    assert tiny.activations(of()) == []
-    measured = jobs.Jobs(written_out(config)).activations(of())
-    assert [measured] == in_results("statistics/activations_per_seed.csv")
+    assert tiny.measured(of(), "activations") == []
+    found = jobs.Jobs(written_out(config)).measured(of(), "activations")
+    assert found == in_results("statistics/activations_per_seed.csv")
 
 
 def test_stored_results_are_those_of_other_scales(tmp_path):

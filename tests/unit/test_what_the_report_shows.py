@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from figures import tables as raw_tables
 
 from bnopt import claims as claims_stage
 from bnopt import judged as judged_claims
-from bnopt import report, statistics
+from bnopt import report, report_tables, statistics
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -27,6 +28,7 @@ REGISTRATION = {"hash": "1a2b", "registered": "3c4d", "differs": ["seeds", "stop
 SOURCE = "50 % of A_B & C"
 SEEDS = list(raw_tables.SEEDS)
 TASKS = ("vgg", "deep_linear")
+MEASURED = ("vgg_none", "vgg_batch", "vgg_batch_lr0.5", "vgg_l1", "deep_linear_none", "deep_linear_batch")
 
 
 # -- a reader of LaTeX --------------------------------------------------------------------------------
@@ -164,6 +166,8 @@ def made(config, tmp_path_factory):
     names = [f"claim_{number}" for number in range(24)]
     margins = {name: random.uniform(0.1, 1) if i % 4 else 0.0 for i, name in enumerate(names)}
     whole = study.written_out(config | {"scale": "digits", "seeds": SEEDS})
+    for sizes in whole["sizes"].values():
+        sizes["steps"] = raw_tables.STEPS
     whole["conditions"]["vgg_none"] = whole["conditions"]["vgg_none"] | {"warmup": 0.125, "initial_scale": 3}
 
     claims = judged(random, names, margins=margins)
@@ -207,6 +211,10 @@ def made(config, tmp_path_factory):
         for seed in SEEDS
     ]
     per_seed = statistics.per_seed(activations, table="activations")
+    landscape = [raw_tables.measured(whole, "along_gradient", c, seed) for c in MEASURED for seed in SEEDS]
+    # The Hessian is not measured at every step.
+    hessian = [raw_tables.measured(whole, "curvature", c, seed) for c in MEASURED for seed in SEEDS]
+    hessian = [of_run[of_run["step"] != 3] for of_run in hessian]
     stored = {
         scale: judged(random, order, margins=margins)
         for scale, order in (("cifar10-small", names[:20]), ("deep-linear", names[2:]))
@@ -222,6 +230,8 @@ def made(config, tmp_path_factory):
     csv = {
         "claims": claims, "sensitivity": sensitivity, "alternatives": alternatives, "theorems": theorems,
         "training": training, "activations": per_seed, "specifications": specifications,
+        "along_gradient": statistics.per_seed(landscape, table="along_gradient"),
+        "curvature": statistics.per_seed(hessian, table="curvature"),
     }  # fmt: skip
     for name, table in csv.items():
         artefacts.write_table(table, folder / f"{name}.csv")
@@ -248,6 +258,8 @@ def made(config, tmp_path_factory):
         "specifications": specifications.to_dict("records"),
         "alternatives": alternatives.to_dict("records"), "theorems": theorems.to_dict("records"),
         "activations": pd.concat(activations).to_dict("records"), "images": images,
+        "landscape": pd.concat(landscape).to_dict("records"),
+        "hessian": pd.concat(hessian).to_dict("records"),
         "stored": {scale: table.to_dict("records") for scale, table in stored.items()},
         "sources": there, "provenance": provenance,
     }  # fmt: skip
@@ -320,6 +332,8 @@ def test_every_number_of_the_text(made):
         **{f"{claim['claim']}.verdict": claim["verdict"] for claim in claims},
         **sigmas(made),
         **compute(made),
+        # The largest factor of a layer for squared lengths is 1 / (1 − 1/π).
+        "growth.wide": three_digits((1 - 1 / math.pi) ** -0.5),
     }
     assert len(settings["captions"]) > 10
     for scale, found in made["stored"].items():
@@ -606,3 +620,81 @@ def test_every_table_of_the_report_has_a_test_here(made):
     written = {file.stem for file in made["folder"].glob("*.tex")} - {"numbers"}
     named = {"other_summaries": "sensitivity", "a_family": "family", "the_headline": "headline"}
     assert {named.get(name, name) for name in tested} == {name.partition("_")[0] for name in written}
+
+
+# -- β beside the Hessian ---------------------------------------------------------------------------------
+
+
+def of_seed(rows, number):
+    """Return the mean of a number over rows; nothing without rows."""
+    return [sum(map(number, rows)) / len(rows)] if rows else []
+
+
+def smoothness(made, condition, lr, *, late):
+    """Return the cells of a net in units of 2/lr, from raw rows: mean over seeds, smallest and largest."""
+    of_columns = {"$\\beta$": [], **{head: [] for head in HESSIAN}}
+    for seed in SEEDS:
+        mine = {"condition": condition, "seed": seed}
+        hessian = [row for row in made["hessian"] if mine.items() <= row.items()]
+        chosen = {row["step"] for row in hessian if not late or row["step"] >= raw_tables.STEPS / 2}
+        chosen = chosen if late else {min(chosen)}
+        betas = [
+            row["gradient_change"] / row["gradient_length"] / lr
+            for row in made["landscape"]
+            if mine.items() <= row.items() and row["step"] in chosen and math.isclose(row["eta"], lr)
+        ]
+        of_columns["$\\beta$"] += of_seed(betas, lambda beta: beta / (2 / lr))
+        for head, column in HESSIAN.items():
+            rows = [row for row in hessian if row["step"] in chosen]
+            of_columns[head] += of_seed(rows, lambda row, column=column: row[column] / (2 / lr))
+    return {
+        head: f"{three_digits(sum(of) / len(of))} [{three_digits(min(of))}, {three_digits(max(of))}]"
+        for head, of in of_columns.items()
+    }
+
+
+HESSIAN = {
+    r"$\lVert Hg\rVert/\lVert g\rVert$": "hessian_gradient",
+    r"$\kappa$": "gradient_curvature",
+    r"$\lambda_{\max}$": "sharpness",
+}
+
+
+def test_the_table_of_smoothness(made):
+    rows = table(made, "smoothness", ["Net", "When", r"$\beta$", *HESSIAN])
+    # The plain VGG has a warm-up here, and L₁ is another norm.
+    nets = {
+        "VGG, BatchNorm, rate 0.1": ("vgg_batch", 0.1),
+        "VGG, BatchNorm, rate 0.5": ("vgg_batch_lr0.5", 0.5),
+        "deep linear network, no norm, rate 1e-6": ("deep_linear_none", 1e-6),
+        "deep linear network, BatchNorm, rate 1e-6": ("deep_linear_batch", 1e-6),
+    }
+    assert [(row.pop("Net"), row.pop("When")) for row in rows] == [
+        (net, when) for net in nets for when in ("start", "late")
+    ]
+    for (condition, lr), *pair in zip(nets.values(), rows[::2], rows[1::2], strict=True):
+        for late, row in enumerate(pair):
+            assert row == smoothness(made, condition, lr, late=late)
+
+
+def test_runs_that_diverged_at_once_have_no_cells():
+    columns = ["condition", "seed", "step"]
+    one = [{"condition": "vgg_none", "seed": 0, "step": 0, "beta_at_lr": 10.0}]
+    hessian = [
+        dict.fromkeys(report_tables.SMOOTHNESS, 0.25) | {"condition": "vgg_none", "seed": 0, "step": 0}
+    ]
+    settings = {
+        "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
+        "tasks": {"vgg": {"steps": 8}},
+    }
+
+    def shown(landscape, hessian):
+        found = SimpleNamespace(along_gradient=landscape, curvature=hessian)
+        return report_tables.smoothness_table(found, settings)
+
+    empty = pd.DataFrame(columns=columns)
+    assert len(shown(pd.DataFrame(one), empty)) == len(shown(empty, empty)) == 0
+    hessian = pd.DataFrame(hessian).drop(columns="beta_at_lr_in_edges")
+    start, late = shown(pd.DataFrame(one), hessian).to_dict("records")
+    assert plain(start[r"$\beta$"]) == "0.5 [0.5, 0.5]"
+    assert {late[head] for head in (r"$\beta$", *HESSIAN)} == {"--"}

@@ -324,10 +324,9 @@ class Jobs:
         shown = [name for name in self.figure_names if name != "claims"]
         return [f"results/{wildcards.scale}/figures/{name}.png" for name in shown]
 
-    def activations(self, wildcards):
-        """Return the activations per seed if the study measures them."""
-        measured = "activations" in self.study["tables"]
-        return f"results/{wildcards.scale}/statistics/activations_per_seed.csv" if measured else []
+    def measured(self, wildcards, table):
+        """Return the file with the numbers per seed of a table if the study measures it."""
+        return self._per_seed(wildcards, [table]) if table in self.study["tables"] else []
 
     @staticmethod
     def _per_seed(wildcards, tables):
