@@ -105,7 +105,11 @@ def verdict(claim):
     if claim["flips_under"]:
         marks.append(f"not under: {', '.join(map(names.words, claim['flips_under'].split(';')))}")
     if claim["n_diverged"]:
-        marks.append(f"diverged runs: {claim['n_diverged']}")
+        conditions = configuration()["conditions"]
+        # Tables of older code do not name them.
+        lost = [name for name in claim.get("diverged", "").split(";") if name]
+        named = "; ".join(names.run(conditions[name]) if name in conditions else name for name in lost)
+        marks.append(f"diverged runs: {claim['n_diverged']}" + (f" of {named}" if named else ""))
     return word + (f" ({'; '.join(marks)})" if marks else "")
 
 

@@ -12,7 +12,7 @@ COLUMNS = [
     "effect", "ci_low", "ci_high", "n", "n_diverged", "p_sign_flip", "p_holm", "verdict",
     "flips_under", "paper_value", "margin_from", "family", "compare", "reason",
     "grade", "p_opposite", "p_opposite_holm", "e_value", "seeds_needed", "seeds_agreeing",
-    "share_agreeing_at_least", "seeds_to_confirm",
+    "share_agreeing_at_least", "seeds_to_confirm", "diverged",
 ]  # fmt: skip
 
 
@@ -38,7 +38,8 @@ def judge(tables, *, claims, quantities):
     margin                        log of the margin if compare is log_ratio
     effect, ci_low, ci_high, p_sign_flip, verdict     see `verdicts.assess`
     n                             number of seeds with an effect
-    n_diverged                    number of diverged runs of both conditions
+    n_diverged                    number of diverged runs of both conditions, or among those that are ranked
+    diverged                      the conditions of these runs, separated by ;
     flips_under                   the other summaries that change the verdict, separated by ;
     compare                       of the quantity: difference or log_ratio
     reason                        why a claim is not run; else empty
@@ -66,6 +67,7 @@ def judge(tables, *, claims, quantities):
                 effects.assess(pairs, claim, quantity, quantity["summary"], finite_only=True)
                 | {"summary": "finite_only"}
             )
+        lost = [name for pair in pairs for name in pair["lost"]]
         flips = [o["summary"] for o in others if o["verdict"] not in (primary["verdict"], "not run")]
         rows.append(
             {
@@ -73,7 +75,8 @@ def judge(tables, *, claims, quantities):
                 **claim,
                 "compare": quantity["compare"],
                 "margin": effects.margin_of(claim, quantity),
-                "n_diverged": sum(sum(pair["diverged"]) for pair in pairs),
+                "n_diverged": len(lost),
+                "diverged": ";".join(dict.fromkeys(lost)),
                 "flips_under": ";".join(flips),
                 **primary,
                 **_evidence(primary, claim, quantity),

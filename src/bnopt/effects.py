@@ -4,6 +4,7 @@ The stages `claims` and `specifications` use the same effects.
 """
 
 import copy
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,7 @@ def pairs(runs, claim, quantity):
     curves      smoothed training curves of both sides; that of the one run, twice, if the other side is no
                 condition
     diverged    whether each run has diverged
+    lost        the conditions of diverged runs (`_lost`), one name per run
     """
     a, b = claim["condition_a"], claim["condition_b"]
     alone = b == CHANCE or not isinstance(b, str)
@@ -93,6 +95,7 @@ def pairs(runs, claim, quantity):
         both = [(a, seed)] if alone else [(a, seed), (b, seed)]
         rows = [runs.rows_of(run, quantity["table"], claim["layers"]) for run in both]
         diverged = [run in runs.diverged for run in both]
+        lost = [_lost(runs, run, found, quantity) for run, found in zip(both, rows, strict=True)]
         # A run that diverged at step 0 may have no values.
         if not all(len(found) or lost for found, lost in zip(rows, diverged, strict=True)):
             continue
@@ -108,9 +111,21 @@ def pairs(runs, claim, quantity):
                 "counted": _within(counted, curves, quantity["steps"]),
                 "curves": [*curves[:1], *curves[-1:]],
                 "diverged": diverged,
+                "lost": list(itertools.chain(*lost)),
             }
         )
     return pairs
+
+
+def _lost(runs, run, rows, quantity):
+    """Return the condition of a run that diverged, or those of diverged runs of which its values are made.
+
+    A table that is made of several runs, as `tau` is, names them in a column <column>_diverged.
+    """
+    if run in runs.diverged:
+        return [run[0]]
+    named = rows.get(f"{quantity['column']}_diverged", pd.Series(dtype=object)).dropna()
+    return [name for names in named for name in names.split(";") if name]
 
 
 def _by_step(rows, column):

@@ -20,7 +20,7 @@ DEFINITION = ("quantity", "compare", "condition_a", "condition_b", "expected", "
 NUMBERS = ("margin", "effect", "ci_low", "ci_high", "n", "n_diverged")
 TEXTS = ("flips_under", "paper_value", "reason")
 # Tables of older code lack these.
-LATER_TEXTS = ("grade", "seeds_agreeing")
+LATER_TEXTS = ("grade", "seeds_agreeing", "diverged")
 NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
 
 

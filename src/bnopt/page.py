@@ -167,7 +167,7 @@ def rows(results, study):
                 "choices": _support(own["specifications"]),
                 "agreeing": _text(claim.get("seeds_agreeing")),
                 "confirming": claim.get("seeds_to_confirm", np.nan),
-                "diverged": int(claim["n_diverged"]),
+                "diverged": _diverged(claim, study["conditions"]),
                 "p": number(claim["p_sign_flip"]),
                 "holm": number(claim["p_holm"]),
                 "evidence": _evidence(claim),
@@ -210,6 +210,14 @@ def _support(specifications):
     """Return in how many specifications a claim is supported: "16 of 28"; an empty text without any."""
     supported, judged = support([row["verdict"] for row in specifications])
     return f"{supported} of {judged}" if judged else ""
+
+
+def _diverged(claim, conditions):
+    """Return the number of diverged runs, with their conditions in words if the table names them."""
+    if not claim["n_diverged"]:
+        return ""
+    named = [conditions.get(name, name) for name in _text(claim.get("diverged")).split(";") if name]
+    return str(int(claim["n_diverged"])) + (f" ({'; '.join(named)})" if named else "")
 
 
 def _records(table):

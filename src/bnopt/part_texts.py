@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bnopt.latex import escape, estimate, verdict
+from bnopt.study import names
 from bnopt.verdicts import VERDICTS
 
 # Prototypes showed what is claimed about VGGs at this scale, and about deep linear nets at these seeds.
@@ -241,7 +242,7 @@ def sections(claims, study):
     claims: judged claims, alternatives among them; study: the settings of the report, of which scale, seeds,
     conditions and captions are used.
     """
-    judged = claims.fillna({"flips_under": "", "grade": ""})
+    judged = claims.fillna({"flips_under": "", "grade": "", "diverged": ""})
     found = {}
     for part, topics in TOPICS.items():
         texts = [topic_text(topic, judged, study) for topic in topics if _of_study(topic, judged, study)]
@@ -269,9 +270,16 @@ def topic_text(topic, claims, study):
 
 def family_text(family, claims, study):
     """Return the LaTeX text of a family: verdicts, what follows, and its table, which alternatives lack."""
-    parts = [verdicts_text(claims, study), _conclusion(family, claims)]
+    parts = [verdicts_text(claims, study), _diverged(claims, study), _conclusion(family, claims)]
     parts += [] if family.name == ALTERNATIVES else [rf"\family{{{family.name}}}"]
     return "\n".join(text.strip() for text in parts)
+
+
+def _diverged(claims, study):
+    """Return in a sentence of which conditions runs diverged; an empty text if none did."""
+    lost = dict.fromkeys(name for of in claims["diverged"] for name in of.split(";") if name)
+    named = "; ".join(escape(names.run(study["conditions"][name])) for name in lost)
+    return rf"A dagger marks claims with diverged runs, here of: {named}." if named else ""
 
 
 def _conclusion(family, claims):

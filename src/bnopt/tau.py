@@ -30,6 +30,7 @@ def rank(tables, *, conditions, reference, measures):
                             common loss are left out
     <column>_trained        each of these without conditions that stay at chance: whose final accuracy
                             (`summaries.final`) is at most 0.05 above chance
+    <column>_diverged       for each of these, the conditions ranked by it whose run diverged, separated by ;
 
     The measure of a diverged run is ∞, but at equal loss. τ_b is NaN if fewer than two conditions are left,
     or if all have the same accuracy or measure.
@@ -49,17 +50,20 @@ def _correlations(tables, conditions, reference, measures):
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     accuracies = {name: curve["accuracy"].mean() for name, curve in curves.items()}
     trained = [name for name, curve in curves.items() if not _at_chance(curve)]
+    lost = {name for name, curve in curves.items() if curve["diverged"].any()}
     losses = {name: summaries.smooth(curve["loss"]) for name, curve in curves.items()}
     columns = {}
     for table, names in measures.items():
         for measure in names:
             values = {name: _values(tables[table], name, measure) for name in curves}
-            lost = {name for name, curve in curves.items() if curve["diverged"].any()}
             raw = {name: np.inf if name in lost else of.mean() for name, of in values.items()}
             ratios = _ratios(values, losses, reference)
             for numbers, suffix in ((raw, ""), (ratios, "_equal_loss")):
-                columns[f"{measure}{suffix}"] = _tau(accuracies, numbers, list(curves))
-                columns[f"{measure}{suffix}_trained"] = _tau(accuracies, numbers, trained)
+                for of, more in ((curves, ""), (trained, "_trained")):
+                    column = f"{measure}{suffix}{more}"
+                    ranked = [name for name in of if not np.isnan([accuracies[name], numbers[name]]).any()]
+                    columns[column] = _tau([(accuracies[name], numbers[name]) for name in ranked])
+                    columns[f"{column}_diverged"] = ";".join(name for name in ranked if name in lost)
     return columns
 
 
@@ -90,10 +94,8 @@ def _ratios(values, losses, reference):
     return found
 
 
-def _tau(accuracies, numbers, conditions):
-    """Return τ_b of two numbers per condition, over those conditions that have both."""
-    pairs = [(accuracies[name], numbers[name]) for name in conditions]
-    pairs = [pair for pair in pairs if not np.isnan(pair).any()]
+def _tau(pairs):
+    """Return τ_b of pairs of numbers."""
     return kendalltau(*zip(*pairs, strict=True)).statistic if len(pairs) > 1 else np.nan
 
 

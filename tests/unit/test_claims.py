@@ -743,7 +743,7 @@ def test_a_diverged_run_counts_as_infinite_and_finite_only_leaves_it_out():
     for seed in (0, 2, 10):
         assert effects["x", seed] == pytest.approx(finite[seed])
     row = rows["x"]
-    assert (row["n"], row["n_diverged"]) == (4, 1)
+    assert (row["n"], row["n_diverged"], row["diverged"]) == (4, 1, "b")
     assert row["verdict"] == "inconclusive"
     assert (row["ci_low"], row["ci_high"]) == (-INF, INF)
     beside = sensitivity["x", "finite_only"]
@@ -759,7 +759,7 @@ def test_one_side_diverging_in_every_seed_decides():
     row = rows["x"]
     assert (row["verdict"], row["effect"]) == ("supported", -INF)
     assert (row["ci_low"], row["ci_high"]) == (-INF, -INF)
-    assert (row["n"], row["n_diverged"]) == (4, 4)
+    assert (row["n"], row["n_diverged"], row["diverged"]) == (4, 4, "b")
     assert row["p_sign_flip"] == 1 / 16
     assert sensitivity["x", "finite_only"]["n"] == 0
     rows, _, _ = judged_with(diverged, claim(expected="greater"))
@@ -777,7 +777,7 @@ def test_where_both_diverged_neither_is_larger():
     rows, _, effects = judged_with(diverged, claim(expected="equivalent", margin=2))
     assert set(effects.values()) == {0}
     assert rows["x"]["verdict"] == "supported"
-    assert rows["x"]["n_diverged"] == 8
+    assert (rows["x"]["n_diverged"], rows["x"]["diverged"]) == (8, "a;b")
 
 
 def test_infinite_values_of_a_run_that_did_not_diverge_count_as_they_are():
@@ -785,7 +785,7 @@ def test_infinite_values_of_a_run_that_did_not_diverge_count_as_they_are():
     table.loc[(table["condition"] == "a") & (table["seed"] == 2) & (table["step"] == 3), "shift"] = INF
     rows, _, effects = judged_with([], claim(), probed=table)
     assert effects["x", 2] == INF
-    assert rows["x"]["n_diverged"] == 0
+    assert (rows["x"]["n_diverged"], rows["x"]["diverged"]) == (0, "")
     rows, _, effects = judged_with([], claim(), quantity(summary="median"), probed=table)
     assert all(map(math.isfinite, effects.values()))
 
@@ -883,13 +883,18 @@ def test_rank_correlations_belong_to_no_run_and_are_compared_with_a_number():
     table = pd.DataFrame({"condition": "all_norms", "seed": SEEDS, "layer": "", "step": 0, "beta": found})
     entry = quantity(table="tau", column="beta", compare="difference", summary="last")
     the_claim = claim(quantity="q", condition_a="all_norms", condition_b=-0.5, expected="less", margin=0)
+    table["beta_diverged"] = ["norm", NAN, "norm;other", NAN]
+    table["other_diverged"] = "another"
     diverged = [("a", SEEDS[0])]  # a run, which says nothing about all norms together
     rows, _, effects = judged_with(diverged, the_claim, entry, tau=table)
     expected = {0: -0.4, 1: -0.2, 10: 0.3}
     assert math.isnan(effects.pop(("x", 2)))
     assert {seed: effect for (_, seed), effect in effects.items()} == pytest.approx(expected)
     assert_row(rows["x"], expected)
-    assert rows["x"]["n_diverged"] == 0
+    assert (rows["x"]["n_diverged"], rows["x"]["diverged"]) == (3, "norm;other")
+    table["beta_diverged"] = NAN  # as a column of empty texts is read
+    rows, _, _ = judged_with(diverged, the_claim, entry, tau=table)
+    assert (rows["x"]["n_diverged"], rows["x"]["diverged"]) == (0, "")
 
 
 def test_a_column_that_the_table_lacks_is_named():

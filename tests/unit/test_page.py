@@ -82,6 +82,13 @@ def read(scale, name):
         return list(csv.DictReader(file))
 
 
+NAMES = {
+    "vgg_none_lr0.5": "VGG, no norm, rate 0.5",
+    "vgg_frozen": "VGG, Frozen BatchNorm, rate 0.1",
+    "deep_linear_none": "deep linear network, no norm, rate 1e-6",
+}
+
+
 @pytest.fixture(scope="module", params=["digits", "deep-linear"])
 def made(request, page_of, stored_study):
     """The page of a scale with stored results, made by the command; deep-linear has infinite effects."""
@@ -248,7 +255,9 @@ def test_verdicts_are_words_with_a_colour_and_say_what_changes_them(made):
             changed += 1
             more.append(f"changes under: {'; '.join(f'{words} ({to})' for words, _, to in changes)}")
         if row["n_diverged"] != "0":
-            more.append(f"diverged runs: {row['n_diverged']}")
+            # Tables of older code do not name them.
+            named = "; ".join(NAMES[name] for name in row.get("diverged", "").split(";") if name)
+            more.append(f"diverged runs: {row['n_diverged']}" + (f" ({named})" if named else ""))
         assert [node.text for node in cell.all("small")] == more
         assert inner(made.bodies[name], "What changes the verdict") == (changes or None)
         says_none = "No single other choice or reading that was tried." in made.bodies[name].text
@@ -595,6 +604,27 @@ def test_more_evidence_is_shown_where_the_table_has_it(page_with):
     first, second = (bodies[name].all("dd")[0].text for name in ("bn_trains_faster", "bn_allows_larger_lr"))
     assert first.endswith(", e-value 3.75, seeds that would decide it 4")
     assert second.endswith(", e-value 3.75")
+
+
+def test_conditions_with_diverged_runs_are_named_in_words(page_with):
+    lost = {
+        "bn_trains_faster": "vgg_none_lr0.5;deep_linear_none",
+        "bn_allows_larger_lr": "vgg_of_old",
+        "bn_generalises_better": "",
+    }
+    bodies, _ = page_with(
+        lambda table: table.assign(
+            diverged=table["claim"].map(lost), n_diverged=2 * table["claim"].isin(lost)
+        )
+    )
+    shown = {name: bodies[name].all("small")[-1].text for name in lost}
+    assert shown == {
+        "bn_trains_faster": f"diverged runs: 2 ({NAMES['vgg_none_lr0.5']}; {NAMES['deep_linear_none']})",
+        "bn_allows_larger_lr": "diverged runs: 2 (vgg_of_old)",
+        "bn_generalises_better": "diverged runs: 2",
+    }
+    others = [body for name, body in bodies.items() if name not in lost]
+    assert not any("diverged runs" in node.text for body in others for node in body.all("small"))
 
 
 def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):

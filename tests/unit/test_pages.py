@@ -86,6 +86,25 @@ def test_every_claim_is_listed_once_with_its_verdict_and_effect(scale):
 
 
 @pytest.mark.parametrize(
+    ("diverged", "expected"),
+    [
+        ({}, "supported (diverged runs: 4)"),
+        ({"diverged": ""}, "supported (diverged runs: 4)"),
+        ({"diverged": "vgg_frozen"}, "supported (diverged runs: 4 of VGG, Frozen BatchNorm, rate 0.1)"),
+        (
+            {"diverged": "vgg_frozen;vgg_of_old"},
+            "supported (diverged runs: 4 of VGG, Frozen BatchNorm, rate 0.1; vgg_of_old)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_verdict_names_the_conditions_with_diverged_runs(diverged, expected):
+    assert pages.verdict({"verdict": "supported", "flips_under": "", "n_diverged": 4} | diverged) == expected
+    none = {"verdict": "supported", "flips_under": "", "n_diverged": 0, "diverged": ""}
+    assert pages.verdict(none) == "supported"
+
+
+@pytest.mark.parametrize(
     ("source", "family", "numbers"),
     [
         ("Figure 1(b), Appendix A", "fig1", {1}),

@@ -25,11 +25,14 @@ def claim(name, family, verdict="supported", **more):
         "ci_high": 0.5,
         "condition_a": "vgg_none",
     }
-    return row | {"flips_under": "", "n_diverged": 0, "grade": ""} | more
+    return row | {"flips_under": "", "n_diverged": 0, "grade": "", "diverged": ""} | more
 
 
 def study(*captions, scale="digits", seeds=(0, 1, 2)):
-    conditions = {"vgg_none": {"task": "vgg"}, "deep_linear_none": {"task": "deep_linear"}}
+    conditions = {
+        "vgg_none": {"task": "vgg", "norm": "none", "lr": 0.5},
+        "deep_linear_none": {"task": "deep_linear", "norm": "none", "lr": 1e-6},
+    }
     return {
         "scale": scale,
         "seeds": list(seeds),
@@ -112,6 +115,19 @@ def test_families_have_texts_of_their_own():
     assert text.index("The verdicts leave the question open.") < text.index(r"\family{edge_start}")
     assert text.count(part_texts.EDGE.limits.strip()) == 1
     assert start.contradicted.strip() not in text
+
+
+def test_conditions_with_diverged_runs_are_named_once():
+    found = sections(
+        claim("a", "norms", n_diverged=3, diverged="vgg_none"),
+        claim("b", "norms", n_diverged=4, diverged="vgg_none;deep_linear_none"),
+        claim("c", "norms_trained"),
+    )["norms"]
+    assert found.count("A dagger marks") == 1
+    named = "VGG, no norm, rate 0.5; deep linear network, no norm, rate 1e-6"
+    assert f"A dagger marks claims with diverged runs, here of: {named}." in found
+    assert found.index("A dagger marks") < found.index("Of 1 claims")
+    assert "A dagger marks" not in sections(claim("a", "norms"))["norms"]
 
 
 def test_units_are_judged_by_three_alternatives_without_a_table():

@@ -27,6 +27,7 @@ def claims(**rows):
             | {"ci_low": effect - math.log(2), "ci_high": effect + math.log(2), "n": 3}
             | {"p_sign_flip": 0.125, "p_holm": 0.25, "reason": "too few" if verdict == "not run" else ""}
             | {"flips_under": "median" if name == "d" else "", "n_diverged": int(name in "ad")}
+            | {"diverged": "vgg_none" if name in "ad" else ""}
             | {"grade": "", "seeds_agreeing": "" if verdict == "not run" else "2 of 3", "seeds_to_confirm": 6}
             | {"p_opposite": 0.5, "p_opposite_holm": 1.0, "e_value": 1.5, "seeds_needed": math.nan}
             | {"share_agreeing_at_least": 0.25}
@@ -325,6 +326,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     rows = [
         {"claim": name, "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3, "n_diverged": 0}
         | {"verdict": "supported", "flips_under": "", "p_sign_flip": 0.1, "p_holm": 0.1, "reason": ""}
+        | {"diverged": ""}
         | {"grade": "", "seeds_agreeing": "3 of 3", "seeds_to_confirm": 8, "p_opposite": 1.0}
         | {"p_opposite_holm": 1.0, "e_value": 3.75, "seeds_needed": math.nan, "share_agreeing_at_least": 0.4}
         | claim

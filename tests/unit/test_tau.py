@@ -54,8 +54,8 @@ def of_run(table, condition, seed, column):
 
 
 def slowly(found, seed, table, measure, *, equal_loss, trained, reference="n0"):
-    """Return τ_b by loops; the bins of equal loss are those of `summaries`, tested there."""
-    pairs = []
+    """Return τ_b and the diverged conditions by loops; the bins of equal loss are those of `summaries`."""
+    pairs, diverged = [], []
     for condition in CONDITIONS:
         accuracy = of_run(found["training"], condition, seed, "accuracy")
         if trained and accuracy.iloc[-2:].mean() <= CHANCE + 0.05:  # 5 % of 40 steps
@@ -73,11 +73,12 @@ def slowly(found, seed, table, measure, *, equal_loss, trained, reference="n0"):
             if not ratios:
                 continue
             number = sum(ratios) / len(ratios)
-        else:
-            lost = of_run(found["training"], condition, seed, "diverged").any()
+        lost = of_run(found["training"], condition, seed, "diverged").any()
+        if not equal_loss:
             number = math.inf if lost else sum(sides[0]) / len(sides[0])
         pairs.append((sum(accuracy) / len(accuracy), number))
-    return tau_b(pairs)
+        diverged += [condition] if lost else []
+    return tau_b(pairs), diverged
 
 
 def ranked(found):
@@ -101,14 +102,18 @@ def ranked(found):
 def test_every_column_is_kendalls_tau_b_over_the_conditions(changes):
     found = tables(**changes)
     rows = ranked(found)
-    assert len(rows.columns) == 3 + 4 * 3
+    assert len(rows.columns) == 3 + 2 * 4 * 3
+    named = 0
     for table, measures in MEASURES.items():
         for measure, seed, at_equal_loss, trained in itertools.product(
             measures, SEEDS, (False, True), (False, True)
         ):
             column = measure + "_equal_loss" * at_equal_loss + "_trained" * trained
-            expected = slowly(found, seed, table, measure, equal_loss=at_equal_loss, trained=trained)
+            expected, lost = slowly(found, seed, table, measure, equal_loss=at_equal_loss, trained=trained)
             assert rows[column][seed] == pytest.approx(expected, nan_ok=True), column
+            assert rows[f"{column}_diverged"][seed] == ";".join(lost), column
+            named += len(lost)
+    assert (named > 0) == ("diverged" in changes)
 
 
 def test_the_sign_says_whether_smoother_nets_train_better():
