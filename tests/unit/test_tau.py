@@ -169,3 +169,17 @@ def test_a_table_without_rows_and_a_condition_without_a_run_are_no_obstacle():
     rows = ranked(found)
     assert rows["sharpness"].isna().all()
     assert rows["beta"].notna().all()
+
+
+def test_at_equal_loss_norms_at_chance_count_only_if_they_share_a_loss_with_the_reference():
+    columns = [measure for of_table in MEASURES.values() for measure in of_table]
+    found = tables(at_chance=("n3", "n5"))
+
+    def differing():
+        rows = ranked(found)
+        pairs = [(f"{name}_equal_loss", f"{name}_equal_loss_trained") for name in columns]
+        return [one for one, other in pairs if (rows[one] != rows[other]).any()]
+
+    assert differing()
+    found["training"].loc[found["training"]["condition"].isin(["n3", "n5"]), "loss"] *= 1000
+    assert differing() == []
