@@ -52,18 +52,18 @@ def _correlations(tables, conditions, reference, measures):
     trained = [name for name, curve in curves.items() if not _at_chance(curve)]
     lost = {name for name, curve in curves.items() if curve["diverged"].any()}
     losses = {name: summaries.smooth(curve["loss"]) for name, curve in curves.items()}
-    columns = {}
+    numbers = {}
     for table, names in measures.items():
         for measure in names:
             values = {name: _values(tables[table], name, measure) for name in curves}
-            raw = {name: np.inf if name in lost else of.mean() for name, of in values.items()}
-            ratios = _ratios(values, losses, reference)
-            for numbers, suffix in ((raw, ""), (ratios, "_equal_loss")):
-                for of, more in ((curves, ""), (trained, "_trained")):
-                    column = f"{measure}{suffix}{more}"
-                    ranked = [name for name in of if not np.isnan([accuracies[name], numbers[name]]).any()]
-                    columns[column] = _tau([(accuracies[name], numbers[name]) for name in ranked])
-                    columns[f"{column}_diverged"] = ";".join(name for name in ranked if name in lost)
+            numbers[measure] = {n: np.inf if n in lost else of.mean() for n, of in values.items()}
+            numbers[f"{measure}_equal_loss"] = _ratios(values, losses, reference)
+    columns = {}
+    for column, of in numbers.items():
+        known = [name for name in curves if not np.isnan([accuracies[name], of[name]]).any()]
+        for more, ranked in (("", known), ("_trained", [name for name in known if name in trained])):
+            columns[f"{column}{more}"] = _tau([(accuracies[name], of[name]) for name in ranked])
+            columns[f"{column}{more}_diverged"] = ";".join(name for name in ranked if name in lost)
     return columns
 
 
