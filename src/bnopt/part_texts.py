@@ -236,6 +236,12 @@ measures of plain and normalised nets are in different units.""",
 TOPICS = {"mechanism": (EDGE, SHIFT, UNITS, START), "norms": (NORMS,)}
 
 
+def listed():
+    """Return the names of the alternatives that the sections list."""
+    families = [family for topics in TOPICS.values() for topic in topics for family in topic.families]
+    return [name for family in families for name in family.only]
+
+
 def sections(claims, study):
     """Return part -> LaTeX text of its section, for every part of which the study has a claim or a figure.
 

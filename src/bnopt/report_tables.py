@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnopt import comparison, findings
+from bnopt import comparison, findings, part_texts
 from bnopt.latex import as_latex, escape, estimate, expectation, identifier, number, verdict
 from bnopt.study import names
 
@@ -132,9 +132,12 @@ def sensitivity_table(sensitivity, claims):
 
 
 def alternatives_table(alternatives, claims):
-    """Return effect and verdict of each alternative beside the verdict on the claim that it varies."""
+    """Return effect and verdict of each alternative beside the verdict on the claim that it varies.
+
+    Those that the sections of the parts list (`part_texts`) are left out.
+    """
     original = claims.set_index("claim")
-    rows = alternatives.to_dict("records")
+    rows = alternatives[~alternatives["claim"].isin(part_texts.listed())].to_dict("records")
     return pd.DataFrame(
         {
             "Claim": [escape(original.loc[row["source"], "label"]) for row in rows],
