@@ -110,15 +110,15 @@ class Jobs:
         return as_json(study.report_settings(self.study), ordered=True)
 
     def registration(self, _):
-        """Return the hash of what decides the verdicts, the registered one, and the parts that differ.
+        """Return part -> hash of what decides its verdicts, the registered one, and the items that differ.
 
         No setting: it follows from the settings and the code of several jobs.
         """
         return as_json(registration.compared(self.study), ordered=True)
 
-    def registration_hash(self, _):
-        """Return the hash alone: verdicts do not depend on what is registered."""
-        return registration.of_parts(registration.parts(self.study))
+    def registration_hashes(self, _):
+        """Return family -> hash of its part: verdicts do not depend on what is registered."""
+        return as_json(registration.of_families(self.study), ordered=True)
 
     def page_settings(self, _):
         return as_json(study.page_settings(self.study), ordered=True)
