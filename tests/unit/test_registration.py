@@ -159,6 +159,7 @@ def test_the_code_that_judges_enters_and_the_code_that_trains_does_not(hashes, m
         **{f"bnopt.{name}": of_all("code") for name in ("verdicts", "summaries", "claims", "evidence")},
         "bnopt.statistics": of_all("code"),
         "bnopt.quantities.along_gradient": of_all("code"),
+        "bnopt.quantities._extrema": of_all("code"),
         "bnopt.quantities.activations": {"paper": code},
         "bnopt.quantities.shift_is_curvature": {"mechanism": code},
         "bnopt.quantities.curvature": {"mechanism": code, "norms": code},
@@ -246,6 +247,8 @@ def slow(config, scale, part):
             add_table(table, used)
             if (fingerprints.SOURCE / "bnopt" / "quantities" / f"{table}.py").exists():
                 modules.add(f"bnopt.quantities.{table}")
+            if table in ("along_gradient", "random_directions"):
+                modules.add("bnopt.quantities._extrema")
     # A table is probed for the conditions of all claims about it; its settings are listed for every task that
     # the part has, if the probe has settings for the task.
     for table in found["probes"]:

@@ -21,6 +21,7 @@ OF_CLAIM = ("condition_a", "condition_b", "expected", "family", "layers", "margi
 CODE = tuple(
     f"bnopt.{name}" for name in ("claims", "effects", "evidence", "statistics", "summaries", "verdicts")
 )
+QUANTITIES = "bnopt.quantities."
 # The row of the page with the hash of all items together.
 ALL = "all"
 
@@ -52,11 +53,11 @@ def content(study, part):
     sizes = _chosen(study["sizes"], tasks)
     probes = {table: _chosen(of_task, tasks) for table, of_task in _chosen(study["probes"], tables).items()}
     probes |= _chosen({RATE_SPREAD: spread, TAU: ranked}, tables)
-    # A table without a module of its own is summarised as it is.
-    own = {TRAINING, *tables} & set(plugins.names("quantities"))
+    # A table without a module of its own is summarised as it is. Modules of several tables share helpers.
+    own = {f"{QUANTITIES}{table}" for table in {TRAINING, *tables} & set(plugins.names("quantities"))}
     modules = {
         *CODE,
-        *(f"bnopt.quantities.{table}" for table in own),
+        *(module for module in fingerprints.reached(*own) if module.startswith(QUANTITIES)),
         *(f"bnopt.{table}" for table in tables & {RATE_SPREAD, TAU}),
     }
     return {
