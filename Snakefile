@@ -49,6 +49,18 @@ rule another_scale:
         "results/{another}/{file}",
 
 
+rule another_part:
+    """Refuse targets of a part that was not chosen."""
+    input:
+        refused_part,
+    output:
+        "results/{scale}/{of_another_part}",
+
+
+# Its table has a rule, but without its part there is nothing to rank.
+ruleorder: another_part > rank_norms
+
+
 onstart:
     fork_server.start(workflow, exports, config.get("device") or os.environ.get("BNOPT_DEVICE"))
 

@@ -103,6 +103,7 @@ def main():
     """Print the times and the estimate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--scale", default="digits")
+    parser.add_argument("--parts", nargs="+", default=["paper"], help="parts of the study, or all")
     parser.add_argument("--images", required=True, help="prepared images of the scale (.npz)")
     parser.add_argument("--seconds", type=float, default=2, help="seconds for timing a step")
     parser.add_argument("--without", nargs="*", default=[], help="probes to leave out")
@@ -110,7 +111,8 @@ def main():
     parser.add_argument("--workers", nargs="*", type=int, default=[1, 8, 64], help="GPUs or cores")
     options = parser.parse_args()
     config = schema.read(ROOT / "config.yaml", ROOT / "claims.yaml")
-    of_scale = study.written_out(config | {"scale": options.scale})
+    parts = "all" if options.parts == ["all"] else options.parts
+    of_scale = study.written_out(config | {"scale": options.scale, "parts": parts})
     chosen = device.choose()
     command = [sys.executable, "-m", "bnopt.train", "--help"]
     start_up = once(lambda: subprocess.run(command, capture_output=True, check=True), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Write what README.md and docs/ say about stored results: python tools/pages.py
+"""Write what README.md and docs/ say about stored results and the study's size: python tools/pages.py
 
 A page names a text between two comments; the command replaces what stands between them:
 
@@ -12,6 +12,8 @@ counts SCALE         how many claims are supported, contradicted and inconclusiv
 verdicts SCALE       every claim with its effect, by figure
 made SCALE           commit, machine and time of the results
 gallery              every figure: what it shows, what the paper says, what came out, and our images
+runs SCALE           how many runs, tables of probes and steps each choice of parts has
+snapshots SCALE      how many runs have snapshots, and their size, for each choice of parts
 """
 
 import functools
@@ -48,6 +50,8 @@ ALL_CLAIMS = (
     "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
     "Dotted: its margins. Filled: confirmed or refuted."
 )
+# The size of one snapshot of a VGG of the scale, in MB: that of a file. Norms differ by less than 0.1 %.
+MEGABYTES = {"paper": 63.1}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -208,6 +212,54 @@ def _stage(record):
     return f"{record['stage'].removeprefix('bnopt.')} {record['settings'].get('probe', '')}".rstrip()
 
 
+def _studies(scale):
+    """Return the words for a choice of parts -> the study: the part paper, with each other part, and all."""
+    first, *others = schema.parts()
+    choices = {first: [first]} | {f"{first}, {other}": [first, other] for other in others} | {"all": "all"}
+    chosen = {words: configuration() | {"scale": scale, "parts": parts} for words, parts in choices.items()}
+    return {words: study.written_out(config) for words, config in chosen.items()}
+
+
+def _probed(of_study):
+    """Return the pairs (probe, condition) that a study measures."""
+    return {(probe, name) for probe in of_study["probes"] for name in of_study["tables"].get(probe, [])}
+
+
+def runs(scale):
+    """Return a table of the numbers of runs, tables of probes and steps of training, by choice of parts."""
+    lines = ["| parts | runs of the VGG | of the deep linear network | tables of probes | steps of the VGG |"]
+    lines.append("|---" * 5 + "|")
+    for words, of_study in _studies(scale).items():
+        seeds, sizes = len(of_study["seeds"]), of_study["sizes"]
+        tasks = [condition["task"] for condition in of_study["conditions"].values()]
+        vgg, deep_linear = (seeds * tasks.count(task) for task in ("vgg", "deep_linear"))
+        millions = vgg * sizes["vgg"]["steps"] / 1e6
+        lines.append(
+            f"| {words} | {vgg} | {deep_linear} | {seeds * len(_probed(of_study))} | {millions:.2f} million |"
+        )
+    return "\n".join(lines)
+
+
+def snapshots(scale):
+    """Return a table of the runs of the VGG with snapshots, their size, and the runs that train again.
+
+    A run trains again if its snapshots are gone when a part is added that measures it.
+    """
+    lines = ["| parts | VGG runs with snapshots | total | runs that train again if added later |"]
+    lines.append("|---" * 4 + "|")
+    studies = _studies(scale)
+    done = _probed(studies[study.PAPER])
+    trained = studies[study.PAPER]["conditions"]
+    for words, of_study in studies.items():
+        seeds, sizes = len(of_study["seeds"]), of_study["sizes"]["vgg"]
+        kept = {name for _, name in _probed(of_study) if of_study["conditions"][name]["task"] == "vgg"}
+        of_run = len(range(0, sizes["steps"], sizes["snapshot_every"])) * MEGABYTES[scale] / 1000
+        again = {name for _, name in _probed(of_study) - done if name in trained}
+        total = f"{len(kept) * seeds * of_run:,.0f} GB"
+        lines.append(f"| {words} | {len(kept)} × {seeds} | {total} | {len(again) * seeds} |")
+    return "\n".join(lines)
+
+
 def gallery():
     """Return a section for each figure with a stored image or claims about it; then one for all claims."""
     captions = {name: entry["caption"] for name, entry in configuration()["figures"].items()}
@@ -279,11 +331,13 @@ def _came_out(about):
     return [f"*Here* the claims about it are: {'; '.join(outcomes)}. {label}: {'; '.join(effects)}."]
 
 
-TEXTS = {text.__name__: text for text in (answer, headlines, counts, verdicts, made, gallery)}
+TEXTS = {
+    text.__name__: text for text in (answer, headlines, counts, verdicts, made, gallery, runs, snapshots)
+}
 
 
 def filled(page):
-    """Return the text of a page with everything between the comments as the stored results say it.
+    """Return the text of a page with everything between the comments as the results and the study say it.
 
     SystemExit: the page names a text that does not exist.
     """

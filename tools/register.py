@@ -1,7 +1,7 @@
-"""Write docs/registration.md, the hash of what decides the verdicts at the scale `paper`.
+"""Write docs/registration.md, the hashes of what decides the verdicts at the scale `paper`.
 
 python tools/register.py            write the page
-python tools/register.py SCALE      print the hashes of a scale, and the parts that differ from the page
+python tools/register.py SCALE      print the hashes of a scale, and the items that differ from the page
 """
 
 import sys
@@ -21,13 +21,14 @@ def main():
     if len(sys.argv) > 2 or scale not in config["scales"]:
         expected = f"nothing or a scale ({', '.join(config['scales'])})"
         sys.exit(f"error: expected {expected}, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
-    of_scale = study.written_out(config | {"scale": scale})
+    of_scale = study.written_out(config | {"scale": scale, "parts": "all"})
     if len(sys.argv) == 1:
         artefacts.write_text(registration.page_of(of_scale), registration.PAGE)
     found = registration.compared(of_scale)
-    for part, of_part in registration.parts(of_scale).items():
-        print(f"{of_part}  {part}{' (differs)' if part in found['differs'] else ''}")
-    print(f"{found['hash']}  all of the scale {scale}; registered: {found['registered']}")
+    for part, items in registration.hashes(of_scale).items():
+        print(f"part {part} of the scale {scale}; registered: {found[part]['registered'] or 'nothing'}")
+        for item, of_item in items.items():
+            print(f"  {of_item}  {item}{' (differs)' if item in found[part]['differs'] else ''}")
 
 
 if __name__ == "__main__":

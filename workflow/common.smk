@@ -82,21 +82,21 @@ exports = jobs.shell_prefix(os.environ, ENVIRONMENT, conda=IN_CONDA)
 shell.prefix(exports.replace("{", "{{").replace("}", "}}"))
 
 
-def one_of(names):
-    """Return a regular expression that matches exactly these names; without names it matches nothing."""
-    return "|".join(map(re.escape, names)) or "(?!)"
+# Part -> its files, of the parts that were not chosen.
+OF_OTHER_PARTS = jobs.of_other_parts(config)
 
 
 wildcard_constraints:
-    scale=one_of([STUDY["scale"]]),
-    another=one_of(config["scales"].keys() - {STUDY["scale"]}),
-    condition=one_of(STUDY["conditions"]),
+    scale=jobs.one_of([STUDY["scale"]]),
+    another=jobs.one_of(config["scales"].keys() - {STUDY["scale"]}),
+    of_another_part="|".join(OF_OTHER_PARTS.values()) or "(?!)",
+    condition=jobs.one_of(STUDY["conditions"]),
     seed=r"\d+",
-    probe=one_of(STUDY["probes"]),
-    spread=one_of(STUDY["rate_spread"]),
-    table=one_of(job.summarised()),
-    figure=one_of(STUDY["figures"]),
-    claim=one_of(STUDY["headline"]),
+    probe=jobs.one_of(STUDY["probes"]),
+    spread=jobs.one_of(STUDY["rate_spread"]),
+    table=jobs.one_of(job.summarised()),
+    figure=jobs.one_of(STUDY["figures"]),
+    claim=jobs.one_of(STUDY["headline"]),
 
 
 def refused(wildcards):
@@ -104,6 +104,17 @@ def refused(wildcards):
     sys.exit(
         f"error: results/{wildcards.another}/{wildcards.file}: expected a file of the scale "
         f"{STUDY['scale']}, found one of {wildcards.another}; add --config scale={wildcards.another}"
+    )
+
+
+def refused_part(wildcards):
+    """Refuse a file of a part that was not chosen."""
+    file, chosen = wildcards.of_another_part, STUDY["parts"]
+    part = next(part for part, files in OF_OTHER_PARTS.items() if re.fullmatch(files, file))
+    option = shlex.quote(f"parts=[{','.join([*chosen, part])}]")
+    sys.exit(
+        f"error: results/{wildcards.scale}/{file}: expected a file of the chosen parts "
+        f"({', '.join(chosen)}), found one of the part {part}; add --config {option}"
     )
 
 

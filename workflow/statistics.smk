@@ -121,7 +121,7 @@ rule judge:
         "../environment.yml"
     params:
         code=job.stage_code("claims"),
-        registration=job.registration_hash,
+        registration=job.registration_hashes,
         settings=job.claims_settings,
     shell:
         r"""
@@ -146,7 +146,7 @@ use rule judge as judge_alternatives with:
         "logs/{scale}/judge_alternatives.log",
     params:
         code=job.stage_code("claims"),
-        registration="",
+        registration="{}",
         settings=job.alternatives_settings,
 
 

@@ -1,5 +1,7 @@
 """Stage 5: judge every claim of the configuration from one number per seed."""
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -114,7 +116,7 @@ def main(argv=None):
     parser.add_argument("--claims", required=True, help="table to write (.csv)")
     parser.add_argument("--sensitivity", required=True, help="table to write (.csv)")
     parser.add_argument("--numbers", required=True, help="table to write (.csv)")
-    parser.add_argument("--registration", nargs="?", help="hash of what decides the verdicts, if any")
+    parser.add_argument("--registration", type=json.loads, default={}, help="family -> hash, if any (JSON)")
     options = parser.parse_args(argv)
     job = runtime.job_of(options)
     settings = dict(job.settings)
@@ -122,7 +124,7 @@ def main(argv=None):
     tables = {name: artefacts.read_table(file) for name, file in zip(names, options.tables, strict=True)}
     results = judge(tables, **settings)
     if options.registration:
-        results[0]["registration"] = options.registration
+        results[0]["registration"] = results[0]["family"].map(options.registration)
     for table, file in zip(results, (options.claims, options.sensitivity, options.numbers), strict=True):
         artefacts.write_table(table, file, job=job)
 

@@ -26,9 +26,7 @@ def numbers(results, study):
     count.confirmed, count.refuted          numbers of grades
     count.gradable                          number of claims with enough seeds for a grade
     seeds.to_confirm                        the number of seeds from which on every claim can be confirmed
-    registration.hash                       the hash of what decides the verdicts
-    registration.registered                 the registered one, of the scale paper
-    registration.differs                    the parts in which they differ, or "nothing"
+    registration                            a sentence per part, see `registration_text`
     p.floor                                 the smallest p value that so many seeds can give
     images.<key>                            source of the images, numbers for training and testing
     task.<task>                             empty; defined for each task of the study
@@ -48,8 +46,7 @@ def numbers(results, study):
         **{f"count.{word}": int((claims["grade"] == word).sum()) for word in ("confirmed", "refuted")},
         "count.gradable": int((claims["n"] >= claims["seeds_to_confirm"]).sum()),
         "seeds.to_confirm": int(claims["seeds_to_confirm"].max()) if len(claims) else 0,
-        **{f"registration.{key}": study["registration"][key] or "none" for key in ("hash", "registered")},
-        "registration.differs": escape(", ".join(study["registration"]["differs"]) or "nothing"),
+        "registration": registration_text(study["registration"]),
         "diverged": len(study["diverged"]),
         "flipped": int((claims["flips_under"] != "").sum()),
         **dict.fromkeys((f"task.{task}" for task in study["tasks"]), ""),
@@ -64,6 +61,20 @@ def numbers(results, study):
             f"{claim['claim']}.verdict": claim["verdict"],
         }
     return found if results.activations is None else found | sigma_numbers(results.activations, claims)
+
+
+def registration_text(registration):
+    r"""Return a sentence per part as LaTeX text: by which hash it was judged, and the items that differ.
+
+    registration: part -> hash, registered (a hash or ""), differs (items)
+    """
+    sentences = []
+    for part, found in registration.items():
+        there = rf"\texttt{{{found['registered']}}}" if found["registered"] else "nothing"
+        other = f"while {there} is registered; they differ in: {', '.join(found['differs'])}"
+        judged = rf"The part \texttt{{{escape(part)}}} was judged by \texttt{{{found['hash']}}}"
+        sentences.append(f"{judged}, {other if found['differs'] else 'the registered hash'}.")
+    return " ".join(sentences)
 
 
 def sigma_numbers(activations, claims):

@@ -587,6 +587,16 @@ def test_a_family_of_more_claims_than_eight_seeds_can_confirm_is_refused(config,
     assert "found 13" in refusal("claims > f", {"c{n}": several})
 
 
+def test_a_family_of_two_parts_is_refused(config, changed, refusal):
+    """Its adjusted p values would depend on which parts are chosen."""
+    claim = config["claims"]["fig1"]["bn_trains_faster"]
+    checks.check(changed(("claims > f", {n: claim | {"part": "norms"} for n in "ab"})))
+    message = refusal("claims > f", {"a": claim, "b": claim | {"part": "norms"}, "c": claim})
+    assert_names(message, ["claims", "f"])
+    assert "expected claims of one part" in message
+    assert "found claims of the parts norms and paper" in message
+
+
 @pytest.mark.parametrize("other", ["chance", 0.5])
 def test_only_two_runs_are_compared_at_equal_loss(refusal, changed, other):
     at_equal_loss = ("quantities > test_accuracy > summary", "equal_loss")

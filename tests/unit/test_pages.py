@@ -223,3 +223,145 @@ def test_the_answer_counts_every_headline_claim_in_one_step_of_the_argument(scal
     smoother = [verdict for claim, verdict in judged.items() if re.fullmatch("bn_smooths_[a-z]+", claim)]
     (line,) = [line for line in lines if "smoother along the gradient" in line]
     assert (f"{smoother.count('supported')} supported at `{scale}`" in line) == bool(smoother)
+
+
+# -- the size of the study --------------------------------------------------------------------------
+
+CHOICES = {"paper": {"paper"}, "paper, mechanism": {"paper", "mechanism"}, "paper, norms": {"paper", "norms"}}
+CHOICES["all"] = {"paper", "mechanism", "norms"}
+
+
+def conditions_of(parts, task):
+    return {n for n, c in CONFIG["conditions"].items() if c["part"] in parts and c["task"] == task}
+
+
+def measured(parts):
+    """Return the pairs of a probe and a condition, collected from figures, claims, alternatives and ranks."""
+    found = set()
+    for figure in CONFIG["figures"].values():
+        if figure["part"] in parts:
+            found |= {(table, name) for table, names in figure["tables"].items() for name in names}
+    for section in ("claims", "alternatives"):
+        for claim in pages.study.claims(CONFIG, section).values():
+            if claim["part"] in parts:
+                quantity = CONFIG["quantities"][claim["quantity"]]
+                tables = [quantity["table"]] + ([quantity["times"]["table"]] if "times" in quantity else [])
+                found |= {(t, claim[side]) for t in tables for side in ("condition_a", "condition_b")}
+    if CONFIG["tau"]["part"] in parts:
+        found |= {(t, name) for t in CONFIG["tau"]["measures"] for name in CONFIG["tau"]["conditions"]}
+    return {(t, name) for t, name in found if t in CONFIG["probes"] and name in CONFIG["conditions"]}
+
+
+def cells(table):
+    header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert [row[0] for row in rows] == list(CHOICES)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("scale", ["paper", "digits"])
+def test_the_numbers_of_runs_and_of_tables_of_probes_are_those_of_the_configuration(scale):
+    sizes = CONFIG["scales"][scale]
+    seeds = len(sizes["seeds"])
+    for row, parts in zip(cells(pages.runs(scale)), CHOICES.values(), strict=True):
+        vgg = len(conditions_of(parts, "vgg")) * seeds
+        assert row["runs of the VGG"] == str(vgg)
+        assert row["of the deep linear network"] == str(len(conditions_of(parts, "deep_linear")) * seeds)
+        assert row["tables of probes"] == str(len(measured(parts)) * seeds)
+        assert row["steps of the VGG"] == f"{vgg * sizes['vgg']['steps'] / 1e6:.2f} million"
+
+
+def test_runs_with_snapshots_and_their_sizes_are_those_of_the_configuration():
+    sizes = CONFIG["scales"]["paper"]
+    seeds, steps = len(sizes["seeds"]), sizes["vgg"]["steps"]
+    snapshots = 0
+    for step in range(steps):
+        snapshots += step % sizes["vgg"]["snapshot_every"] == 0
+    of_paper = conditions_of({"paper"}, "vgg") | conditions_of({"paper"}, "deep_linear")
+    for row, parts in zip(cells(pages.snapshots("paper")), CHOICES.values(), strict=True):
+        kept = {name for _, name in measured(parts)} & conditions_of(parts, "vgg")
+        assert row["VGG runs with snapshots"] == f"{len(kept)} × {seeds}"
+        total = float(row["total"].removesuffix(" GB").replace(",", ""))
+        assert total == pytest.approx(len(kept) * seeds * snapshots * 0.0631, abs=0.51)
+        again = {name for _, name in measured(parts) - measured({"paper"})} & of_paper
+        assert row["runs that train again if added later"] == str(len(again) * seeds)
+    page = (ROOT / "docs" / "disk.md").read_text(encoding="utf-8")
+    row = re.search(r"\| paper \| 63 MB \| (\d+) \| ([\d.]+) GB \| (\d+) × (\d+) \| (\d+) GB \|", page)
+    kept = len({name for _, name in measured({"paper"})} & conditions_of({"paper"}, "vgg"))
+    assert row.groups()[:1] + row.groups()[2:4] == (str(snapshots), str(kept), str(seeds))
+    assert float(row[2]) == pytest.approx(snapshots * 0.0631, abs=0.05)
+    assert float(row[5]) == pytest.approx(kept * seeds * snapshots * 0.0631, abs=0.51)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "weight_norm", "frozen"])
+def test_a_snapshot_at_the_paper_has_the_size_that_the_page_says(norm):
+    """Sizes of parameters and buffers alone; a file has names beside them."""
+    extra = {"none": 0, "batch": 4, "weight_norm": 1, "frozen": 4}[norm]  # numbers per unit beside the bias
+    net = CONFIG["scales"]["paper"]["vgg"]["net"]
+    inputs, side, counted = 3, 32, 0
+    for size in net["convolutions"]:
+        if size == "M":
+            side //= 2
+        else:
+            counted += 9 * inputs * size + size * (1 + extra)
+            inputs = size
+    inputs *= side**2
+    for size in net["hidden"]:
+        counted += inputs * size + size * (1 + extra)
+        inputs = size
+    counted += 10 * inputs + 10
+    assert 4 * counted / 1e6 == pytest.approx(pages.MEGABYTES["paper"], rel=0.002)
+
+
+def passes(parts):
+    """Return the least and the most passes of the VGG that the probes take, as gpu.md lists them."""
+    sizes, probes = CONFIG["scales"]["paper"]["vgg"], CONFIG["probes"]
+    seeds, snapshots = len(CONFIG["scales"]["paper"]["seeds"]), -(-sizes["steps"] // sizes["snapshot_every"])
+    k = len(probes["along_gradient"]["vgg"]["step_sizes"])
+    layers = {name: len(of["vgg"]["layers"]) for name, of in probes.items() if "layers" in of["vgg"]}
+    curvature, law = probes["curvature"]["vgg"], probes["shift_is_curvature"]["vgg"]
+    hessians = curvature["products"] + curvature["draws"] + 2
+    found = []
+    for of_hessian in (2, 4):
+        shift = law["phases"] * (2 + of_hessian + layers["shift_is_curvature"] * (of_hessian + 0.5))
+        per_snapshot = {
+            "along_gradient": k + 1,
+            "random_directions": 2 * probes["random_directions"]["vgg"]["directions"] * k + 1,
+            "covariate_shift": 1 + layers["covariate_shift"] / 2,
+            "activations": 1 + 3 / 3,  # a forward pass is a third of a pass
+            "other_definitions": k + 3,
+            "curvature": 1 + hessians * of_hessian,
+            "shift_is_curvature": shift + law["phases"] - 1,
+            "weight_length": 1,
+            "propagation": 1,
+            "theorems": 0,
+        }
+        total = 0
+        for probe, name in measured(parts):
+            if CONFIG["conditions"][name]["task"] == "vgg":
+                number = -(-snapshots // probes[probe]["vgg"].get("every", 1))
+                total += seeds * number * per_snapshot[probe]
+        found.append((per_snapshot, total))
+    return found
+
+
+@pytest.mark.parametrize("parts", ["paper", "all"])
+def test_the_cost_on_gpus_is_computed_from_passes(parts):
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    (least, low), (most, high) = passes(CHOICES[parts])
+    row = re.search(rf"^\| {parts} \| (\S+) million \| (.*) million \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    seeds, steps = len(CONFIG["scales"]["paper"]["seeds"]), CONFIG["scales"]["paper"]["vgg"]["steps"]
+    training = len(conditions_of(CHOICES[parts], "vgg")) * seeds * steps
+
+    def shown(form, *values):
+        return " to ".join(dict.fromkeys(form.format(value) for value in values))
+
+    totals = [(training + probing) * 0.24e12 for probing in (low, high)]
+    assert row[1] == f"{training / 1e6:.2f}"
+    assert row[2] == shown("{:.2f}", low / 1e6, high / 1e6)
+    assert row[3] == shown("{:.2f}", *(total / 1e18 for total in totals))
+    assert row[4] == shown("{:.0f} / R", *(total / 1e12 / 3600 for total in totals))
+    hours = shown("{:.1f}", *(total / 30e12 / 3600 for total in totals))
+    assert (f"takes {hours} hours" if parts == "paper" else f"take {hours}.") in " ".join(page.split())
+    assert f"33 to {most['curvature']}" in page
+    assert least["curvature"] == 33
+    assert f"{least['shift_is_curvature']:.0f} to {most['shift_is_curvature']:.0f}" in page

@@ -65,6 +65,7 @@ def landscape_by_loop(length, losses, changes, lr=0.1, sizes=(0.5, 1, 2)):
         "predictiveness": max(changes),
         "beta": max(betas),
         "beta_at_lr": betas[list(sizes).index(1)],
+        "beta_at_lr_in_edges": betas[list(sizes).index(1)] / (2 / lr),
         "gradient_length": length,
         **{f"gradient_change_at_{size:g}": change for size, change in zip(sizes, changes, strict=True)},
     }
@@ -128,6 +129,7 @@ def test_beta_at_the_learning_rate_is_found_at_any_rate(lr):
     grid = (2.0, [1.0] * 9, [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 30.0, 2.0, 1.0])
     (row,) = along_gradient.per_step(landscape({("a", 0, 0): grid}, lr, sizes)).to_dict("records")
     assert row["beta_at_lr"] == pytest.approx(4.0 / (lr * 2.0))
+    assert row["beta_at_lr_in_edges"] == pytest.approx(1.0)
     assert row["beta"] == pytest.approx(9.0 / (0.01 * lr * 2.0))
 
 

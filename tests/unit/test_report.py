@@ -54,7 +54,7 @@ STUDY = {
     "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
     "captions": {"fig1": "100 % of it"},
     "headline": ["a", "d"],
-    "registration": {"hash": "a1", "registered": "b2", "differs": ["sizes", "stopping rule"]},
+    "registration": {"paper": {"hash": "a1", "registered": "b2", "differs": ["sizes", "stopping rule"]}},
     "diverged": [{"condition": "vgg_none", "seed": 1, "step": 5}],
 }
 
@@ -119,9 +119,10 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "count.refuted": 0,
         "count.gradable": 0,
         "seeds.to_confirm": 6,
-        "registration.hash": "a1",
-        "registration.registered": "b2",
-        "registration.differs": "sizes, stopping rule",
+        "registration": (
+            r"The part \texttt{paper} was judged by \texttt{a1}, while \texttt{b2} is registered; "
+            "they differ in: sizes, stopping rule."
+        ),
         "diverged": 1,
         "flipped": 1,
         "task.vgg": "",
@@ -142,11 +143,15 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
     }
 
 
-def test_the_registered_study_differs_in_nothing_and_without_a_page_nothing_is_registered():
+def test_a_sentence_per_part_says_by_which_hash_it_was_judged_and_which_is_registered():
     same = {"hash": "a1", "registered": "a1", "differs": []}
-    assert report.numbers(results(), STUDY | {"registration": same})["registration.differs"] == "nothing"
-    none = {"hash": "a1", "registered": "", "differs": ["claims"]}
-    assert report.numbers(results(), STUDY | {"registration": none})["registration.registered"] == "none"
+    none = {"hash": "c3", "registered": "", "differs": ["claims", "seeds"]}
+    assert report.registration_text({"paper": same, "mechanism": none}) == (
+        r"The part \texttt{paper} was judged by \texttt{a1}, the registered hash. "
+        r"The part \texttt{mechanism} was judged by \texttt{c3}, while nothing is registered; "
+        "they differ in: claims, seeds."
+    )
+    assert report.registration_text({}) == ""
 
 
 def test_grades_are_counted_and_so_are_the_claims_with_enough_seeds_for_one():

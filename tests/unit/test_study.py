@@ -451,6 +451,29 @@ def test_a_study_written_out_names_only_what_it_has(changed):
                 assert tasks <= set(found["probes"][name])
 
 
+# -- files of other parts -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["digits", "deep-linear"])
+@pytest.mark.parametrize("parts", [["paper"], ["paper", "mechanism"], ["norms", "paper"], "all"])
+def test_files_of_other_parts_are_those_that_the_study_lacks(config, parts, scale):
+    """Tables of probes of conditions that the study has can be made, though nothing needs them."""
+    chosen = config | {"scale": scale, "parts": parts}
+    found = jobs.of_other_parts(chosen)
+    assert list(found) == [p for p in ("paper", "mechanism", "norms") if parts != "all" and p not in parts]
+    here = jobs.Jobs(written_out(chosen))
+    own = {path.removeprefix(f"results/{scale}/") for path in here.recorded()}
+    for part, files in found.items():
+        whole = jobs.Jobs(written_out(chosen | {"parts": [*parts, part]}))
+        of_part = {path.removeprefix(f"results/{scale}/") for path in whole.recorded()} - own
+        # Training, the same with the snapshots; figures in the other format.
+        of_part |= {path.replace("training.csv", "snapshots") for path in of_part}
+        of_part |= {path.replace(".pdf", ".png") for path in of_part}
+        possible = {path for path in of_part if path.split("/")[0] == "probes"}
+        possible = {path for path in possible if path.split("/")[2] in here.study["conditions"]}
+        assert {path for path in of_part | own if re.fullmatch(files, path)} == of_part - possible
+
+
 # -- parts ----------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,10 @@ from bnopt.study import study
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 EXPECTED = ("greater", "less", "not_less", "not_greater", "equivalent")
 GRADES = {"supported": "confirmed", "contradicted": "refuted"}
-REGISTRATION = {"hash": "1a2b", "registered": "3c4d", "differs": ["seeds", "stopping rule"]}
+REGISTRATION = {
+    "paper": {"hash": "1a2b", "registered": "3c4d", "differs": ["seeds", "stopping rule"]},
+    "norms": {"hash": "5e6f", "registered": "5e6f", "differs": []},
+}
 SOURCE = "50 % of A_B & C"
 SEEDS = list(raw_tables.SEEDS)
 TASKS = ("vgg", "deep_linear")
@@ -37,7 +40,7 @@ MEASURED = ("vgg_none", "vgg_batch", "vgg_batch_lr0.5", "vgg_l1", "deep_linear_n
 def plain(text):
     """Return a LaTeX text as a reader sees it; numbers without exponent and trailing zeros."""
     text = re.sub(r"\\num\{([^}]+)\}", lambda found: shown(decimal.Decimal(found[1])), text.strip())
-    text = re.sub(r"\\texttt\{(.*)\}", r"\1", text.replace(r"\allowbreak ", ""))
+    text = re.sub(r"\\texttt\{(.*?)\}", r"\1", text.replace(r"\allowbreak ", ""))
     while (bold := re.sub(r"\\textbf\{([^{}]*)\}", r"<\1>", text)) != text:
         text = bold
     signs = {
@@ -318,9 +321,10 @@ def test_every_number_of_the_text(made):
         "count.refuted": len([claim for claim in claims if claim["grade"] == "refuted"]),
         "count.gradable": len([claim for claim in claims if claim["n"] >= claim["seeds_to_confirm"]]),
         "seeds.to_confirm": max(claim["seeds_to_confirm"] for claim in claims),
-        "registration.hash": "1a2b",
-        "registration.registered": "3c4d",
-        "registration.differs": "seeds, stopping rule",
+        "registration": (
+            "The part paper was judged by 1a2b, while 3c4d is registered; they differ in: seeds, stopping "
+            "rule. The part norms was judged by 5e6f, the registered hash."
+        ),
         **curves(made),
         "images.source": SOURCE,
         "images.train": 1234,

@@ -101,6 +101,56 @@ def test_a_file_of_another_scale_than_the_chosen_one_is_refused(two_scales, chos
     assert ("judge", {"scale": asked}) in two_scales.planned(file, "--config", f"scale={asked}")
 
 
+@pytest.fixture(scope="module")
+def three_parts(tmp_path_factory, new_study, two_tasks_config):
+    """A study of the part paper; other parts have a figure, a condition, and the ranks of norms."""
+    config = copy.deepcopy(two_tasks_config)
+    config["conditions"]["vgg_new"] = {"part": "norms", "task": "vgg", "norm": "layer", "lr": 0.1}
+    config["figures"]["fig5"] = {"part": "mechanism", "caption": "One.", "tables": {"training": ["vgg_none"]}}
+    config["probes"] = {"along_gradient": {"vgg": {"step_sizes": [1]}}}
+    of_tau = {"summary": "last", "compare": "difference", "sensitivity": []}
+    config["quantities"]["beta"] = {"table": "along_gradient", "column": "beta"}
+    config["quantities"]["tau_beta"] = {"table": "tau", "column": "beta"} | of_tau
+    ranked = ["vgg_none", "vgg_new"]
+    config["tau"] = {"part": "norms", "reference": ranked[0], "conditions": ranked}
+    config["tau"]["measures"] = {"along_gradient": ["beta"]}
+    claim = {"part": "norms", "label": "l", "source": "s", "statement": "t.", "quantity": "tau_beta"}
+    claim |= {"condition_a": "all_norms", "condition_b": 0, "expected": "less"}
+    config["claims"]["ranks"] = {"c": claim}
+    return new_study(tmp_path_factory.mktemp("parts") / "study", config)
+
+
+# File -> its part, and the rule that makes it.
+OF_OTHER_PARTS = {
+    "results/tiny/runs/vgg_new/seed0/training.csv": ("norms", "train"),
+    "results/tiny/probes/along_gradient/vgg_new/seed0.csv": ("norms", "probe"),
+    "results/tiny/statistics/tau_per_seed.csv": ("norms", "rank_norms"),
+    "results/tiny/figures/fig5.png": ("mechanism", "draw"),
+}
+
+
+@pytest.mark.parametrize("file", OF_OTHER_PARTS)
+def test_a_file_of_a_part_that_was_not_chosen_is_refused_with_the_option_it_needs(three_parts, file):
+    """Otherwise Snakemake would say that no rule makes it, or a job would fail that has nothing to rank."""
+    part, _ = OF_OTHER_PARTS[file]
+    (said,) = [line for line in three_parts.refused(file).splitlines() if line.startswith("error: ")]
+    sentence, _, option = said.partition("; add ")
+    assert sentence == (
+        f"error: {file}: expected a file of the chosen parts (paper), found one of the part {part}"
+    )
+    assert shlex.split(option) == ["--config", f"parts=[paper,{part}]"]
+
+
+def test_the_option_of_the_sentence_makes_the_file(three_parts):
+    said = three_parts.refused(*OF_OTHER_PARTS, "--config", "parts=[paper,mechanism]")
+    assert "expected a file of the chosen parts (paper, mechanism), found one of the part norms" in said
+    option = shlex.split(re.search(r"add (--config .*)$", said, flags=re.MULTILINE)[1])
+    assert option == ["--config", "parts=[paper,mechanism,norms]"]
+    assert {rule for _, rule in OF_OTHER_PARTS.values()} <= {
+        rule for rule, _ in three_parts.planned(*OF_OTHER_PARTS, *option)
+    }
+
+
 def test_a_damaged_table_of_a_scale_that_config_chose_is_made_anew_by_the_command_named(two_scales):
     choice = ["--config", "scale=other", "seeds=[0,3]"]
     table = "results/other/statistics/training_per_seed.csv"

@@ -14,6 +14,7 @@ def extrema(table, keys):
     predictiveness_min, predictiveness     smallest and largest ‖g(θ − ηd) − g‖₂
     beta                                   largest ‖g(θ − ηd) − g‖₂ / (η ‖d‖₂); NaN if g is zero
     beta_at_lr                             the same ratio at η = lr alone
+    beta_at_lr_in_edges                    that ratio times lr/2: 1 at 2/lr, the edge of stability
     gradient_length                        ‖g‖₂; no figure, claim or report uses it: it is for readers of
                                            the tables
 
@@ -23,6 +24,7 @@ def extrema(table, keys):
     rows = table.assign(beta=table["gradient_change"] / distance.where(distance > 0))
     rows["beta"] = rows["beta"].where(np.isfinite(rows["gradient_change"]), np.inf)
     rows["beta_at_lr"] = rows["beta"].where(np.isclose(rows["eta"] / rows["lr"], 1))
+    rows["beta_at_lr_in_edges"] = rows["beta_at_lr"] * rows["lr"] / 2
     varying = ["loss", "gradient_change"]
     rows[varying] = rows[varying].fillna(np.inf)
     groups = rows.groupby(keys, sort=False).agg(
@@ -32,6 +34,7 @@ def extrema(table, keys):
         predictiveness=("gradient_change", "max"),
         beta=("beta", "max"),
         beta_at_lr=("beta_at_lr", "max"),
+        beta_at_lr_in_edges=("beta_at_lr_in_edges", "max"),
         gradient_length=("gradient_length", "first"),
     )
     finite = np.isfinite(groups["loss_max"])

@@ -236,8 +236,13 @@ def _check_columns(config, key, table, columns):
 
 
 def _check_families(config):
-    sizes = Counter(claim["family"] for claim in claims(config, "claims").values())
+    known = claims(config, "claims").values()
+    sizes = Counter(claim["family"] for claim in known)
     for family, size in sizes.items():
+        parts = sorted({claim["part"] for claim in known if claim["family"] == family})
+        if len(parts) > 1:
+            expected = "claims of one part, because p values are adjusted within a family"
+            refuse(f"claims.{family}", expected, f"claims of the parts {' and '.join(parts)}")
         if size > LARGEST_FAMILY:
             expected = f"at most {LARGEST_FAMILY} claims, because eight seeds confirm none of a larger family"
             refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from bnopt import plugins
 from bnopt.files import fingerprints
-from bnopt.study import image_sources, registration, study
+from bnopt.study import image_sources, registration, schema, study
 from bnopt.study.study import RANDOM_LAYERS, RATE_SPREAD, TAU, TRAINING, as_json
 
 # Variables of Python that say where its packages lie and how it encodes text. Snakemake itself runs with
@@ -110,15 +110,15 @@ class Jobs:
         return as_json(study.report_settings(self.study), ordered=True)
 
     def registration(self, _):
-        """Return the hash of what decides the verdicts, the registered one, and the parts that differ.
+        """Return part -> hash of what decides its verdicts, the registered one, and the items that differ.
 
         No setting: it follows from the settings and the code of several jobs.
         """
         return as_json(registration.compared(self.study), ordered=True)
 
-    def registration_hash(self, _):
-        """Return the hash alone: verdicts do not depend on what is registered."""
-        return registration.of_parts(registration.parts(self.study))
+    def registration_hashes(self, _):
+        """Return family -> hash of its part: verdicts do not depend on what is registered."""
+        return as_json(registration.of_families(self.study), ordered=True)
 
     def page_settings(self, _):
         return as_json(study.page_settings(self.study), ordered=True)
@@ -336,6 +336,34 @@ class Jobs:
     def _files(self, wildcards, table, conditions, seeds):
         pattern = self.table_pattern(wildcards, table)
         return [pattern.format(condition=c, seed=s) for c, s in itertools.product(conditions, seeds)]
+
+
+def of_other_parts(config):
+    """Return part -> regular expression of the files below results/<scale>/ that the study lacks without it.
+
+    config: a whole, valid configuration. The parts are those that it does not choose. A table of a probe
+    that has settings can be made for any condition of the chosen parts, so it is not among the files.
+    """
+    here, found = Jobs(study.written_out(config)), {}
+    for part in schema.parts():
+        if part not in here.study["parts"]:
+            there = Jobs(study.written_out(config | {"parts": [*here.study["parts"], part]}))
+            conditions = there.study["conditions"].keys() - here.study["conditions"].keys()
+            tables = there.study["tables"].keys() - here.study["tables"].keys()
+            figures = set(there.figure_names) - set(here.figure_names)
+            found[part] = "|".join(
+                [
+                    rf"(?:runs|probes/\w+)/(?:{one_of(conditions)})/.+",
+                    rf"statistics/(?:{one_of(tables)})_(?:per_seed|over_seeds)\.csv",
+                    rf"figures/(?:{one_of(figures)})\.(?:pdf|png)",
+                ]
+            )
+    return found
+
+
+def one_of(names):
+    """Return a regular expression that matches exactly these names; without names it matches nothing."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def figure_labels(wildcards):

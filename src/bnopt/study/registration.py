@@ -1,11 +1,12 @@
-"""The registration: a hash of everything that decides a verdict, fixed before the scale `paper` has run.
+"""The registration: hashes of everything that decides a verdict, fixed before the scale `paper` has run.
 
-docs/registration.md holds it; tools/register.py writes that page. Labels, sources, statements, the paper's
-values and the origins of margins do not enter: they are prose.
+Each part of the study (paper, mechanism, norms) has a hash of its own, which does not depend on the other
+parts. docs/registration.md holds them; tools/register.py writes that page. Labels, sources, statements, the
+paper's values and the origins of margins do not enter: they are prose.
 """
 
 import hashlib
-import re
+import itertools
 
 from bnopt import plugins
 from bnopt.files import fingerprints
@@ -20,14 +21,17 @@ OF_CLAIM = ("condition_a", "condition_b", "expected", "family", "layers", "margi
 CODE = tuple(
     f"bnopt.{name}" for name in ("claims", "effects", "evidence", "statistics", "summaries", "verdicts")
 )
+QUANTITIES = "bnopt.quantities."
+# The row of the page with the hash of all items together.
+ALL = "all"
 
 
-def content(study):
-    """Return part -> what decides the verdicts of a study that is written out (`study.written_out`).
+def content(study, part):
+    """Return item -> what decides the verdicts of a part of a study (`study.written_out`).
 
     claims          name -> quantity, layers, conditions, direction, margin, family
     quantities      those that a claim names
-    conditions      those that a claim names or that `tau` ranks for one
+    conditions      those that a claim names, or whose runs `tau` or `rate_spread` need for one
     sizes           of the tasks of these conditions
     probes          table -> settings of the probe of each of these tasks, for the tables that a claim needs;
                     and what `rate_spread` and `tau` are made of
@@ -35,33 +39,33 @@ def content(study):
     seeds, stopping rule
     code            module -> fingerprint, without comments and docstrings
     """
-    claims = study["claims"].values()
-    named = {claim[key] for claim in claims for key in ("condition_a", "condition_b")}
-    quantities = {claim["quantity"] for claim in claims}
-    tables = {table for name in quantities for table in tables_of(study["quantities"][name])}
+    claims = _chosen(study["claims"], {name for name, of in study["part_of"].items() if of == part})
+    named = {claim[key] for claim in claims.values() for key in ("condition_a", "condition_b")}
+    quantities = _chosen(study["quantities"], {claim["quantity"] for claim in claims.values()})
+    tables = {table for quantity in quantities.values() for table in tables_of(quantity)}
+    spread = _chosen(study[RATE_SPREAD], named) if RATE_SPREAD in tables else {}
+    ranked = study[TAU] if TAU in tables else {}
+    # Both are made of runs of conditions that no claim names, and `tau` is made of other tables.
+    named |= {*itertools.chain(*spread.values()), *ranked.get("conditions", [])}
+    tables |= set(ranked.get("measures", []))
     conditions = _chosen(study["conditions"], named)
-    # `tau` is made of other tables and ranks conditions that no claim names.
-    ranked = {TAU: study[TAU]} if TAU in tables else {}
-    for entry in ranked.values():
-        conditions |= _chosen(study["conditions"], entry["conditions"])
-        tables |= set(entry["measures"])
     tasks = {condition["task"] for condition in conditions.values()}
     sizes = _chosen(study["sizes"], tasks)
-    spread = {RATE_SPREAD: study["rate_spread"]} if RATE_SPREAD in tables else {}
     probes = {table: _chosen(of_task, tasks) for table, of_task in _chosen(study["probes"], tables).items()}
-    # A table without a module of its own is summarised as it is.
-    own = {TRAINING, *tables} & set(plugins.names("quantities"))
+    probes |= _chosen({RATE_SPREAD: spread, TAU: ranked}, tables)
+    # A table without a module of its own is summarised as it is. Modules of several tables share helpers.
+    own = {f"{QUANTITIES}{table}" for table in {TRAINING, *tables} & set(plugins.names("quantities"))}
     modules = {
         *CODE,
-        *(f"bnopt.quantities.{table}" for table in own),
-        *({"bnopt.tau"} if TAU in tables else ()),
+        *(module for module in fingerprints.reached(*own) if module.startswith(QUANTITIES)),
+        *(f"bnopt.{table}" for table in tables & {RATE_SPREAD, TAU}),
     }
     return {
-        "claims": {name: _chosen(claim, OF_CLAIM) for name, claim in study["claims"].items()},
-        "quantities": _chosen(study["quantities"], quantities),
+        "claims": {name: _chosen(claim, OF_CLAIM) for name, claim in claims.items()},
+        "quantities": quantities,
         "conditions": conditions,
         "sizes": sizes,
-        "probes": probes | spread | ranked,
+        "probes": probes,
         "images": image_sources.name(study["images"]) if image_sources.needs(sizes) else "",
         "seeds": study["seeds"],
         "stopping rule": STOPPING_RULE,
@@ -73,43 +77,55 @@ def _chosen(entries, names):
     return {name: entry for name, entry in entries.items() if name in names}
 
 
-def parts(study):
-    """Return part -> hash of its content. The order of keys does not matter, that of seeds does."""
-    return {part: _hash(as_json(found, ordered=False)) for part, found in content(study).items()}
+def hashes(study):
+    """Return part -> item -> hash of its content, for the parts with claims; `all` is the hash of the others.
+
+    The order of keys does not matter, that of seeds does.
+    """
+    judged = [part for part in study["parts"] if part in study["part_of"].values()]
+    items = {part: {item: _hash(found) for item, found in content(study, part).items()} for part in judged}
+    return {part: of_items | {ALL: _hash(of_items)} for part, of_items in items.items()}
 
 
-def of_parts(hashes):
-    """Return the one hash of a study, from those of its parts."""
-    return _hash(as_json(hashes, ordered=False))
+def _hash(found):
+    return hashlib.sha256(as_json(found, ordered=False).encode()).hexdigest()[:16]
 
 
-def _hash(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def of_families(study):
+    """Return family -> hash of the part to which its claims belong."""
+    of_parts = hashes(study)
+    return {claim["family"]: of_parts[study["part_of"][name]][ALL] for name, claim in study["claims"].items()}
 
 
 def registered(page=PAGE):
-    """Return part -> registered hash, as the table of the page says; {} without a page."""
-    text = page.read_text(encoding="utf-8") if page.exists() else ""
-    return dict(re.findall(r"^\| ([a-z ]+?) +\| `([0-9a-f]{16})` \|$", text, flags=re.MULTILINE))
+    """Return part -> item -> registered hash, as the table of the page says; {} without a page."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    rows = [[cell.strip("` ") for cell in line.strip("|").split("|")] for line in lines if line[:2] == "| "]
+    (_, *items), *columns = zip(*rows, strict=False) if rows else [("item",)]
+    return {part: dict(zip(items, of_items, strict=False)) for part, *of_items in columns}
 
 
 def compared(study, page=PAGE):
-    """Return what the report says: the hash of the study, the registered one, and the parts that differ."""
-    here, there = parts(study), registered(page)
-    return {
-        "hash": of_parts(here),
-        "registered": of_parts(there) if there else "",
-        "differs": [part for part in here if here[part] != there.get(part)],
-    }
+    """Return part -> what the report says: its hash, the registered one, and the items that differ."""
+    there = registered(page)
+    found = {}
+    for part, here in hashes(study).items():
+        of_page = there.get(part, {})
+        differs = [item for item in here if item != ALL and here[item] != of_page.get(item)]
+        found[part] = {"hash": here[ALL], "registered": of_page.get(ALL, ""), "differs": differs}
+    return found
 
 
 def page_of(study):
-    """Return the text of the page for the study that is registered."""
-    hashes = parts(study)
-    rows = "".join(f"| {part:13} | `{found}` |\n" for part, found in hashes.items())
+    """Return the text of the page for the study that is registered, with all its parts."""
+    of_parts = hashes(study)
+    counts = [f"{list(study['part_of'].values()).count(part)} of `{part}`" for part in of_parts]
     seeds = ", ".join(map(str, study["seeds"]))
-    text = HEAD.format(claims=len(study["claims"]), seeds=seeds, rule=STOPPING_RULE, hash=of_parts(hashes))
-    return text + rows
+    items = next(iter(of_parts.values()))
+    rows = [[item, *(f"`{of[item]}`" for of in of_parts.values())] for item in items]
+    lines = ["| " + " | ".join(map("{:18}".format, row)) + " |" for row in [["item", *of_parts], *rows]]
+    lines.insert(1, "|---" * (1 + len(of_parts)) + "|")
+    return HEAD.format(claims=", ".join(counts), seeds=seeds, rule=STOPPING_RULE) + "\n".join(lines) + "\n"
 
 
 HEAD = """\
@@ -117,26 +133,30 @@ HEAD = """\
 
 Written by `python tools/register.py`; do not edit. `git log docs/registration.md` shows its changes.
 
-The scale `paper` has not been run. What will decide its verdicts is fixed here, as a hash. A change
-of any part below changes the hash; a change of a label, a statement or a comment does not.
+The scale `paper` has not been run. What will decide its verdicts is fixed here, as a hash for each
+part of the study. A change of an item changes the hash of every part whose claims use it, and of no
+other part. A change of a label, a statement or a comment changes no hash.
 
-- Hash: `{hash}`
-- Claims: {claims}, in `claims.yaml`
+- Claims: {claims}; all are in `claims.yaml`
 - Seeds: {seeds}
 - Stopping rule: {rule}
 
-Results with fewer seeds have another hash. They are interim results, not the registered verdicts,
+The last row of the table has the hash of each part, made of the items above it. It does not depend on
+which other parts are chosen.
+
+Results with fewer seeds have other hashes. They are interim results, not the registered verdicts,
 and nothing may be changed because of them.
 
 Not blind: the deep linear networks of this scale are also those of the scale `deep-linear`, whose
-results were known before. Some margins were chosen after prototypes (`margin_from: prototype`).
+results were known before. Some margins were chosen after prototypes (`margin_from: prototype`). The
+claims of the parts `mechanism` and `norms` were written after prototypes: [mechanism.md](mechanism.md)
+says which ones, and what they leave open.
 
-Every `claims.csv` has the hash by which it was judged, in the column `registration`. The report says
-which parts differ from the registered ones. `src/bnopt/study/registration.py` defines the parts. The
-part `claims` has quantities, layers, conditions, directions, margins and families. The part `code` has
-the code of summaries, statistics and verdicts. The code that trains and measures is not part of it,
-nor are the alternatives, which are no claims; `provenance.json` records the code of every table.
+In `claims.csv`, the column `registration` has the hash of the part to which the claim belongs, as it
+was when the claim was judged. The report says of each part which items differ from the registered
+ones. `src/bnopt/study/registration.py` defines the items. The item `claims` has quantities, layers,
+conditions, directions, margins and families. The item `code` has the code of summaries, statistics and
+verdicts. The code that trains and measures is not an item, nor are the alternatives, which are no
+claims; `provenance.json` records the code of every table.
 
-| part          | hash               |
-|---------------|--------------------|
 """
