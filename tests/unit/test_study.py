@@ -800,7 +800,7 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         }
         assert found["captions"] == shown
         assert list(found["captions"]) == list(shown)
-        assert found["headline"] == written_out(changed(("scale", scale), ("parts", "all")))["headline"]
+        assert found["headline"] == list(written_out(changed(("scale", scale), ("parts", "all")))["headline"])
         if len(tasks) == 2:
             assert list(shown) == list(config["figures"])
 
