@@ -2,14 +2,14 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bnopt import findings, part_texts, report_tables, runtime
 from bnopt.files import artefacts
-from bnopt.judged import read_claims, read_json, read_stored
+from bnopt.judged import read_claims, read_json, read_stored, with_units
 from bnopt.latex import escape, estimate, number
 from bnopt.verdicts import VERDICTS, support
 
@@ -29,6 +29,7 @@ def numbers(results, study):
     images.<key>                            source of the images, numbers for training and testing
     task.<task>                             empty; defined for each task of the study
     caption.<figure>                        caption of a figure of the study
+    <claim>.label                           what the tables call a claim
     <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
     sigma.<statistic>                       see `sigma_numbers`
     compute.<quantity>                      see `compute_numbers`
@@ -54,6 +55,7 @@ def numbers(results, study):
     }
     for claim in claims.to_dict("records"):
         found |= {
+            f"{claim['claim']}.label": escape(claim["label"]),
             f"{claim['claim']}.estimate": estimate(claim),
             f"{claim['claim']}.verdict": claim["verdict"],
         }
@@ -136,7 +138,10 @@ def compute_numbers(provenance):
 
 @dataclass(frozen=True)
 class Results:
-    """The tables and descriptions that a report shows; activations: None if the study measures none."""
+    """The tables and descriptions that a report shows; activations: None if the study measures none.
+
+    claims, alternatives: with the unit of each effect (`judged.with_units`), as those of `judged.Stored` here
+    """
 
     claims: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -195,23 +200,27 @@ def main(argv=None):
     )
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
+    accuracies = options.settings["accuracies"]
     results = Results(
-        claims=read_claims(options.claims),
+        claims=with_units(read_claims(options.claims), accuracies),
         sensitivity=artefacts.read_table(options.sensitivity),
         specifications=artefacts.read_table(options.specifications),
-        alternatives=artefacts.read_table(options.alternatives),
+        alternatives=with_units(artefacts.read_table(options.alternatives), accuracies),
         theorems=artefacts.read_table(options.theorems),
         activations=artefacts.read_table(options.activations) if options.activations else None,
         images=read_json(options.images),
         provenance=read_json(options.provenance),
     )
     diverged = _diverged(artefacts.read_table(options.training))
-    folders = [Path(file).parent for file in options.stored]
+    stored = {folder.name: read_stored(folder) for folder in (Path(file).parent for file in options.stored)}
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
             results,
-            {stored.name: read_stored(stored) for stored in folders},
+            {
+                scale: replace(of_scale, claims=with_units(of_scale.claims, accuracies))
+                for scale, of_scale in stored.items()
+            },
             study=options.settings | {"diverged": diverged, "registration": options.registration},
             figures=options.figures,
         )
