@@ -28,7 +28,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from bnopt.judged import RATIO, natural, read_claims  # noqa: E402
+from bnopt.judged import natural, read_claims, unit  # noqa: E402
 from bnopt.page import figures_of  # noqa: E402
 from bnopt.study import names, schema, study  # noqa: E402
 from bnopt.verdicts import VERDICTS  # noqa: E402
@@ -89,12 +89,13 @@ def effect(claim):
     """Return an effect with its interval: in points for accuracies, as a factor for log ratios."""
     if np.isnan(claim["effect"]):
         return "not run"
-    values = [natural(claim[key], claim["compare"]) for key in ("effect", "ci_low", "ci_high")]
-    if claim["compare"] == RATIO:
+    kind = unit(claim, study.accuracies(configuration()))
+    values = natural([claim[key] for key in ("effect", "ci_low", "ci_high")], kind)
+    if kind == "ratio":
         shown = [f"{value:.2g}" if value < 100 else f"{value:.1e}" for value in values]
         return "× {} [{}, {}]".format(*shown)
-    if "accuracy" in claim["quantity"]:
-        return "{} points [{}, {}]".format(*(_signed(100 * value, ".0f") for value in values))
+    if kind == "points":
+        return "{} points [{}, {}]".format(*(_signed(value, ".0f") for value in values))
     return "{} [{}, {}]".format(*(_signed(value, ".2f") for value in values))
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from bnopt import comparison, judged, runtime
 from bnopt.files import artefacts, records
-from bnopt.latex import RATIO
+from bnopt.judged import RATIO
 from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS
 

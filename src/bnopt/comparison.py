@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnopt.judged import NEEDED, defined_alike, natural
+from bnopt.judged import NEEDED, defined_alike, natural, unit
 
 # How the two results on a claim differ (`compare`), the gravest difference first.
 KINDS = (
@@ -51,7 +51,7 @@ def _row(a, b):
         found[f"verdict_{side}"] = row and row["verdict"]
         found[f"grade_{side}"] = row and _grade(row)
         for number in ("effect", "ci_low", "ci_high"):
-            found[f"{number}_{side}"] = natural(row[number], row["compare"]) if row else np.nan
+            found[f"{number}_{side}"] = natural(row[number], unit(row)) if row else np.nan
     return found
 
 

@@ -10,6 +10,7 @@ from bnopt.verdicts import VERDICTS, support
 
 # Sentences name the claims that are not supported if there are no more than this.
 MOST_NAMED = 3
+NOT_SUPPORTED = ("contradicted", "inconclusive")
 SAME = ("agreement", "other grade", "disjoint intervals")
 DECIDED_ALIKE_OR_NOT = (*SAME, "contradiction", "decided on one side")
 
@@ -48,13 +49,15 @@ def others(claims, stored):
 
 def _not_supported(claims):
     """Return the claims that are contradicted or inconclusive beside supported ones, if they are few."""
-    others = claims[claims["verdict"].isin(["contradicted", "inconclusive"])]
+    others = claims[claims["verdict"].isin(NOT_SUPPORTED)]
     if not 0 < len(others) <= MOST_NAMED or len(others) == len(claims):
         return ""
-    named = [
-        f"{escape(row['label'])} ({row['verdict']}, {estimate(row)})" for row in others.to_dict("records")
-    ]
-    return f"Not supported: {'; '.join(named)}."
+    found = []
+    for word in NOT_SUPPORTED:
+        rows = others[others["verdict"] == word].to_dict("records")
+        named = [f"{escape(row['label'])}, {estimate(row)}" for row in rows]
+        found += [f"{word.capitalize()}: {'; '.join(named)}."] if named else []
+    return " ".join(found)
 
 
 def _graded(claims):
@@ -75,21 +78,18 @@ def _flipped(claims):
 
 
 def _at_other_scales(claims, stored):
-    """Return how many verdicts are the same at other scales, and the claims whose verdict is the opposite."""
-    shown, opposite = [], []
+    """Return how many verdicts are the same at each other scale, and the claims with the opposite one."""
+    shown = []
     for scale, of_scale in stored.items():
         found = comparison.compare(claims, of_scale.claims)
         judged = found[found["kind"].isin(DECIDED_ALIKE_OR_NOT)]
         if len(judged):
             same = int(judged["kind"].isin(SAME).sum())
-            shown.append(f"{same} of {len(judged)} at {escape(scale)}")
-        for label in found.loc[found["kind"] == "contradiction", "label"]:
-            opposite.append(f"{escape(label)} ({escape(scale)})")
-    if not shown:
-        return ""
-    return f"The verdict is the same for {listed(shown)}" + (
-        f"; the opposite for: {', '.join(opposite)}." if opposite else "."
-    )
+            are = "verdict is" if len(judged) == 1 else "verdicts is" if same == 1 else "verdicts are"
+            opposite = "; ".join(map(escape, found.loc[found["kind"] == "contradiction", "label"]))
+            more = f", the opposite for: {opposite}" if opposite else ""
+            shown.append(f"At {escape(scale)}, {same} of {len(judged)} {are} the same{more}.")
+    return " ".join(shown)
 
 
 def compact_table(claims):

@@ -13,6 +13,8 @@ from bnopt.runtime import StudyError
 from bnopt.verdicts import VERDICTS, boundaries
 
 RATIO = "log_ratio"
+# The units of `study.unit`, and how many of each are one unit of a difference.
+FACTORS = {"points": 100, "difference": 1}
 # What a strip leaves free at each side, as a share of what it shows.
 SIDE = 0.06
 # The columns of a claim that say what is judged.
@@ -24,17 +26,33 @@ LATER_TEXTS = ("grade", "seeds_agreeing", "diverged")
 NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
 
 
-def natural(value, compare):
-    """Return an effect as readers see it: a log ratio as a ratio, a difference as it is."""
+def unit(claim, accuracies=()):
+    """Return the unit of a claim's effect as readers see it: ratio, points (of a per cent) or difference.
+
+    accuracies: the quantities whose differences are in points
+    """
+    if claim["compare"] == RATIO:
+        return "ratio"
+    return "points" if claim["quantity"] in accuracies else "difference"
+
+
+def with_units(claims, accuracies):
+    """Return a table of claims with a column `unit`, see `unit`."""
+    return claims.assign(unit=[unit(claim, accuracies) for claim in claims.to_dict("records")])
+
+
+def natural(values, unit):
+    """Return effects in their unit: log ratios as ratios, differences of accuracies in points."""
+    values = np.asarray(values, dtype=float)
     with np.errstate(over="ignore"):
-        return np.exp(value) if compare == RATIO else value
+        return np.exp(values) if unit == "ratio" else values * FACTORS[unit]
 
 
-def supporting(claim):
-    """Return the least and the largest effect that support a claim, as readers see it; None: no boundary."""
+def supporting(claim, unit):
+    """Return the least and the largest effect that support a claim, in its unit; None: no boundary."""
     # Adding 0.0 turns -0.0 into 0.0.
     bounds = (bound + 0.0 for bound in boundaries(claim["expected"], claim["margin"]))
-    return tuple(natural(bound, claim["compare"]) if np.isfinite(bound) else None for bound in bounds)
+    return tuple(natural(bound, unit) if np.isfinite(bound) else None for bound in bounds)
 
 
 def strip(effects, claim):

@@ -5,7 +5,8 @@ import unicodedata
 
 import numpy as np
 
-from bnopt.judged import RATIO, natural, supporting
+from bnopt.judged import natural, supporting
+from bnopt.study import names
 
 
 def _table(text):
@@ -47,8 +48,12 @@ ACCENTS = _table(r"""
     0300 \`  0301 \'  0302 \^  0303 \~  0304 \=  0306 \u  0307 \.  0308 \"  030A \r  030B \H  030C \v
     0323 \d  0327 \c  0328 \k  0331 \b
 """)
+# What stands before an effect and after it, by its unit.
+SIGN, NAME = {"ratio": r"$\times$\,"}, {"points": "~points"}
 # Width and height of the drawing of an interval, in points.
-STRIP = (62, 8)
+STRIP = (46, 8)
+# So many rows at the end of a long table stay on one page.
+LAST = 8
 # Fonts join these pairs into another sign.
 LIGATURES = {"--", "``", "''", ",,", "<<", ">>", "?`", "!`"}
 
@@ -56,11 +61,12 @@ LIGATURES = {"--", "``", "''", ",,", "<<", ">>", "?`", "!`"}
 def escape(text):
     """Return a plain text as LaTeX in ASCII; straight double quotes become opening and closing ones.
 
-    A letter that the fonts lack, such as one of Chinese, becomes its code: [U+753B].
+    A number such as 1e-7 becomes a power of ten. A letter that the fonts lack, such as one of Chinese,
+    becomes its code: [U+753B].
     """
     # Every second straight quote closes.
     text = "".join(part + mark for part, mark in zip(str(text).split('"'), itertools.cycle("“”")))[:-1]
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", names.with_powers(text))
     pairs = itertools.pairwise(f"{text} ")
     return "".join(_letter(one) + ("{}" if one + another in LIGATURES else "") for one, another in pairs)
 
@@ -111,19 +117,21 @@ def number(value):
 
 
 def interval(claim):
-    """Return the interval of a claim as [low, high], in differences or ratios."""
-    low, high = (number(natural(claim[bound], claim["compare"])) for bound in ("ci_low", "ci_high"))
+    """Return the interval of a claim as [low, high], in its unit (`judged.with_units`)."""
+    low, high = (number(natural(claim[bound], claim["unit"])) for bound in ("ci_low", "ci_high"))
     return f"[{low}, {high}]"
 
 
 def expectation(claim):
-    """Return the effects that support a claim, in differences or ratios: > 0.1, < 1, 0.5 to 2."""
-    low, high = supporting(claim)
+    """Return the effects that support a claim, in its unit: > 0.1, < × 1, -5 to 5 points."""
+    low, high = (
+        None if bound is None else SIGN.get(claim["unit"], "") + number(bound)
+        for bound in supporting(claim, claim["unit"])
+    )
+    name = NAME.get(claim["unit"], "")
     if low is None:
-        return f"$<$ {number(high)}"
-    if high is None:
-        return f"$>$ {number(low)}"
-    return f"{number(low)} to {number(high)}"
+        return f"$<$ {high}{name}"
+    return f"$>$ {low}{name}" if high is None else f"{low} to {high}{name}"
 
 
 def verdict(claim):
@@ -136,11 +144,11 @@ def verdict(claim):
 
 
 def estimate(claim):
-    """Return effect and interval of a claim, with a multiplication sign before a ratio; a dash if not run."""
+    """Return effect and interval of a claim: × 2 [1, 3], 34.5 points [25, 44]; a dash if not run."""
     if np.isnan(claim["effect"]):
         return "--"
-    sign = r"$\times$\," if claim["compare"] == RATIO else ""
-    return f"{sign}{number(natural(claim['effect'], claim['compare']))} {interval(claim)}"
+    sign, name = SIGN.get(claim["unit"], ""), NAME.get(claim["unit"], "")
+    return f"{sign}{number(natural(claim['effect'], claim['unit']))}{name} {interval(claim)}"
 
 
 def picture(marks):
@@ -162,7 +170,8 @@ def picture(marks):
 def as_latex(table, columns, *, long):
     """Return a table of LaTeX texts with booktabs rules; a long one repeats its head on every page.
 
-    Of a long table, no page has the first or the last row alone: its first and last three rows stay together.
+    Of a long table, no page has the first or the last rows alone: its first three stay together, and its
+    last ones (`LAST`).
     """
     style = table.style.hide(axis="index")
     text = style.to_latex(hrules=True, column_format=columns, environment="longtable" if long else None)
@@ -170,6 +179,6 @@ def as_latex(table, columns, *, long):
         return text
     head, end, body = text.partition("\\endlastfoot\n")
     lines = body.splitlines(keepends=True)
-    for number in {*range(min(2, len(table) - 1)), *range(max(0, len(table) - 3), len(table) - 1)}:
+    for number in {*range(min(2, len(table) - 1)), *range(max(0, len(table) - LAST), len(table) - 1)}:
         lines[number] = lines[number].replace("\\\\\n", "\\\\*\n")
     return head + end + "".join(lines)

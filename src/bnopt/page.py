@@ -23,6 +23,7 @@ from bnopt.judged import (
     read_stored,
     strip,
     supporting,
+    unit,
 )
 from bnopt.study import names
 from bnopt.verdicts import VERDICTS, support
@@ -31,7 +32,6 @@ from bnopt.verdicts import VERDICTS, support
 MOST_BYTES = 2**21 * 3 // 4 - 1000
 # Width in pixels and quality of the figures; the first with which all fit into the page is taken.
 FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
 # Begins the name of the figure with the specification curve of a claim.
 CURVE = "specification_"
@@ -60,7 +60,7 @@ def number(value):
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
     digits, _, exponent = f"{value:.3g}".partition("e")
-    power = f"·10{str(int(exponent)).translate(SUPERSCRIPTS)}" if exponent else ""
+    power = f"·10{str(int(exponent)).translate(names.SUPERSCRIPTS)}" if exponent else ""
     return digits.replace("-", "−") + power
 
 
@@ -70,36 +70,31 @@ class Units:
     def __init__(self, accuracies):
         self.accuracies = accuracies
 
-    def _points(self, claim):
-        return claim["compare"] != RATIO and claim["quantity"] in self.accuracies
-
-    def bare(self, value, claim):
-        """Return a value in natural units without sign and unit."""
-        return number(value * 100 if self._points(claim) else value)
-
     def value(self, effect, claim):
         """Return an effect with its unit: ×3.2, +34.5 pp, +0.12; a dash if it is missing."""
         if np.isnan(effect):
             return MISSING
-        text = self.bare(natural(effect, claim["compare"]), claim)
-        if claim["compare"] == RATIO:
+        kind = unit(claim, self.accuracies)
+        text = number(natural(effect, kind))
+        if kind == "ratio":
             return f"×{text}"
-        return ("+" if effect > 0 else "") + text + (" pp" if self._points(claim) else "")
+        return ("+" if effect > 0 else "") + text + (" pp" if kind == "points" else "")
 
     def interval(self, row, claim):
-        """Return [low, high] in natural units; an empty text if there is no interval."""
-        bounds = [natural(row[bound], claim["compare"]) for bound in ("ci_low", "ci_high")]
-        return "" if np.isnan(row["effect"]) else f"[{', '.join(self.bare(b, claim) for b in bounds)}]"
+        """Return [low, high] in the unit of the effect; an empty text if there is no interval."""
+        if np.isnan(row["effect"]):
+            return ""
+        bounds = natural([row["ci_low"], row["ci_high"]], unit(claim, self.accuracies))
+        return f"[{', '.join(map(number, bounds))}]"
 
     def expected(self, claim):
         """Return the effects that support a claim: > ×1, < 0 pp, ×0.5 to ×2."""
-        sign = "×" if claim["compare"] == RATIO else ""
-        unit = " pp" if self._points(claim) else ""
-        low, high = supporting(claim)
-        shown = [None if bound is None else sign + self.bare(bound, claim) for bound in (low, high)]
+        kind = unit(claim, self.accuracies)
+        sign, name = ("×" if kind == "ratio" else ""), (" pp" if kind == "points" else "")
+        low, high = (None if bound is None else sign + number(bound) for bound in supporting(claim, kind))
         if low is None:
-            return f"< {shown[1]}{unit}"
-        return f"> {shown[0]}{unit}" if high is None else f"{shown[0]} to {shown[1]}{unit}"
+            return f"< {high}{name}"
+        return f"> {low}{name}" if high is None else f"{low} to {high}{name}"
 
 
 def can_show(seeds, families):

@@ -3,14 +3,14 @@
 import json
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bnopt import findings, part_texts, report_tables, runtime
 from bnopt.files import artefacts
-from bnopt.judged import read_claims, read_json, read_stored
+from bnopt.judged import read_claims, read_json, read_stored, with_units
 from bnopt.latex import escape, estimate, number
 from bnopt.verdicts import VERDICTS, support
 
@@ -31,6 +31,7 @@ def numbers(results, study):
     images.<key>                            source of the images, numbers for training and testing
     task.<task>                             empty; defined for each task of the study
     caption.<figure>                        caption of a figure of the study
+    <claim>.label                           what the tables call a claim
     <claim>.estimate, <claim>.verdict       effect with its interval, and verdict
     sigma.<statistic>                       see `sigma_numbers`
     compute.<quantity>                      see `compute_numbers`
@@ -57,6 +58,7 @@ def numbers(results, study):
     }
     for claim in claims.to_dict("records"):
         found |= {
+            f"{claim['claim']}.label": escape(claim["label"]),
             f"{claim['claim']}.estimate": estimate(claim),
             f"{claim['claim']}.verdict": claim["verdict"],
         }
@@ -153,7 +155,10 @@ def compute_numbers(provenance):
 
 @dataclass(frozen=True)
 class Results:
-    """The tables and descriptions that a report shows; those per seed are None if the study lacks them."""
+    """The tables and descriptions that a report shows; those per seed are None if the study lacks them.
+
+    claims, alternatives: with the unit of each effect (`judged.with_units`), as those of `judged.Stored` here
+    """
 
     claims: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -216,23 +221,27 @@ def main(argv=None):
     parser.add_argument("--report", required=True, help="file to write (.tex)")
     options = parser.parse_args(argv)
     per_seed = {name: getattr(options, name) for name in PER_SEED}
+    accuracies = options.settings["accuracies"]
     results = Results(
-        claims=read_claims(options.claims),
+        claims=with_units(read_claims(options.claims), accuracies),
         sensitivity=artefacts.read_table(options.sensitivity),
         specifications=artefacts.read_table(options.specifications),
-        alternatives=artefacts.read_table(options.alternatives),
+        alternatives=with_units(artefacts.read_table(options.alternatives), accuracies),
         theorems=artefacts.read_table(options.theorems),
         **{name: artefacts.read_table(file) if file else None for name, file in per_seed.items()},
         images=read_json(options.images),
         provenance=read_json(options.provenance),
     )
     diverged = _diverged(artefacts.read_table(options.training))
-    folders = [Path(file).parent for file in options.stored]
+    stored = {folder.name: read_stored(folder) for folder in (Path(file).parent for file in options.stored)}
     with artefacts.atomic_folder(options.generated) as folder:
         write(
             folder,
             results,
-            {stored.name: read_stored(stored) for stored in folders},
+            {
+                scale: replace(of_scale, claims=with_units(of_scale.claims, accuracies))
+                for scale, of_scale in stored.items()
+            },
             study=options.settings | {"diverged": diverged, "registration": options.registration},
             figures=options.figures,
         )

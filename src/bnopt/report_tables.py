@@ -31,18 +31,18 @@ def body_tables(results, stored, study):
     found = {
         "alternatives": (
             alternatives_table(results.alternatives, claims),
-            r"@{}L{4.1cm}L{5.8cm}L{3.1cm}ll@{}",
+            r"@{}L{4.1cm}L{5.5cm}L{3.4cm}ll@{}",
         )
     }
     if results.along_gradient is not None and results.curvature is not None:
         found["smoothness"] = (smoothness_table(results, study), r"@{}L{4.8cm}l*{4}{L{2.6cm}}@{}")
     if len(headline):
         columns = (
-            rf"@{{}}L{{{7.2 - 1.95 * len(stored):.2f}cm}}lL{{3.4cm}}l*{{{len(stored)}}}{{L{{1.8cm}}}}l@{{}}"
+            rf"@{{}}L{{{8.3 - 1.95 * len(stored):.2f}cm}}lL{{3.75cm}}l*{{{len(stored)}}}{{L{{1.8cm}}}}l@{{}}"
         )
         found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
     return found | {
-        f"family_{family}": (findings.compact_table(rows), r"@{}L{8.4cm}L{5.8cm}l@{}")
+        f"family_{family}": (findings.compact_table(rows), r"@{}L{9.5cm}L{5.1cm}l@{}")
         for family, rows in claims.groupby("family", sort=False)
     }
 
@@ -51,18 +51,18 @@ def full_tables(results, stored, study):
     """Return name -> (table of LaTeX texts, column specification) of the tables in the appendices."""
     claims = results.claims
     found = {
-        "statements": (statements_table(claims), r"@{}L{5cm}L{8.4cm}L{3cm}L{6cm}L{2cm}@{}"),
-        "evidence": (evidence_table(claims), r"@{}L{4.6cm}L{3.6cm}L{2.2cm}lrrrrrrrrL{4.4cm}@{}"),
-        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{6.9cm}lL{4.6cm}l@{}"),
-        "theorems": (theorems_table(results.theorems), r"@{}L{5.2cm}L{3.2cm}rrrrrr@{}"),
+        "statements": (statements_table(claims), r"@{}L{5.4cm}L{8.4cm}L{3cm}L{6cm}L{2.4cm}@{}"),
+        "evidence": (evidence_table(claims), r"@{}L{5.6cm}L{4.6cm}L{2.2cm}rrrrrrrrL{4.4cm}@{}"),
+        "sensitivity": (sensitivity_table(results.sensitivity, claims), r"@{}L{8.2cm}lL{4.6cm}l@{}"),
+        "theorems": (theorems_table(results.theorems), r"@{}L{6.3cm}L{2.6cm}rrrrrr@{}"),
         "sizes": (sizes_table(study), r"@{}lL{10cm}@{}"),
         "conditions": (conditions_table(study), r"@{}L{4.2cm}llrrrr@{}"),
         "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
         "software": (software_table(results.provenance), r"@{}lL{12cm}@{}"),
     }
     if stored:
-        width = (11.8 - 0.4 * len(stored)) / (1 + len(stored))
-        columns = rf"@{{}}L{{5.2cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
+        width = (18.5 - 0.2 * len(stored)) / (1 + len(stored))
+        columns = rf"@{{}}L{{7.2cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
         found["scales"] = (scales_table(claims, stored), columns)
     return found
 
@@ -90,7 +90,7 @@ def evidence_table(claims):
         "$p$ opp.": "p_opposite",
         "Holm opp.": "p_opposite_holm",
         "$e$": "e_value",
-        "Seeds needed": "seeds_needed",
+        "Needed": "seeds_needed",
         "Share": "share_agreeing_at_least",
     }
     return pd.DataFrame(
@@ -100,7 +100,6 @@ def evidence_table(claims):
             "Verdict": [
                 escape(row["reason"]) if row["verdict"] == "not run" else verdict(row) for row in rows
             ],
-            "Grade": [row["grade"] for row in rows],
             "Agree": [row["seeds_agreeing"] for row in rows],
             **{head: [_optional(row[column]) for row in rows] for head, column in columns.items()},
             "Key": [identifier(row["claim"]) for row in rows],
@@ -116,13 +115,13 @@ def _optional(value):
 def sensitivity_table(sensitivity, claims):
     """Return effect and verdict of each claim under the other summaries; a star marks a changed verdict."""
     named = claims.set_index("claim")
-    kind, primary = named["compare"], named["verdict"]
+    unit, primary = named["unit"], named["verdict"]
     rows = sensitivity[sensitivity.duplicated("claim", keep="first")]
     return pd.DataFrame(
         {
             "Claim": rows["claim"].map(named["label"]).map(escape),
-            "Summary": rows["summary"].map(escape),
-            "Effect": [estimate(row | {"compare": kind[row["claim"]]}) for row in rows.to_dict("records")],
+            "Summary": rows["summary"].map(names.words).map(escape),
+            "Effect": [estimate(row | {"unit": unit[row["claim"]]}) for row in rows.to_dict("records")],
             "Verdict": [
                 row["verdict"] + ("*" if row["verdict"] != primary[row["claim"]] else "")
                 for row in rows.to_dict("records")
@@ -158,8 +157,8 @@ def theorems_table(theorems):
     shown["where"] = shown["where"].map(escape)
     repeated = shown["statement"].duplicated()
     shown["statement"] = shown["statement"].where(~repeated, "")
-    names = ["Statement", "Where", "$n$", "Median error", "Largest", "Violated", "Holds", "Share"]
-    return shown.set_axis(names, axis="columns")
+    heads = ["Statement", "Where", "$n$", "Median error", "Largest", "Violated", "Holds", "Share"]
+    return shown.set_axis(heads, axis="columns")
 
 
 def scales_table(claims, stored):
@@ -246,8 +245,8 @@ def conditions_table(study):
         [
             {
                 "Condition": identifier(name),
-                "Task": escape(condition["task"]),
-                "Norm": _norm(condition),
+                "Task": escape(names.words(condition["task"])),
+                "Norm": escape(", ".join([names.words(condition["norm"]), *names.extras(condition)])),
                 "Learning rate": number(condition["lr"]),
                 "Runs": len(study["seeds"]),
                 "Diverged": len(lost[name]),
@@ -256,16 +255,6 @@ def conditions_table(study):
             for name, condition in study["conditions"].items()
         ]
     )
-
-
-def _norm(condition):
-    """Return the norm of a condition, with the settings that few conditions have in brackets."""
-    more = [
-        f"{key.replace('_', ' ')} {number(condition[key])}"
-        for key in ("warmup", "initial_scale")
-        if key in condition
-    ]
-    return escape(condition["norm"]) + (f" ({', '.join(more)})" if more else "")
 
 
 def compute_table(provenance):

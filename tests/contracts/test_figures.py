@@ -205,7 +205,7 @@ def style():
 
 
 def check(drawn, *, layout):
-    """Check that a figure can be rendered and that its axes have finite limits."""
+    """Check that a figure is rendered with finite limits, and with tick labels that stand apart."""
     assert isinstance(drawn, Figure)
     if not layout:  # the layout takes longer than everything else
         drawn.set_layout_engine("none")
@@ -213,6 +213,16 @@ def check(drawn, *, layout):
     assert drawn.axes
     for ax in drawn.axes:
         assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+        assert not layout or stand_apart(ax)
+
+
+def stand_apart(ax):
+    """Return whether no two labels on the horizontal axis of a panel cover each other."""
+    low, high = sorted(ax.get_xlim())
+    ticks = [tick for tick in ax.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = [tick.label1.get_window_extent() for tick in ticks if tick.label1.get_visible()]
+    boxes = sorted((box for box in boxes if box.width), key=lambda box: box.x0)
+    return all(one.x1 < another.x0 for one, another in itertools.pairwise(boxes))
 
 
 # -- the figures ------------------------------------------------------------------------------------

@@ -74,3 +74,23 @@ def legends(figure):
     """Return all legends of a figure: its own, of its subfigures, and of its panels."""
     own = [*figure.legends, *(legend for part in figure.subfigs for legend in part.legends)]
     return own + [ax.get_legend() for ax in figure.axes if ax.get_legend()]
+
+
+# How an eye without green receptors (deuteranopia) or red ones (protanopia) sees linear red, green and blue:
+# Machado, Oliveira and Fernandes (2009), severity 1.
+EYES = {
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "all receptors": np.eye(3),
+}
+
+
+def lab(colour, eye):
+    """Return lightness and the two colour coordinates of CIE L*a*b* as an eye sees a colour."""
+    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(EYES[eye]) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.array(to_xyz) @ seen / [0.9505, 1, 1.089]
+    x, y, z = (v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])

@@ -3,11 +3,11 @@
 `FIGURES` states what the paper's panels show. A figure is covered once it is stated here.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -33,7 +33,7 @@ LEGEND = {
     "linf": "Standard + L∞",
 }
 # Figure 1: the rate is the colour, the norm the line.
-RED, GREEN, SOLID, DASHED = "#d55e00", "#009e73", None, (3.7, 1.6)
+RED, GREEN, SOLID, DASHED = "#d55e00", "#005a43", None, (3.7, 1.6)
 RATES = {
     "vgg_none": ("Standard, lr 0.1", (RED, SOLID)),
     "vgg_batch": ("Standard + BatchNorm, lr 0.1", (RED, DASHED)),
@@ -136,11 +136,11 @@ def shifts():
     rows = [
         (VGG, "accuracy", "(a) VGG, lr 0.1", accuracy, vgg),
         (("vgg_none_lr0.01", "vgg_batch_lr0.01"), "accuracy", "(a) VGG, lr 0.01", accuracy, vgg),
-        (DLN, "loss", "(b) Deep linear network, lr 1e-06", loss, dln),
+        (DLN, "loss", "(b) Deep linear network, lr 10⁻⁶", loss, dln),
         (
             ("deep_linear_none_lr1e-7", "deep_linear_batch_lr1e-7"),
             "loss",
-            "(b) Deep linear network, lr 1e-07",
+            "(b) Deep linear network, lr 10⁻⁷",
             loss,
             dln,
         ),
@@ -368,12 +368,11 @@ def test_the_legend_tells_conditions_apart_as_they_are_drawn(drawn, whole, name)
     conditions = FIGURES[name]["legend"]
     legends = artists.legends(drawn(name))
     assert len(legends) == bool(conditions)
-    banded = isinstance(FIGURES[name].get((0, 0), Panel((), "")).shows, tuple)
     for legend in legends:
         expected = []
         for condition in conditions:
             colour, dashes = look(whole, name, condition)
-            expected.append((text(whole, name, condition), (colour, 0.3 if banded else dashes)))
+            expected.append((text(whole, name, condition), (colour, dashes)))
         assert artists.legend(legend) == expected
         assert len(set(expected)) == len(expected)
 
@@ -464,7 +463,7 @@ def test_ridges_are_the_densities_of_the_first_seed_at_the_first_site(drawn, who
 
 
 @pytest.mark.parametrize(("name", "place"), of_kind(STEP_SIZES))
-def test_lines_over_step_sizes_are_one_per_step_from_blue_to_red(drawn, whole, raw, name, place):
+def test_lines_over_step_sizes_are_one_per_step_from_dark_to_bright(drawn, whole, raw, name, place):
     panel, figure = FIGURES[name][place], drawn(name)
     ax = artists.panels(figure)[place]
     (condition,) = panel.conditions
@@ -477,18 +476,33 @@ def test_lines_over_step_sizes_are_one_per_step_from_blue_to_red(drawn, whole, r
             by_eta[eta] = by_hand.over_seeds(of_seeds, logarithmic=panel.scale == "log")[step][0]
         expected.append(by_eta)
     same([artists.points(line) for line in ax.lines], expected)
-    turbo = matplotlib.colormaps["turbo"]
-    colours = [artists.colour(turbo(step / tables.PROBED[-1])) for step in tables.PROBED]
-    assert [artists.look(line) for line in ax.lines] == [(colour, None) for colour in colours]
+    assert {artists.look(line)[1] for line in ax.lines} == {None}
+    for eye in artists.EYES:
+        lightness = [artists.lab(artists.look(line)[0], eye)[0] for line in ax.lines]
+        assert min(np.diff(lightness)) > 3
+        assert max(lightness) < 85  # visible on white
     bars = [bar for bar in figure.axes if bar.get_label() == "<colorbar>"]
     assert len(bars) == len(artists.panels(figure))
     for bar in bars:
         assert (bar.get_ylabel(), *bar.get_ylim()) == ("Step", 0, tables.PROBED[-1])
+        (shown,) = (drawn for drawn in bar.collections if drawn.get_array() is not None)
+        ends = [artists.colour(shown.cmap(shown.norm(step))) for step in (0, tables.PROBED[-1])]
+        assert ends == [artists.look(ax.lines[i])[0] for i in (0, -1)]
     # Nets of one task share their vertical axis, to be compared by eye.
     for other_place, other in artists.panels(figure).items():
         task = whole["conditions"][condition]["task"]
         (their,) = FIGURES[name][other_place].conditions
         assert (other.get_ylim() == ax.get_ylim()) == (whole["conditions"][their]["task"] == task)
+
+
+@pytest.mark.parametrize("eye", artists.EYES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_conditions_differ_in_their_lines_or_in_lightness_to_every_eye(drawn, name, eye):
+    for legend in artists.legends(drawn(name)):
+        looks = [look for _, look in artists.legend(legend)]
+        for (one, dashes), (another, others) in itertools.combinations(looks, 2):
+            apart = abs(artists.lab(one, eye)[0] - artists.lab(another, eye)[0])
+            assert dashes != others or apart > 10
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "theorems"])

@@ -96,7 +96,7 @@ def test_the_excess_over_the_worst_inputs_has_a_line_per_loss(figure):
         check_cumulative(line, at_eps_0("excess", loss=loss))
         assert line.get_color() == "black"
     entries = artists.legend(ax.get_legend())
-    assert [text for text, _ in entries] == ["convex", "nonconvex", "relu net", "bn net"]
+    assert [text for text, _ in entries] == ["convex", "non-convex", "ReLU net", "BN net"]
     assert [look for _, look in entries] == [artists.look(line) for line in ax.lines]
     assert len({look for _, look in entries}) == len(losses)
 

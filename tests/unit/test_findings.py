@@ -12,7 +12,7 @@ def claim(name, verdict="supported", **more):
     row = {"claim": name, "label": f"50 % of {name}_x", "family": "fig1", "verdict": verdict, "n": 3}
     row |= {"quantity": "q", "compare": "difference", "condition_a": "a", "condition_b": "b"}
     row |= {"expected": "less", "margin": 0.0, "effect": 0.25, "ci_low": 0.125, "ci_high": 0.5}
-    return row | {"flips_under": "", "n_diverged": 0, "grade": ""} | more
+    return row | {"flips_under": "", "n_diverged": 0, "grade": "", "unit": "difference"} | more
 
 
 def table(*rows):
@@ -50,22 +50,29 @@ STABLE = "No other summary over the steps changes a verdict."
 
 
 def test_few_claims_that_are_not_supported_are_named_with_their_effects():
-    ratio = {"compare": "log_ratio", "effect": math.log(3), "ci_low": 0.0, "ci_high": math.log(5)}
+    ratio = {"unit": "ratio", "effect": math.log(3), "ci_low": 0.0, "ci_high": math.log(5)}
     text = findings.sentences(
-        table(claim("a"), claim("b", "contradicted"), claim("c", "inconclusive", **ratio)), {}
+        table(
+            claim("c", "inconclusive", **ratio),
+            claim("a"),
+            claim("b", "contradicted", unit="points"),
+            claim("d", "inconclusive"),
+        ),
+        {},
     )
     assert text == (
-        "Of 3 claims, 1 is supported, 1 is contradicted and 1 is inconclusive. "
-        r"Not supported: 50 \% of b\_x (contradicted, \num{0.25} [\num{0.125}, \num{0.5}]); "
-        r"50 \% of c\_x (inconclusive, $\times$\,\num{3} [\num{1}, \num{5}]). " + STABLE
+        "Of 4 claims, 1 is supported, 1 is contradicted and 2 are inconclusive. "
+        r"Contradicted: 50 \% of b\_x, \num{25}~points [\num{12.5}, \num{50}]. "
+        r"Inconclusive: 50 \% of c\_x, $\times$\,\num{3} [\num{1}, \num{5}]; "
+        r"50 \% of d\_x, \num{0.25} [\num{0.125}, \num{0.5}]. " + STABLE
     )
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_many_claims_or_all_are_not_named(count):
     others = [claim(str(number), "contradicted") for number in range(count)]
-    assert "Not supported" not in findings.sentences(table(*others), {})
-    assert ("Not supported" in findings.sentences(table(claim("a"), *others), {})) == (count <= 3)
+    assert "Contradicted:" not in findings.sentences(table(*others), {})
+    assert ("Contradicted:" in findings.sentences(table(claim("a"), *others), {})) == (count <= 3)
 
 
 def test_grades_and_changed_verdicts_are_counted():
@@ -99,8 +106,13 @@ def test_other_scales_are_compared_where_both_judge_the_same():
     )
     text = findings.others(here, {"one-scale": there, "two": stored(claim("a", ci_low=0.6, ci_high=0.7))})
     assert text == (
-        STABLE + r" The verdict is the same for 1 of 3 at one-scale and 1 of 1 at two; the opposite for: "
-        r"50 \% of b\_x (one-scale)."
+        STABLE + r" At one-scale, 1 of 3 verdicts is the same, the opposite for: 50 \% of b\_x. "
+        "At two, 1 of 1 verdict is the same."
+    )
+    several = stored(claim("a", "contradicted"), claim("b"), claim("d"), claim("c", "inconclusive"))
+    two = table(claim("a"), claim("b", "contradicted"), claim("c", "inconclusive"), claim("d"))
+    assert findings.others(two, {"x_y": several}).endswith(
+        r"At x\_y, 2 of 4 verdicts are the same, the opposite for: 50 \% of a\_x; 50 \% of b\_x."
     )
     assert findings.others(here, {"none": stored(claim("other"))}) == STABLE
 

@@ -32,6 +32,12 @@ INF, NAN = math.inf, math.nan
         ("", ""),
         ('"one" and "two"', "``one'' and ``two''"),
         (0.1, "0.1"),
+        (
+            "rate 1e-7, 2.5e06",
+            r"rate 10\textsuperscript{$-$}\textsuperscript{7}, "
+            r"2.5$\cdot$10\textsuperscript{6}",
+        ),
+        ("x_lr1e-7, a1e7b, 1e", r"x\_lr1e-7, a1e7b, 1e"),
     ],
 )
 def test_plain_text_is_escaped(text, expected):
@@ -67,22 +73,26 @@ def test_numbers_have_three_digits(value, expected):
 
 
 @pytest.mark.parametrize(
-    ("expected", "margin", "compare", "text"),
+    ("expected", "margin", "unit", "text"),
     [
         ("greater", 0.0, "difference", r"$>$ \num{0}"),
+        ("greater", 0.0, "points", r"$>$ \num{0}~points"),
+        ("not_less", 0.05, "points", r"$>$ \num{-5}~points"),
+        ("not_greater", 0.125, "points", r"$<$ \num{12.5}~points"),
+        ("equivalent", 0.05, "points", r"\num{-5} to \num{5}~points"),
         ("less", 0.0, "difference", r"$<$ \num{0}"),
         ("not_less", 0.05, "difference", r"$>$ \num{-0.05}"),
         ("not_greater", 0.1, "difference", r"$<$ \num{0.1}"),
         ("equivalent", 0.05, "difference", r"\num{-0.05} to \num{0.05}"),
-        ("greater", 0.0, "log_ratio", r"$>$ \num{1}"),
-        ("not_less", math.log(2), "log_ratio", r"$>$ \num{0.5}"),
-        ("not_greater", math.log(3), "log_ratio", r"$<$ \num{3}"),
-        ("less", math.log(2), "log_ratio", r"$<$ \num{0.5}"),
-        ("equivalent", math.log(2), "log_ratio", r"\num{0.5} to \num{2}"),
+        ("greater", 0.0, "ratio", r"$>$ $\times$\,\num{1}"),
+        ("not_less", math.log(2), "ratio", r"$>$ $\times$\,\num{0.5}"),
+        ("not_greater", math.log(3), "ratio", r"$<$ $\times$\,\num{3}"),
+        ("less", math.log(2), "ratio", r"$<$ $\times$\,\num{0.5}"),
+        ("equivalent", math.log(2), "ratio", r"$\times$\,\num{0.5} to $\times$\,\num{2}"),
     ],
 )
-def test_the_expected_effects_are_those_that_support_the_claim(expected, margin, compare, text):
-    assert latex.expectation({"expected": expected, "margin": margin, "compare": compare}) == text
+def test_the_expected_effects_are_those_that_support_the_claim(expected, margin, unit, text):
+    assert latex.expectation({"expected": expected, "margin": margin, "unit": unit}) == text
     low, high = verdicts.boundaries(expected, margin)
     inside = {
         "greater": low + 10, "not_less": low + 10,
@@ -92,9 +102,9 @@ def test_the_expected_effects_are_those_that_support_the_claim(expected, margin,
     assert verdicts.assess([inside] * 9, expected=expected, margin=margin)["verdict"] == "supported"
 
 
-def claim(effect, low, high, *, compare="difference", flips_under="", n_diverged=0, grade=""):
+def claim(effect, low, high, *, unit="difference", flips_under="", n_diverged=0, grade=""):
     return {
-        "effect": effect, "ci_low": low, "ci_high": high, "compare": compare,
+        "effect": effect, "ci_low": low, "ci_high": high, "unit": unit,
         "verdict": "supported", "flips_under": flips_under, "n_diverged": n_diverged,
         "grade": grade,
     }  # fmt: skip
@@ -105,22 +115,27 @@ def claim(effect, low, high, *, compare="difference", flips_under="", n_diverged
     [
         (claim(0.1, -0.2, 0.4), r"[\num{-0.2}, \num{0.4}]", r"\num{0.1} [\num{-0.2}, \num{0.4}]"),
         (
-            claim(math.log(2), 0.0, math.log(4), compare="log_ratio"),
+            claim(0.345, -0.2, 0.75, unit="points"),
+            r"[\num{-20}, \num{75}]",
+            r"\num{34.5}~points [\num{-20}, \num{75}]",
+        ),
+        (
+            claim(math.log(2), 0.0, math.log(4), unit="ratio"),
             r"[\num{1}, \num{4}]",
             r"$\times$\,\num{2} [\num{1}, \num{4}]",
         ),
         (
-            claim(-INF, -INF, INF, compare="log_ratio"),
+            claim(-INF, -INF, INF, unit="ratio"),
             r"[\num{0}, $\infty$]",
             r"$\times$\,\num{0} [\num{0}, $\infty$]",
         ),
         # exp(1000) exceeds every float.
         (
-            claim(0.0, -1000.0, 1000.0, compare="log_ratio"),
+            claim(0.0, -1000.0, 1000.0, unit="ratio"),
             r"[\num{0}, $\infty$]",
             r"$\times$\,\num{1} [\num{0}, $\infty$]",
         ),
-        (claim(NAN, NAN, NAN, compare="log_ratio"), "[--, --]", "--"),
+        (claim(NAN, NAN, NAN, unit="ratio"), "[--, --]", "--"),
     ],
 )
 def test_an_effect_stands_before_its_interval_and_log_ratios_become_ratios(judged, interval, estimate):
@@ -159,7 +174,9 @@ def test_a_table_keeps_its_latex_and_repeats_its_header_on_every_page():
     assert rows == [r"\texttt{a} & 3 \\*", r"b & 4 \\"]
 
 
-@pytest.mark.parametrize(("rows", "kept"), [(1, []), (3, [0, 1]), (8, [0, 1, 5, 6])])
+@pytest.mark.parametrize(
+    ("rows", "kept"), [(1, []), (3, [0, 1]), (9, [*range(8)]), (20, [0, 1, *range(12, 19)])]
+)
 def test_the_first_and_the_last_rows_of_a_long_table_stay_together(rows, kept):
     text = latex.as_latex(pd.DataFrame({"n": range(rows)}), "@{}r@{}", long=True)
     lines = text.partition(r"\endlastfoot")[2].splitlines()[1:-1]

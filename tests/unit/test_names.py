@@ -70,6 +70,19 @@ def test_a_condition_in_words(settings, words):
     assert names.condition(settings) == words
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rate 1e-7", "rate 10⁻⁷"),
+        ("2.5e06, 1e+10", "2.5·10⁶, 10¹⁰"),
+        ("×1e-8", "×10⁻⁸"),
+        ("none_lr1e-7, a1e7, 1e, v1.2e3", "none_lr1e-7, a1e7, 1e, v1.2e3"),
+    ],
+)
+def test_numbers_with_an_exponent_become_powers_of_ten(text, expected):
+    assert names.with_powers(text) == expected
+
+
 def test_texts_may_describe_the_conditions_of_a_claim():
     of_claim = {"for": {}, "label": "{condition_a} / {condition_b} / {lr}", "statement": "s", "source": "p"}
     of_claim |= {"quantity": "q", "margin_from": "convention", "condition_a": "a"}

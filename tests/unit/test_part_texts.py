@@ -19,7 +19,7 @@ FAMILIES = {
 def claim(name, family, verdict="supported", **more):
     row = {"claim": name, "label": f"50 % of {name}_x", "family": family, "verdict": verdict}
     row |= {
-        "compare": "difference",
+        "unit": "difference",
         "effect": 0.25,
         "ci_low": 0.125,
         "ci_high": 0.5,
@@ -88,7 +88,7 @@ def test_claims_are_counted_and_listed_with_effect_verdict_and_standing():
     text = sections(
         claim("a", "edge_vgg", condition_a="deep_linear_none"),
         claim("b", "edge_vgg", "contradicted", flips_under="median", n_diverged=1, grade="refuted"),
-        claim("c", "edge_vgg", compare="log_ratio", effect=math.log(3), ci_low=0.0, ci_high=math.log(5)),
+        claim("c", "edge_vgg", unit="ratio", effect=math.log(3), ci_low=0.0, ci_high=math.log(5)),
         claim("d", "edge_vgg", "not run", effect=math.nan),
         claim("e", "norms", "inconclusive"),
         of=study(scale="paper"),

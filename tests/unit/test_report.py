@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import judged, part_texts, report, report_tables, verdicts
+from bnopt import judged as judged_claims
+from bnopt import part_texts, report, report_tables, verdicts
 from bnopt.files import artefacts
 from bnopt.study import study
 
@@ -30,7 +31,7 @@ def claims(**rows):
             | {"diverged": "vgg_none" if name in "ad" else ""}
             | {"grade": "", "seeds_agreeing": "" if verdict == "not run" else "2 of 3", "seeds_to_confirm": 6}
             | {"p_opposite": 0.5, "p_opposite_holm": 1.0, "e_value": 1.5, "seeds_needed": math.nan}
-            | {"share_agreeing_at_least": 0.25}
+            | {"share_agreeing_at_least": 0.25, "unit": "ratio" if compare == "log_ratio" else compare}
             for name, (verdict, effect, compare) in rows.items()
         ]
     )
@@ -54,6 +55,7 @@ STUDY = {
     "conditions": {"vgg_none": {"task": "vgg", "norm": "none", "lr": 0.1}},
     "captions": {"fig1": "100 % of it"},
     "headline": ["a", "d"],
+    "accuracies": ["accuracy"],
     "registration": {"paper": {"hash": "a1", "registered": "b2", "differs": ["sizes", "stopping rule"]}},
     "diverged": [{"condition": "vgg_none", "seed": 1, "step": 5}],
 }
@@ -66,7 +68,7 @@ SPECIFICATIONS = pd.DataFrame(
 
 
 def stored(table, source="50 % of A_B", figures=()):
-    return judged.Stored(claims=table, images={"source": source}, figures=list(figures))
+    return judged_claims.Stored(claims=table, images={"source": source}, figures=list(figures))
 
 
 def results(judged=HERE, activations=None, along_gradient=None, curvature=None):
@@ -76,7 +78,7 @@ def results(judged=HERE, activations=None, along_gradient=None, curvature=None):
     others = of_claims.assign(summary="median", verdict="supported")
     alternative = {
         "claim": "d_again", "source": "d", "statement": "Read otherwise.", "compare": "difference",
-        "effect": 0.5, "ci_low": 0.25, "ci_high": 0.75, "verdict": "supported",
+        "effect": 0.5, "ci_low": 0.25, "ci_high": 0.75, "verdict": "supported", "quantity": "accuracy",
     }  # fmt: skip
     found = {"n": 5, "median_error": 0.0, "max_error": 1e-15, "violated": 0.0}
     found |= {"holds": math.nan, "median_share": math.nan}
@@ -85,7 +87,7 @@ def results(judged=HERE, activations=None, along_gradient=None, curvature=None):
         claims=judged,
         specifications=SPECIFICATIONS,
         sensitivity=pd.concat([of_claims.assign(summary="mean"), others], ignore_index=True),
-        alternatives=pd.DataFrame([alternative]),
+        alternatives=judged_claims.with_units(pd.DataFrame([alternative]), STUDY["accuracies"]),
         theorems=pd.DataFrame([{"statement": "Theorem 4.1", "where": where} | found for where in wheres]),
         activations=activations,
         along_gradient=along_gradient,
@@ -134,10 +136,13 @@ def test_numbers_are_counted_from_the_claims_and_the_study():
         "compute.hours": r"\num{0.000833}",
         "compute.memory": r"\num{0.0977}",
         "growth.wide": r"\num{1.21}",
+        "a.label": "Claim a",
         "a.estimate": rf"{TIMES}\num{{6}} [\num{{3}}, \num{{12}}]",
         "a.verdict": "supported",
+        "b_c.label": r"Claim b\_c",
         "b_c.estimate": "--",
         "b_c.verdict": "not run",
+        "d.label": "Claim d",
         "d.estimate": rf"{TIMES}\num{{8}} [\num{{4}}, \num{{16}}]",
         "d.verdict": "contradicted",
     }
@@ -345,7 +350,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
         | {"grade": "", "seeds_agreeing": "3 of 3", "seeds_to_confirm": 8, "p_opposite": 1.0}
         | {"p_opposite_holm": 1.0, "e_value": 3.75, "seeds_needed": math.nan, "share_agreeing_at_least": 0.4}
         | claim
-        | {"compare": whole["quantities"][claim["quantity"]]["compare"]}
+        | {"compare": whole["quantities"][claim["quantity"]]["compare"], "unit": "difference"}
         for name, claim in whole["claims"].items()
     ]
     empty = pd.DataFrame(columns=["condition", "seed", "step"])
@@ -364,7 +369,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     named = {pattern for pattern in used if not re.search(r"#|^(key|name)", pattern)}
     assert named <= keys
     # The text chooses among claims and stored scales, and uses every other key.
-    chosen = {f"{name}.{part}" for name in whole["claims"] for part in ("estimate", "verdict")}
+    chosen = {f"{name}.{part}" for name in whole["claims"] for part in ("label", "estimate", "verdict")}
     rest = {key for key in keys - chosen if not key.startswith("stored.")}
     assert {key for key in rest if not any(matches(key, pattern) for pattern in used)} == set()
 

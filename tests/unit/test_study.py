@@ -800,7 +800,12 @@ def test_the_report_gets_the_sizes_of_the_scale_it_is_about(changed, config):
         }
         assert found["captions"] == shown
         assert list(found["captions"]) == list(shown)
-        assert found["headline"] == list(written_out(changed(("scale", scale), ("parts", "all")))["headline"])
+        whole = written_out(changed(("scale", scale), ("parts", "all")))
+        assert found["headline"] == list(whole["headline"])
+        columns = {name: quantity["column"] for name, quantity in whole["quantities"].items()}
+        assert {columns[name] for name in found["accuracies"]} <= {"accuracy", "test_accuracy"}
+        others = {columns[name] for name in set(columns) - set(found["accuracies"])}
+        assert not others & {"accuracy", "test_accuracy"}
         if len(tasks) == 2:
             assert list(shown) == list(config["figures"])
 

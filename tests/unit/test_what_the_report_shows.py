@@ -19,7 +19,7 @@ from bnopt import claims as claims_stage
 from bnopt import judged as judged_claims
 from bnopt import report, report_tables, statistics
 from bnopt.files import artefacts
-from bnopt.study import study
+from bnopt.study import names, study
 
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 EXPECTED = ("greater", "less", "not_less", "not_greater", "equivalent")
@@ -44,7 +44,7 @@ def plain(text):
     while (bold := re.sub(r"\\textbf\{([^{}]*)\}", r"<\1>", text)) != text:
         text = bold
     signs = {
-        r"$\times$\,": "×", r"$-\infty$": "-∞", r"$\infty$": "∞", r"\textdagger": "†", r"$<$": "<",
+        "~": " ", r"$\times$\,": "×", r"$-\infty$": "-∞", r"$\infty$": "∞", r"\textdagger": "†", r"$<$": "<",
         r"$>$": ">",
         r"\_": "_", r"\%": "%", r"\&": "&",
     }  # fmt: skip
@@ -90,15 +90,22 @@ def three_digits(value):
     return shown(decimal.Context(prec=3).create_decimal_from_float(float(value)))
 
 
+def unit(claim):
+    """Return what stands before an effect and after it, and a function that computes its number."""
+    if claim["compare"] == "log_ratio":
+        return "×", "", lambda x: math.e**x
+    # The quantity of the test study whose differences are in points of a per cent.
+    points = claim["quantity"] == "final_accuracy"
+    return ("", " points", lambda x: x / 0.01) if points else ("", "", float)
+
+
 def effect(claim):
-    """Return effect and interval; ratios have a sign before them."""
+    """Return effect and interval; ratios have a sign before them, differences of accuracies are points."""
     if math.isnan(claim["effect"]):
         return "--"
-    ratio = claim["compare"] == "log_ratio"
-    one, low, high = (
-        three_digits(math.e ** claim[key] if ratio else claim[key]) for key in ("effect", "ci_low", "ci_high")
-    )
-    return f"{'×' if ratio else ''}{one} [{low}, {high}]"
+    sign, name, number = unit(claim)
+    one, low, high = (three_digits(number(claim[key])) for key in ("effect", "ci_low", "ci_high"))
+    return f"{sign}{one}{name} [{low}, {high}]"
 
 
 def marked(claim):
@@ -110,12 +117,13 @@ def marked(claim):
 
 def expected_effects(claim):
     """Return the effects that support a claim."""
-    margin, ratio = claim["margin"], claim["compare"] == "log_ratio"
-    up, down = (three_digits(math.e**x if ratio else x) for x in (margin, -margin if margin else 0.0))
-    return {
+    margin, (sign, name, number) = claim["margin"], unit(claim)
+    up, down = (sign + three_digits(number(x)) for x in (margin, -margin if margin else 0.0))
+    text = {
         "greater": f"> {up}", "not_less": f"> {down}", "less": f"< {down}", "not_greater": f"< {up}",
         "equivalent": f"{down} to {up}",
-    }[claim["expected"]]  # fmt: skip
+    }  # fmt: skip
+    return text[claim["expected"]] + name
 
 
 # -- the study ------------------------------------------------------------------------------------------
@@ -134,7 +142,9 @@ def judged(random, names, *, margins):
             {
                 "claim": name, "label": f"Label {number} & more", "source": f"Figure {number}_a",
                 "statement": f"Statement {number}, 100 %.", "family": f"family{number % 3}",
-                "quantity": "sigma" if number % 7 == 2 else "effective_beta",
+                "quantity": {2: "sigma", 3: "final_accuracy", 5: "final_accuracy"}.get(
+                    number % 7, "effective_beta"
+                ),
                 "condition_a": "deep_linear_none" if number % 2 else "deep_linear_batch",
                 "condition_b": "vgg_none", "expected": expected, "margin": margins[name],
                 "compare": compare, "effect": one, "ci_low": one - random.lognormal(),
@@ -332,6 +342,7 @@ def test_every_number_of_the_text(made):
         **{f"task.{task}": "" for task in TASKS},
         **{f"count.{word}": [claim["verdict"] for claim in claims].count(word) for word in VERDICTS},
         **{f"caption.{name}": of["caption"] for name, of in made["whole"]["figures"].items()},
+        **{f"{claim['claim']}.label": claim["label"] for claim in claims},
         **{f"{claim['claim']}.estimate": effect(claim) for claim in claims},
         **{f"{claim['claim']}.verdict": claim["verdict"] for claim in claims},
         **sigmas(made),
@@ -468,16 +479,15 @@ def test_the_table_of_statements(made):
 def test_the_table_of_evidence(made):
     columns = {
         "$p$": "p_sign_flip", "Holm": "p_holm", "$p$ opp.": "p_opposite", "Holm opp.": "p_opposite_holm",
-        "$e$": "e_value", "Seeds needed": "seeds_needed", "Share": "share_agreeing_at_least",
+        "$e$": "e_value", "Needed": "seeds_needed", "Share": "share_agreeing_at_least",
     }  # fmt: skip
-    header = ["Claim", "Effect and interval", "Verdict", "Grade", "Agree", *columns, "Key"]
+    header = ["Claim", "Effect and interval", "Verdict", "Agree", *columns, "Key"]
     rows = table(made, "evidence", header)
     assert rows == [
         {
             "Claim": claim["label"],
             "Effect and interval": effect(claim),
             "Verdict": claim["reason"] or marked(claim),
-            "Grade": claim["grade"],
             "Agree": claim["seeds_agreeing"],
             **{head: three_digits(claim[column]) for head, column in columns.items()},
             "Key": claim["claim"],
@@ -486,7 +496,7 @@ def test_the_table_of_evidence(made):
     ]
     assert {re.sub("[a-z <>:0-9]", "", row["Verdict"]) for row in rows} == {"", "*", "†", "*†"}
     assert {row["Verdict"][0] == "<" for row in rows} == {True, False}
-    missing = [row["Seeds needed"] == "--" for row in rows]
+    missing = [row["Needed"] == "--" for row in rows]
     assert 0 < sum(missing) < len(rows)
 
 
@@ -499,8 +509,8 @@ def test_the_table_of_other_summaries(made):
             expected.append(
                 {
                     "Claim": claim["label"],
-                    "Summary": row["summary"],
-                    "Effect": effect(row | {"compare": claim["compare"]}),
+                    "Summary": row["summary"].replace("_", " "),
+                    "Effect": effect(row | {key: claim[key] for key in ("compare", "quantity")}),
                     "Verdict": row["verdict"] + ("" if row["verdict"] == claim["verdict"] else "*"),
                 }
             )
@@ -579,9 +589,13 @@ def test_the_table_of_conditions(made):
             for _, run in made["training"][made["training"]["condition"] == name].groupby("seed")
             if run["diverged"].any()
         ]
-        more = " (warmup 0.125, initial scale 3)" if name == "vgg_none" else ""
+        more = ", warm-up, weights $\\times$ 3" if name == "vgg_none" else ""
+        norm = names.NORMS[condition["norm"]]
+        for sign, latex in {"“": "``", "”": "''", "₁": "$_1$", "₂": "$_2$", "α": r"$\\alpha$"}.items():
+            norm = norm.replace(sign, latex)
         cells = (
-            name, condition["task"], condition["norm"] + more, three_digits(condition["lr"]), "4",
+            name, {"vgg": "VGG", "deep_linear": "deep linear network"}[condition["task"]],
+            norm + more, three_digits(condition["lr"]), "4",
             str(len(lost)), str(min(lost)) if lost else "",
         )  # fmt: skip
         expected.append(dict(zip(header, cells, strict=True)))

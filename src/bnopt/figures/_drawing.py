@@ -1,6 +1,8 @@
 """Drawing functions that several figures share: colours, labels, curves with bands, and ridges."""
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from bnopt.study import names
@@ -30,6 +32,9 @@ STYLES = {
     "weight_norm": {"color": "#777777", "linestyle": "-"},
     "weight_standard": {"color": "#777777", "linestyle": (0, (5, 1.5))},
 }
+# Colours of what has an order, from dark to bright in grey prints too, without the brightest, which are hard
+# to see on white.
+ORDERED = ListedColormap(colormaps["viridis"](np.linspace(0, 0.85, 256)))
 # Begins the name of a quantity's mean over all steps of a run; the stage `statistics` writes it.
 OVER_RUN = "over_run:"
 # Marks the point at which a run diverges. The stage `figure` recognises it and explains it in a note.
@@ -103,13 +108,16 @@ def marker(values):
 
 
 def band(ax, table, condition, low, high, *, label, **line):
-    """Fill the band between the means of two quantities; the interval of each edge is drawn lighter."""
+    """Fill the band between the means of two quantities; the interval of each edge is drawn lighter.
+
+    The legend shows the lines of the edges, which differ in grey prints too.
+    """
     edges = [centre_and_interval(ax, table, condition, quantity) for quantity in (low, high)]
     steps = edges[0][0].index
-    ax.fill_between(steps, edges[0][0], edges[1][0], color=line["color"], alpha=0.3, linewidth=0, label=label)
-    for mean, bottom, top in edges:
+    ax.fill_between(steps, edges[0][0], edges[1][0], color=line["color"], alpha=0.3, linewidth=0)
+    for (mean, bottom, top), text in zip(edges, (label, None), strict=True):
         ax.fill_between(steps, bottom, top, color=line["color"], alpha=0.12, linewidth=0)
-        ax.plot(steps, mean, linewidth=0.8, marker=marker(mean), **line)
+        ax.plot(steps, mean, linewidth=0.8, marker=marker(mean), label=text, **line)
 
 
 def ridges(ax, rows, **line):

@@ -1,4 +1,4 @@
-"""How effects of claims are drawn: the looks of verdicts, natural units, and the limits of an axis."""
+"""How effects of claims are drawn: the looks of verdicts, units, and the ticks and limits of an axis."""
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -23,12 +23,6 @@ UNITS = {"ratio": "a / b, as a factor", "points": "a − b, percentage points", 
 BEYOND, LEAST_RANGE = 0.25, 0.05
 
 
-def natural(values, kind):
-    """Return effects in their unit: log ratios as ratios, differences of accuracies in points."""
-    values = np.asarray(values, dtype=float)
-    return np.exp(values) if kind == "ratio" else values * (100 if kind == "points" else 1)
-
-
 def set_ticks(axis, kind, ends):
     """Give an axis of effects few ticks: factors (×2), or numbers with their sign; ends: its two ends."""
     if kind == "ratio":
@@ -37,7 +31,7 @@ def set_ticks(axis, kind, ends):
         narrow, subs = MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]), (1, 3) if factor < 200 else (1,)
         axis.set_major_locator(narrow if factor < 6 else LogLocator(subs=subs, numticks=4))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(lambda x, _: f"×{names.number(x)}")
+        axis.set_major_formatter(lambda x, _: "×" + names.with_powers(names.number(x)))
     else:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(lambda x, _: f"{x:+g}".replace("-", "−") if x else "0")

@@ -9,16 +9,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from bnopt.figures import _effects
+from bnopt.figures import _drawing, _effects
+from bnopt.judged import natural
 from bnopt.study import names
 from bnopt.verdicts import boundaries
 
-# Sizes in inches. A page is as wide as the text of the report; the legend stands at its top.
-WIDTH, MOST_HEIGHT, LEGEND = 6.535, 9.0, 0.5
+# Sizes in inches. A page of the report holds a page of the figure with a heading and the caption; the
+# legend stands at its top.
+MOST_HEIGHT, LEGEND = 8.6, 0.5
 # Of a line of text in a row, what rows have besides, a heading, and an axis with its ticks.
 LINE, BETWEEN, HEADING, AXIS = 0.112, 0.03, 0.24, 0.25
 # Where the panel begins and ends, and where verdicts begin.
-LEFT, RIGHT, WORDS = 3.15, 4.95, 5.03
+LEFT, RIGHT, WORDS = 3.15, 5.15, 5.35
 # Points; characters of a label in a line.
 SIZE, CHARACTERS = 7, 56
 OURS = "our extension"
@@ -64,8 +66,8 @@ def _height(claims):
 
 
 def _label(claim):
-    """Return the lines of a claim's label; a dagger marks what the paper does not state."""
-    ours = "\N{NO-BREAK SPACE}†" if OURS in claim["source"] else ""
+    """Return the lines of a claim's label; a double dagger marks what the paper does not state."""
+    ours = "\N{NO-BREAK SPACE}‡" if OURS in claim["source"] else ""
     return textwrap.wrap(claim["label"] + ours, CHARACTERS)
 
 
@@ -76,7 +78,7 @@ def _row(claim):
 def _page(groups):
     """Return a page: a heading per group, and below it a panel per unit."""
     height = LEGEND + sum(_height(claims) for _, claims in groups)
-    figure = Figure(figsize=(WIDTH, height), layout="none")
+    figure = Figure(figsize=(_drawing.WIDTH, height), layout="none")
     top = height - LEGEND
     for family, claims in groups:
         text = {"fontsize": SIZE + 1, "fontweight": "bold", "va": "center", "parse_math": False}
@@ -85,7 +87,8 @@ def _page(groups):
         for unit, of_unit in claims.groupby("unit", sort=False):
             rows = of_unit.to_dict("records")
             bottom = top - sum(map(_row, rows))
-            place = (LEFT / WIDTH, bottom / height, (RIGHT - LEFT) / WIDTH, (top - bottom) / height)
+            left, width = LEFT / _drawing.WIDTH, (RIGHT - LEFT) / _drawing.WIDTH
+            place = (left, bottom / height, width, (top - bottom) / height)
             _panel(figure.add_axes(place), of_unit, unit)
             top = bottom - AXIS
     figure.legend(handles=_legend(), ncols=3, loc="upper left", fontsize=SIZE, borderaxespad=0.2)
@@ -95,10 +98,10 @@ def _page(groups):
 def _panel(ax, claims, unit):
     """Draw the claims of one figure whose effects have one unit, the first at the top; heights in inches."""
     reach = _effects.limits(claims)
-    ends = _effects.natural(reach, unit)
+    ends = natural(reach, unit)
     ax.set(xscale="log" if unit == "ratio" else "linear", xlim=ends, yticks=[])
     ax.spines["left"].set_visible(False)
-    ax.axvline(_effects.natural(0, unit), color="black", linewidth=0.6)
+    ax.axvline(natural(0, unit), color="black", linewidth=0.6)
     top = sum(map(_row, claims.to_dict("records")))
     ax.set_ylim(0, top)
     for claim in claims.to_dict("records"):
@@ -121,7 +124,7 @@ def _effect(ax, claim, unit, reach, span):
     """
 
     def shown(effects):
-        return _effects.natural(np.clip(effects, *reach), unit)
+        return natural(np.clip(effects, *reach), unit)
 
     both = shown(boundaries(claim["expected"], claim["margin"]))
     heights = [span[0] + 0.01, span[1] - 0.01]
@@ -167,5 +170,5 @@ def _legend():
         *handles,
         Line2D([], [], markersize=4.5, label="filled: confirmed or refuted", **filled),
         Patch(color=_effects.EXPECTED, label="effects that support the claim"),
-        Line2D([], [], linestyle="", label="* changes with the summary   † our extension"),
+        Line2D([], [], linestyle="", label="* changes with the summary   ‡ our extension"),
     ]

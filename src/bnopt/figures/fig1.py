@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing
 
-# A colour per learning rate, from the smallest up: the paper's red and green come first.
-RATES = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
+# A colour per learning rate, from the smallest up. The first two are the paper's red and green, the green so
+# dark that grey prints differ too.
+RATES = ("#D55E00", "#005A43", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def draw(over_seeds, first_seed, *, conditions, layers):

@@ -34,14 +34,13 @@ def draw(over_seeds, first_seed, *, conditions):
 
 
 def _lines(figure, ax, rows, *, lr):
-    """Draw a line per step, from blue (early) to red (late); geometric means on a logarithmic axis."""
+    """Draw a line per step, from dark (early) to bright (late); geometric means on a logarithmic axis."""
     rows = rows[rows["quantity"].str.startswith(PREFIX)]
     eta = rows["quantity"].str.removeprefix(PREFIX).astype(float) * lr
     mean = "geometric_mean" if ax.get_yscale() == "log" else "mean"
     curves = rows.assign(eta=eta).pivot(index="step", columns="eta", values=mean)
     curves = curves.replace([np.inf], np.nan)
-    colours = matplotlib.colormaps["turbo"]
     for step, curve in curves.iterrows():
-        ax.plot(curve.index, curve, color=colours(step / max(curves.index.max(), 1)), linewidth=0.7)
+        ax.plot(curve.index, curve, color=_drawing.ORDERED(step / max(curves.index.max(), 1)), linewidth=0.7)
     limits = matplotlib.colors.Normalize(0, max(curves.index.max(), 1))
-    figure.colorbar(matplotlib.cm.ScalarMappable(limits, colours), ax=ax, label="Step", pad=0.02)
+    figure.colorbar(matplotlib.cm.ScalarMappable(limits, _drawing.ORDERED), ax=ax, label="Step", pad=0.02)

@@ -3,6 +3,7 @@
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing, _panels
+from bnopt.study import names
 
 TASKS = {
     "vgg": ("(a) VGG", "accuracy", "Training accuracy (%)", 100, "linear"),
@@ -38,7 +39,8 @@ def draw(over_seeds, first_seed, *, conditions, layers):
 def _training(ax, table, shown, task, lr):
     """Draw the training curves of the conditions with one task and learning rate."""
     name, quantity, label, factor, scale = TASKS[task]
-    ax.set(title=f"{name}, lr {lr:g}", ylabel=label, xlabel="Steps", yscale=scale)
+    title = f"{name}, lr {names.with_powers(names.number(lr))}"
+    ax.set(title=title, ylabel=label, xlabel="Steps", yscale=scale)
     for condition, settings in shown.items():
         _drawing.curve(
             ax, table, condition, quantity, factor=factor,

@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -51,7 +50,7 @@ def _points(sizes, cosines, table, condition, layers):
     sizes.set(xscale="log", yscale="log", xlabel="to first order")
     cosines.set_xscale("symlog", linthresh=1)
     cosines.set(xlabel="1 − lr κ sᵢ", ylim=(-1.1, 1.1))
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(layers)))
+    colours = _drawing.ORDERED(np.linspace(0, 1, len(layers)))
     for colour, layer in zip(colours, layers, strict=True):
         rows = _rows(table, condition, layer)
         look = POINT | {"color": colour, "label": layer}
@@ -70,8 +69,9 @@ def _equality(ax):
     limits = middle / max(half, 10**0.5), middle * max(half, 10**0.5)
     ax.set(xlim=limits, ylim=limits)
     ax.axline((1, 1), (10, 10), **REFERENCE)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 3) if half < 20 else (1,)))
+    # Labels stand side by side below the panel, which leaves room for few, and above each other beside it.
+    for axis, most in ((ax.xaxis, 4.5), (ax.yaxis, 20)):
+        axis.set_major_locator(LogLocator(subs=(1, 3) if half < most else (1,)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
 

@@ -4,12 +4,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bnopt import verdicts
-from bnopt.figures import _effects
+from bnopt.figures import _drawing, _effects
+from bnopt.judged import natural
 from bnopt.study import names
 
-# Sizes in inches: the figure is as wide as the text of the report; the height of the effects, of a row of
-# choices, and of what else there is.
-WIDTH, EFFECTS, ROW, FRAME = 6.535, 2.0, 0.16, 0.6
+# Heights in inches: of the effects, of a row of choices, and of what else there is.
+EFFECTS, ROW, FRAME = 1.5, 0.16, 0.6
 SIZE = 7
 # The choices in their order, and the words for all that one of them allows.
 CHOICES = {
@@ -35,7 +35,7 @@ def draw(over_seeds, first_seed, *, claim, unit):
     shown = rows[rows["verdict"] != "not run"].sort_values("effect", kind="stable").reset_index(drop=True)
     choices = _choices(shown)
     heights = [EFFECTS, *(ROW * len(values) for values in choices.values())]
-    figure = Figure(figsize=(WIDTH, sum(heights) + FRAME))
+    figure = Figure(figsize=(_drawing.WIDTH, sum(heights) + FRAME))
     axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     _draw_effects(axes[0], shown, unit)
     # A dollar sign in a label is a dollar sign.
@@ -76,17 +76,17 @@ def _draw_effects(ax, rows, unit):
     ends = (0.0, 1.0)
     if len(rows):
         ends = _effects.limits(rows)
-        _support(ax, rows.iloc[0], unit, _effects.natural(ends, unit))
-    ax.set(yscale="log" if unit == "ratio" else "linear", ylim=_effects.natural(ends, unit))
-    ax.axhline(_effects.natural(0, unit), color="black", linewidth=0.6)
+        _support(ax, rows.iloc[0], unit, natural(ends, unit))
+    ax.set(yscale="log" if unit == "ratio" else "linear", ylim=natural(ends, unit))
+    ax.axhline(natural(0, unit), color="black", linewidth=0.6)
     for column, row in enumerate(rows.itertuples()):
         look = _effects.VERDICTS[row.verdict]
-        effect, low, high = _effects.natural(np.clip([row.effect, row.ci_low, row.ci_high], *ends), unit)
+        effect, low, high = natural(np.clip([row.effect, row.ci_low, row.ci_high], *ends), unit)
         ax.plot([column, column], [low, high], color=look["color"], linewidth=1.2)
         ring = {"markeredgecolor": "black", "markersize": 6} if row.registered else {"markersize": 3.5}
         ax.plot(column, effect, color=look["color"], marker=look["marker"], clip_on=False, **ring)
     ax.set_ylabel(_effects.UNITS[unit], fontsize=SIZE)
-    _effects.set_ticks(ax.yaxis, unit, _effects.natural(ends, unit))
+    _effects.set_ticks(ax.yaxis, unit, natural(ends, unit))
     ax.tick_params(bottom=False, labelsize=SIZE)
     for verdict, look in _effects.VERDICTS.items():
         if (rows["verdict"] == verdict).any():
@@ -98,9 +98,9 @@ def _draw_effects(ax, rows, unit):
 
 def _support(ax, claim, unit, ends):
     """Shade the effects that support the claim; its boundaries other than no effect are dotted."""
-    both = _effects.natural(verdicts.boundaries(claim["expected"], claim["margin"]), unit)
+    both = natural(verdicts.boundaries(claim["expected"], claim["margin"]), unit)
     ax.axhspan(*np.clip(both, *ends), color=_effects.EXPECTED, linewidth=0, zorder=0)
-    for boundary in _effects.natural(_effects.bounds(claim), unit):
+    for boundary in natural(_effects.bounds(claim), unit):
         ax.axhline(boundary, color="black", linestyle=":", linewidth=1)
 
 

@@ -1,8 +1,9 @@
 """The theorems of Section 4 and Appendix C as numbers. The paper has no such figure."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import SymmetricalLogLocator
 
 from bnopt.figures import _drawing
 from bnopt.verdicts import TOLERANCE
@@ -21,7 +22,13 @@ OVER_TRAINING = {
     "thm4.2_semidefinite": "H ⪰ 0\n(Section 4)",
 }
 TASKS = {"vgg": "VGG", "deep_linear": "DLN"}
-LOSSES = {"convex": ":", "nonconvex": "--", "relu_net": "-.", "bn_net": "-"}
+# Kinds of losses of the rest of the net -> what readers call them, and their lines.
+LOSSES = {
+    "convex": ("convex", ":"),
+    "nonconvex": ("non-convex", "--"),
+    "relu_net": ("ReLU net", "-."),
+    "bn_net": ("BN net", "-"),
+}
 
 
 def draw(over_seeds, first_seed, *, conditions):
@@ -85,9 +92,9 @@ def _distributions(axes, random, probes, lines):
         _cumulative(errors, np.maximum(of[name][known].to_numpy().ravel(), SMALLEST), **line)
         _cumulative(bound, of[name]["thm4.2_bound_slack"], **line)
         _cumulative(printed, of[name]["thm4.4_printed_slack"], **line)
-    for loss, style in LOSSES.items():
+    for loss, (words, style) in LOSSES.items():
         of_loss = exact.loc[exact["loss"] == loss, "excess"]
-        _cumulative(excess, of_loss, color="black", linestyle=style, label=loss.replace("_", " "))
+        _cumulative(excess, of_loss, color="black", linestyle=style, label=words)
 
     errors.set(title="(a) Identities", xlabel="Relative error", ylabel="Share of cases", xscale="log")
     errors.set_xlim(SMALLEST, max(10 * TOLERANCE, errors.get_xlim()[1]))
@@ -95,8 +102,10 @@ def _distributions(axes, random, probes, lines):
     bound.set(title="(b) Thm 4.2, 2nd part\nwithout its premise", xlabel="Relative slack", xlim=(-1, 1))
     printed.set(title="(c) Thm 4.4 as printed", xlabel="Relative slack")
     printed.set_xscale("symlog", linthresh=1)
-    printed.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=1))
     printed.set_xlim(min(-10, printed.get_xlim()[0]), max(1, printed.get_xlim()[1]))
+    # Between -1 and 1 the axis is linear, and a panel has no room for more ticks.
+    far = 10.0 ** math.floor(math.log10(-printed.get_xlim()[0]))
+    printed.set_xticks([x for x in (-far, 0, far) if x <= printed.get_xlim()[1]])
     excess.set(title="(d) Thm C.1,\nits worst inputs", xlabel="Relative excess", xlim=(0, 1))
     excess.legend(fontsize="small", handlelength=1.8, loc="center left", bbox_to_anchor=(1, 0.5))
     for ax in (bound, printed):

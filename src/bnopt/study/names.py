@@ -38,6 +38,9 @@ CHOICES = {
     "up_to_lr": "step sizes up to lr",
     "lr": "lr alone",
 }
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# A number with an exponent, as claims.yaml writes it: 1e-7, 2.5e6.
+POWER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]?\d+)\b")
 WORDS = NORMS | TASKS | QUANTITIES | CHOICES
 FAMILIES = {
     "edge_dln": "Beyond the paper: the edge of stability, deep linear network",
@@ -78,6 +81,17 @@ def extras(settings):
 def number(value):
     """Return a number as claims.yaml writes it: 0.01, 1e-7, 1e10."""
     return re.sub("e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{value:g}")
+
+
+def with_powers(text):
+    """Return a text whose numbers with an exponent are powers of ten: 1e-7 becomes 10⁻⁷, 2.5e6 2.5·10⁶."""
+    return POWER.sub(_power, text)
+
+
+def _power(found):
+    digits, exponent = found.groups()
+    power = f"10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return power if digits == "1" else f"{digits}·{power}"
 
 
 def family(name):

@@ -370,13 +370,21 @@ def units(study):
     return {name: unit(study["quantities"][claim["quantity"]]) for name, claim in study["claims"].items()}
 
 
+def accuracies(study):
+    """Return the quantities whose differences readers see as percentage points."""
+    return [name for name, quantity in study["quantities"].items() if unit(quantity) == "points"]
+
+
 def gather_settings(study):
     """Return the settings of the gathering job: table -> conditions, and the seeds."""
     return {"tables": study["tables"], "seeds": study["seeds"]}
 
 
 def report_settings(study):
-    """Return the facts about the study that the report prints; `images` is empty if no task needs images."""
+    """Return the facts about the study that the report prints; `images` is empty if no task needs images.
+
+    accuracies: the quantities whose differences are shown as percentage points
+    """
     return {
         "scale": study["scale"],
         "images": image_sources.name(study["images"]) if image_sources.needs(study["sizes"]) else "",
@@ -385,6 +393,7 @@ def report_settings(study):
         "conditions": study["conditions"],
         "captions": {name: figure["caption"] for name, figure in study["figures"].items()},
         "headline": list(study["headline"]),
+        "accuracies": accuracies(study),
     }
 
 
@@ -397,13 +406,12 @@ def page_settings(study):
     """
     about = report_settings(study)
     return {
-        **{key: about[key] for key in ("scale", "images", "seeds")},
+        **{key: about[key] for key in ("scale", "images", "seeds", "accuracies")},
         "headline": study["headline"],
         "captions": about["captions"] | _captions_of_curves(study),
         "conditions": {name: names.run(condition) for name, condition in study["conditions"].items()},
         "tasks": {name: condition["task"] for name, condition in study["conditions"].items()}
         | _of_all_norms(study),
-        "accuracies": [name for name, of in study["quantities"].items() if unit(of) == "points"],
         "parts": study["part_of"] if set(study["parts"]) - {PAPER} else {},
     }
 
