@@ -405,7 +405,7 @@ def test_pages_are_pages_of_the_pdf_and_stand_below_each_other_in_the_image(tmp_
     with Image.open(tmp_path / "a.png") as image:
         dpi = 200
         heights = [round(page.get_size_inches()[1] * dpi) for page in pages]
-        assert image.size == (pytest.approx(6.535 * dpi, abs=1), pytest.approx(sum(heights), abs=3))
+        assert image.size == (pytest.approx(6.85 * dpi, abs=1), pytest.approx(sum(heights), abs=3))
         # The legend of the second page begins where the first page ends.
         grey = np.asarray(image.convert("L"))
     dark = [grey[top : top + 60].min() < 100 for top in np.cumsum([0, *heights[:-1]])]
