@@ -135,13 +135,16 @@ class Study:
             (self.folder / name).write_text(text, encoding="utf-8")
 
     def change(self, *path_and_value):
-        """Give the key at the end of a path of keys another value; return the study."""
+        """Give the key at the end of a path of keys another value, or remove it (...); return the study."""
         *parents, key, value = path_and_value
         config = self.config
         entry = config
         for parent in parents:
             entry = entry[parent]
-        entry[key] = value
+        if value is ...:
+            del entry[key]
+        else:
+            entry[key] = value
         self.config = config
         return self
 

@@ -82,7 +82,7 @@ def test_every_claim_has_a_row_with_the_promised_columns(finished, verdicts):
 
 def test_every_headline_claim_has_its_specifications(finished):
     found = read_table(finished.results / "statistics" / "specifications.csv")
-    assert found["claim"].drop_duplicates().tolist() == finished.written_out["headline"]
+    assert found["claim"].drop_duplicates().tolist() == list(finished.written_out["headline"])
     assert set(found["verdict"]) == {"not run"}
     assert (found.groupby("claim")["registered"].sum() == 1).all()
 
