@@ -30,6 +30,28 @@ PROBES = CONFIG["probes"] | NOT_CONFIGURED
 MEASURED = [(probe, task) for probe, tasks in PROBES.items() for task in tasks]
 
 
+def pytest_configure(config):
+    """Give workers the groups in the order of the tests, not those of most tests first."""
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """With several workers (`--dist loadgroup`), run a file, or all tests that share a study, on one worker.
+
+    So its fixtures are made once. Groups with the real snakemake come first, because they take longest: at
+    the end only short ones are left, and no worker waits long for another.
+    """
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            of_file = f"{item.path.parent.name}-{item.path.stem}"
+            group = "finished" if "first_run" in item.fixturenames else of_file
+            item.add_marker(pytest.mark.xdist_group(group))
+        items.sort(key=lambda item: item.path.parent.name != "workflow")
+        items.sort(key=lambda item: "first_run" not in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """Path of a prepared file with a few real images, a subset of the embedded digits."""

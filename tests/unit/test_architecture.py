@@ -211,29 +211,34 @@ def test_torch_is_for_training_and_probing():
 
 START_AND_COMPUTE = """
 import json, sys
+from pathlib import Path
 from bnopt import probe, random_layers, train
 from bnopt.run import device
 from bnopt.run.run import Run
-data, folder, of_run, measured, layers = json.loads(sys.argv[1])
-run = Run(data, **of_run, seed=0, device=device.choose())
-train.train(run, lr=1e-6, steps=2, test_every=1, snapshot_every=1, folder=folder)
-for name, settings in measured.items():
-    assert probe.probe(run, folder, lr=1e-6, probe=name, settings=settings) is not None
+
+def imported():
+    return [name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]
+
+data, folder, runs, layers = json.loads(sys.argv[1])
+for number, (of_run, measured) in enumerate(runs):
+    own = Path(folder, str(number))
+    run = Run(data, **of_run, seed=0, device=device.choose())
+    train.train(run, lr=1e-6, steps=2, test_every=1, snapshot_every=1, folder=own)
+    for name, settings in measured.items():
+        assert probe.probe(run, own, lr=1e-6, probe=name, settings=settings) is not None
+        assert not imported(), (of_run, name)
 random_layers.random_layers(**layers)
-print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+print(imported())
 """
 
 
-@pytest.mark.parametrize(
-    ("task", "norm"), [("vgg", "batch"), ("deep_linear", "batch"), ("vgg", "weight_norm"), ("vgg", "frozen")]
-)
-def test_no_job_waits_for_pytorchs_compiler(
-    task, norm, small_config, prepared, sizes_of, probe_settings, tmp_path
-):
+def test_no_job_waits_for_pytorchs_compiler(small_config, prepared, sizes_of, probe_settings, tmp_path):
     """No job uses the compiler. Its import takes as long as everything else before the first step."""
-    measured = {n: probe_settings(n, task) for n, of in small_config["probes"].items() if task in of}
-    of_run = sizes_of(task) | {"norm": norm}
-    told = [str(prepared), str(tmp_path), of_run, measured, {"draws": 2, "seed": 0}]
+    runs = []
+    for task, norm in [("vgg", "batch"), ("deep_linear", "batch"), ("vgg", "weight_norm"), ("vgg", "frozen")]:
+        measured = {n: probe_settings(n, task) for n, of in small_config["probes"].items() if task in of}
+        runs.append([sizes_of(task) | {"norm": norm}, measured])
+    told = [str(prepared), str(tmp_path), runs, {"draws": 2, "seed": 0}]
     done = subprocess.run(
         [sys.executable, "-c", START_AND_COMPUTE, json.dumps(told)],
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},

@@ -21,6 +21,8 @@ SCHEMA = yaml.safe_load(schemas.SCHEMA.read_text(encoding="utf-8"))
 GONE = ...
 SECTIONS = ("claims", "alternatives")
 IN_CLAIMS_YAML = ("quantities", *SECTIONS)
+# Families of claims that have every key together.
+FAMILIES = ("fig1", "fig2", "fig4", "fig5", "norms")
 # The keys of `net` that each task has.
 NETS = {"vgg": ("convolutions", "hidden"), "deep_linear": ("depth",)}
 
@@ -80,13 +82,17 @@ def _matches(entry, keys):
 
 @pytest.fixture
 def config(config):
-    """The configuration with all claims as alternatives too, so that both sections have every key."""
-    claims = {name: claim for of_family in config["claims"].values() for name, claim in of_family.items()}
+    """The configuration with a few families of claims, as alternatives too: both sections have every key.
+
+    A check of all claims takes several times as long, and finds no other errors.
+    """
+    families = {family: claims for family, claims in config["claims"].items() if family in FAMILIES}
+    claims = {name: claim for of_family in families.values() for name, claim in of_family.items()}
     alternatives = {name: copy.deepcopy(claim) | {"varies": name} for name, claim in claims.items()}
     for alternative in alternatives.values():
         del alternative["source"]
         alternative.pop("headline", None)
-    return config | {"alternatives": alternatives}
+    return config | {"claims": families, "alternatives": alternatives}
 
 
 def file_of(section):

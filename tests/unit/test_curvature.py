@@ -182,7 +182,7 @@ def test_without_a_gradient_only_the_columns_about_the_gradient_are_nan():
 @cases
 def test_on_a_net_all_columns_are_those_of_the_full_hessian(prepared, task, norm):
     point = precise_point(prepared, task, norm)
-    gradient, hessian = whole_hessian.gradient_and_hessian(point, norm)
+    gradient, hessian = whole_hessian.of_precise_point(prepared, task, norm)
     assert 200 < len(gradient) < 700
     expected = literal(gradient, hessian)
     row = row_of(point, products=150)
@@ -201,7 +201,7 @@ def test_on_a_net_all_columns_are_those_of_the_full_hessian(prepared, task, norm
 def test_every_product_is_that_of_the_full_hessian(prepared, task, norm):
     """Among them double backward through the batch norm in training mode."""
     point = precise_point(prepared, task, norm)
-    gradient, hessian = whole_hessian.gradient_and_hessian(point, norm)
+    gradient, hessian = whole_hessian.of_precise_point(prepared, task, norm)
     _, found, product = point.value_gradient_and_hessian(point.parameters)
     assert (whole_hessian.flat(found) - gradient).norm() <= 1e-13 * gradient.norm()
     for seed in range(3):
@@ -214,7 +214,7 @@ def test_every_product_is_that_of_the_full_hessian(prepared, task, norm):
 @cases
 def test_the_trace_is_near_that_of_the_full_hessian(prepared, task, norm):
     point = precise_point(prepared, task, norm)
-    _, hessian = whole_hessian.gradient_and_hessian(point, norm)
+    _, hessian = whole_hessian.of_precise_point(prepared, task, norm)
     row = row_of(point, products=1, draws=40)
     assert abs(row["trace"] - hessian.trace().item()) < 4 * row["trace_error"]
     off_diagonal = hessian - torch.diag(hessian.diagonal())
@@ -269,7 +269,7 @@ def test_beta_tends_to_the_length_of_the_curved_gradient_at_first_order(prepared
 def test_mistakes_give_other_values(prepared, task):
     point = precise_point(prepared, task, "batch")
     row = row_of(point)
-    gradient, hessian = whole_hessian.gradient_and_hessian(point, "batch")
+    gradient, hessian = whole_hessian.of_precise_point(prepared, task, "batch")
     weights = torch.cat(
         [
             torch.full((p.numel(),), ".norm." not in n)
@@ -317,7 +317,7 @@ def test_the_second_phase_is_the_first_of_the_next_snapshot(point_of, task, norm
 def test_the_second_phase_is_one_update_of_the_run_away(prepared):
     point = precise_point(prepared, "deep_linear", "batch")
     theta = whole_hessian.flat(point.parameters)
-    gradient, _ = whole_hessian.gradient_and_hessian(point, "batch")
+    gradient, _ = whole_hessian.of_precise_point(prepared, "deep_linear", "batch")
     moved = theta - point.lr * gradient
     expected = literal(*whole_hessian.gradient_and_hessian(point, "batch", at=moved))
     rows = curvature.measure(point, every=1, phases=2, products=150, draws=2)

@@ -179,10 +179,11 @@ def test_the_bounds_of_three_and_eight_seeds_that_all_agree():
 def needed_by_search(effects, expected, margin):
     """Return the first n at which Student's interval of the same mean and spread decides the claim."""
     level = 0.90 if expected == "equivalent" else 0.95
-    for n in range(2, 3000):
-        scale = np.std(effects, ddof=1) / math.sqrt(n)
-        low, high = stats.t.interval(level, n - 1, loc=np.mean(effects), scale=scale)
-        boundaries = {"greater": [margin], "less": [-margin], "not_less": [-margin], "not_greater": [margin]}
+    boundaries = {"greater": [margin], "less": [-margin], "not_less": [-margin], "not_greater": [margin]}
+    numbers = np.arange(2, 3000)
+    scales = np.std(effects, ddof=1) / np.sqrt(numbers)
+    intervals = stats.t.interval(level, numbers - 1, loc=np.mean(effects), scale=scales)
+    for n, low, high in zip(numbers, *intervals, strict=True):
         if not any(low <= b <= high for b in boundaries.get(expected, [-margin, margin])):
             return n
     return None

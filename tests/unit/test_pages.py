@@ -1,6 +1,7 @@
 """What README.md and docs/ say about stored results: written from them, and as the tables say."""
 
 import csv
+import functools
 import importlib.util
 import json
 import math
@@ -124,23 +125,29 @@ def test_a_claim_belongs_to_the_figures_of_its_source_or_family(source, family, 
     assert others == {name for name in ("edge", "shift", "norms") if family.startswith(name)}
 
 
-def sections():
-    """Return title -> text of the sections of the gallery."""
-    _, *found = re.split(r"^## (.*)\n", pages.gallery(), flags=re.MULTILINE)
+@functools.cache
+def stored_gallery():
+    """Return the gallery of the stored results, which takes seconds to write."""
+    return pages.gallery()
+
+
+def sections(gallery=None):
+    """Return title -> text of the sections of a gallery, by default that of the stored results."""
+    _, *found = re.split(r"^## (.*)\n", gallery or stored_gallery(), flags=re.MULTILINE)
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
 def test_the_gallery_has_every_figure_of_the_paper_and_stands_in_the_page_of_results():
     known = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13]
     assert [int(title[7:]) for title in sections() if title.startswith("Figure ")] == known
-    assert pages.gallery() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert stored_gallery() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def test_the_gallery_shows_every_stored_image_once_and_no_other():
     stored = {
         f"results/{file.parent.name}/{file.name}" for file in (ROOT / "docs" / "results").glob("*/*.png")
     }
-    shown = re.findall(r"!\[.*?\]\((.*?)\)", pages.gallery())
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", stored_gallery())
     assert len(shown) == len(set(shown))
     assert set(shown) == stored
     for title, text in sections().items():
@@ -156,7 +163,8 @@ def test_images_of_figures_that_other_parts_draw_are_shown_where_they_are_stored
     for name in ("shift", "norms"):
         (tmp_path / "digits" / f"{name}.png").unlink()
     monkeypatch.setattr(pages, "STORED", tmp_path)
-    found = sections()
+    gallery = pages.gallery()
+    found = sections(gallery)
     assert set(found) >= {pages.TITLES[name] for name in ("edge", "theorems", "claims")}
     for name in ("shift", "norms"):
         assert f"{name}.png" not in found.get(pages.TITLES[name], "")
@@ -166,7 +174,7 @@ def test_images_of_figures_that_other_parts_draw_are_shown_where_they_are_stored
         "*Beyond the paper:* In the second half of training the curvature along the gradient is 2/lr" in edge
     )
     assert "(no norm, BatchNorm, L₁, L₂ or L∞)" in edge
-    assert "specification_x" not in pages.gallery()
+    assert "specification_x" not in gallery
 
 
 @pytest.mark.parametrize(("number", "families"), [(4, {"fig4"}), (10, {"fig10"}), (2, {"fig2"})])

@@ -47,7 +47,7 @@ def first_order(point, gradient, hessian, number, **other):
 @pytest.mark.parametrize(("task", "norm"), CASES)
 def test_predictions_are_those_of_the_blocks_of_the_full_hessian(prepared, task, norm):
     point = precise_point(prepared, task, norm)
-    gradient, hessian = whole_hessian.gradient_and_hessian(point, norm)
+    gradient, hessian = whole_hessian.of_precise_point(prepared, task, norm)
     rows = rows_of(point, LAYERS[task])
     assert [row["layer"] for row in rows] == list(LAYERS[task])
     for row, number in zip(rows, LAYERS[task].values(), strict=True):
@@ -74,9 +74,7 @@ def test_the_measured_columns_are_those_of_the_probe_covariate_shift(point_of, t
 
 @pytest.mark.parametrize(("task", "norm"), SMOOTH)
 def test_in_smooth_nets_the_prediction_converges_at_first_order_in_lr(prepared, task, norm):
-    gradient, hessian = whole_hessian.gradient_and_hessian(
-        precise_point(prepared, task, norm, smooth=True), norm
-    )
+    gradient, hessian = whole_hessian.of_precise_point(prepared, task, norm, smooth=True)
     start = 0.02 / torch.linalg.eigvalsh(hessian)[-1].item()
     errors = {}
     for lr in (start, start / 2, start / 4):
@@ -93,7 +91,7 @@ def test_in_smooth_nets_the_prediction_converges_at_first_order_in_lr(prepared, 
         own = of_layers(point, lambda n, layer=number: n == layer)
         before = of_layers(point, lambda n, layer=number: n < layer)
         moved = flat(point.parameters) - point.lr * gradient * before
-        after, _ = whole_hessian.gradient_and_hessian(point, norm, at=moved)
+        after = whole_hessian.gradient_at(point, norm, moved)
         change = (after - gradient)[own]
         predicted = -point.lr * (hessian[own] @ (gradient * before))
         assert (change - predicted).norm() < 0.1 * change.norm()
@@ -156,7 +154,7 @@ def test_mistakes_give_other_predictions(prepared, task):
     point = precise_point(prepared, task, "batch", lr={"vgg": 10, "deep_linear": 1e-3}[task])
     number = 3
     (row,) = rows_of(point, {"": number})
-    derivatives = whole_hessian.gradient_and_hessian(point, "batch")
+    derivatives = whole_hessian.of_precise_point(prepared, task, "batch")
     evaluation = whole_hessian.gradient_and_hessian(point, "batch", evaluation=True)
     named = zip(point.names, point.parameters, strict=True)
     without_norms = torch.cat([torch.full((p.numel(),), ".norm." not in name) for name, p in named])

@@ -1,6 +1,7 @@
 """Specification curves, against the same computed by loops from the raw tables of a small study."""
 
 import csv
+import functools
 import itertools
 import json
 import math
@@ -173,6 +174,7 @@ def found(folder):
 # -- the same by loops ------------------------------------------------------------------------------
 
 
+@functools.cache
 def raw(folder, table, condition, seed):
     """Return the rows of a raw table as dictionaries."""
     with (folder / table / condition / f"seed{seed}.csv").open(encoding="utf-8") as file:
@@ -181,6 +183,7 @@ def raw(folder, table, condition, seed):
     return [{k: v if k in names else float(v or "nan") for k, v in row.items()} for row in rows]
 
 
+@functools.cache
 def curve_of(folder, run, key):
     """Return step -> loss or accuracy of a run, in which an accuracy after divergence is that of a guess."""
     curve = {}
@@ -190,9 +193,10 @@ def curve_of(folder, run, key):
     return curve
 
 
-def smoothed(curve):
-    """Return the mean over three steps, of the finite values there; nothing where there is none."""
-    near = SMOOTHED_OVER // 2
+@functools.cache
+def smoothed(folder, run, key):
+    """Return the mean of a curve over three steps, of the finite values; nothing where there is none."""
+    curve, near = curve_of(folder, run, key), SMOOTHED_OVER // 2
     found = {}
     for step in curve:
         values = [curve.get(step + k, math.nan) for k in range(-near, near + 1)]
@@ -202,8 +206,10 @@ def smoothed(curve):
     return found
 
 
-def values_of(folder, run, quantity, layers, grid):
+@functools.cache
+def values_of(folder, run, name, layers, grid):
     """Return step -> value of a quantity of one run."""
+    quantity = QUANTITIES[name]
     if quantity["table"] == "training":
         return {step: v for step, v in curve_of(folder, run, "accuracy").items() if not math.isnan(v)}
     by_step = {}
@@ -278,10 +284,10 @@ def effects_by_loop(folder, claim, combination, diverged):
     found = []
     for seed in SEEDS:
         runs = ("a", seed), ("b", seed)
-        accuracies = [smoothed(curve_of(folder, run, "accuracy")) for run in runs]
-        losses = [smoothed(curve_of(folder, run, "loss")) for run in runs]
+        accuracies = [smoothed(folder, run, "accuracy") for run in runs]
+        losses = [smoothed(folder, run, "loss") for run in runs]
         limit = quantity["until_accuracy"] or 0.99
-        sides = [values_of(folder, run, quantity, claim["layers"], grid) for run in runs]
+        sides = [values_of(folder, run, claim["quantity"], tuple(claim["layers"]), grid) for run in runs]
         sides = [{t: v for t, v in side.items() if counts(t, steps, accuracies, limit)} for side in sides]
         if summary == "equal_loss":
             found.append(equal_loss(sides, losses, compare))

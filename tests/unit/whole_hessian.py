@@ -1,5 +1,7 @@
 """A slow second implementation: small nets by elementary operations, and their Hessian column by column."""
 
+import functools
+
 import torch
 from torch import nn
 from torch.autograd.functional import hessian
@@ -93,13 +95,22 @@ def loss_of(point, norm, *, step=None, evaluation=False):
     return loss
 
 
+def gradient_at(point, norm, at, **mistakes):
+    """Return g at a vector of parameters."""
+    leaf = at.clone().requires_grad_()
+    return torch.autograd.grad(loss_of(point, norm, **mistakes)(leaf), leaf)[0]
+
+
 def gradient_and_hessian(point, norm, at=None, **mistakes):
     """Return g and H at a vector of parameters, by default the point's."""
-    theta = flat(point.parameters) if at is None else at
-    loss = loss_of(point, norm, **mistakes)
-    leaf = theta.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(leaf), leaf)
-    return gradient, hessian(loss, theta)
+    at = flat(point.parameters) if at is None else at
+    return gradient_at(point, norm, at, **mistakes), hessian(loss_of(point, norm, **mistakes), at)
+
+
+@functools.cache
+def of_precise_point(data, task, norm, *, smooth=False):
+    """Return g and H at a precise point, computed once for all tests: neither depends on its rate."""
+    return gradient_and_hessian(precise_point(data, task, norm, smooth=smooth), norm)
 
 
 def of_layers(point, wanted):

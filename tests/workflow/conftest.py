@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from bnopt.study import schema, study
+from workflow import forked
 
 ROOT = Path(__file__).parents[2]
 CORES = max(2, os.cpu_count() or 1)
@@ -30,38 +31,33 @@ GENERATED = (
 # Longest time of a call in seconds. A call that hangs fails after it.
 LONGEST_CALL = 900
 SCALE = "tiny"
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config, items):
-    """With several workers (`--dist loadgroup`), run all tests that share a study on one worker."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                shared = "first_run" in item.fixturenames
-                item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.stem))
+# Claims with a specification curve: about training, layers and step sizes. To draw the curves of all takes
+# longer than to train; tests/unit/test_specifications.py judges claims of every kind.
+HEADLINE = ("bn_trains_faster", "bn_does_not_stabilise_{moment}", "bn_smooths_loss")
 
 
 def shrink(config):
-    """Return the part `paper` at one tiny scale with one seed: all its conditions, figures and claims."""
-    small = of_paper(config)
+    """Return the study at one tiny scale with one seed: all its conditions, figures and claims."""
+    small = copy.deepcopy(config)
     sizes = small["scales"]["digits"]
-    layers = {name: number for number, name in enumerate(sizes["vgg"]["layers"], start=1)}
-    sizes["vgg"] |= {
-        "net": {"convolutions": [4, 4, "M", 4, "M", *[4] * (len(layers) - 4)], "hidden": [8]},
-        "layers": layers,
-    }
-    sizes["deep_linear"] |= {"batch_size": 50}
+    for of_task in (sizes["vgg"], sizes["deep_linear"]):
+        of_task["layers"] = {name: number for number, name in enumerate(of_task["layers"], start=1)}
+    more = len(sizes["vgg"]["layers"]) - 4
+    sizes["vgg"]["net"] = {"convolutions": [4, 4, "M", 4, "M", *[4] * more], "hidden": [8]}
+    sizes["deep_linear"] |= {"net": {"depth": len(sizes["deep_linear"]["layers"]) + 1}, "batch_size": 50}
     for task in ("vgg", "deep_linear"):
         sizes[task] |= {"steps": 12, "test_every": 4, "snapshot_every": 3}
     sizes["vgg"]["batch_size"] = 32
     for of_task in small["probes"].values():
         for settings in of_task.values():
-            fewer = {"units": 3, "every": 3, "samples": 32}
+            fewer = {"units": 3, "every": 3, "samples": 32, "products": 4}
             settings |= {key: value for key, value in fewer.items() if key in settings}
     small["random_layers"]["draws"] = 3
     sizes["seeds"] = [0]
     small["scale"], small["scales"] = SCALE, {SCALE: sizes}
+    for claims in small["claims"].values():
+        for name in claims.keys() - HEADLINE:
+            claims[name].pop("headline", None)
     return small
 
 
@@ -84,7 +80,10 @@ def prune(config, *, conditions, tables):
     small["conditions"] = {name: config["conditions"][name] for name in conditions}
     small["probes"] = {name: entry for name, entry in config["probes"].items() if name in tables}
     small["rate_spread"] = {}
-    small.pop("tau", None)
+    if study.TAU in tables:
+        small["tau"]["conditions"] = [name for name in small["tau"]["conditions"] if name in conditions]
+    else:
+        small.pop("tau", None)
     small["quantities"] = {
         name: quantity
         for name, quantity in config["quantities"].items()
@@ -96,7 +95,9 @@ def prune(config, *, conditions, tables):
         for name, claim in study.claims(filled, section).items():
             pair = {claim["condition_a"], claim["condition_b"]} & set(config["conditions"])
             if claim["quantity"] in small["quantities"] and pair <= set(conditions):
-                family, entry = claim.pop("family"), {key: value for key, value in claim.items() if value}
+                family = claim.pop("family")
+                # A condition may be compared with the number 0.
+                entry = {key: value for key, value in claim.items() if value or key == "condition_b"}
                 if section == "claims":
                     small["claims"].setdefault(family, {})[name] = entry
                 else:
@@ -134,13 +135,16 @@ class Study:
             (self.folder / name).write_text(text, encoding="utf-8")
 
     def change(self, *path_and_value):
-        """Give the key at the end of a path of keys another value; return the study."""
+        """Give the key at the end of a path of keys another value, or remove it (...); return the study."""
         *parents, key, value = path_and_value
         config = self.config
         entry = config
         for parent in parents:
             entry = entry[parent]
-        entry[key] = value
+        if value is ...:
+            del entry[key]
+        else:
+            entry[key] = value
         self.config = config
         return self
 
@@ -155,7 +159,7 @@ class Study:
 
     def snakemake(self, *arguments, profile="profiles/default"):
         """Run snakemake as a user does; return the finished process with its output as one text."""
-        return subprocess.run(self._command(*arguments, profile=profile), **self.surroundings())
+        return forked.run(self._command(*arguments, profile=profile), **self.surroundings())
 
     def run(self, *arguments):
         """Run snakemake, which must succeed; return its output."""
@@ -281,8 +285,8 @@ def new_study(checkout):
 
 @pytest.fixture(scope="session")
 def tiny_config(config):
-    """The study with tiny sizes and one seed."""
-    return shrink(config)
+    """The part `paper` of the study with tiny sizes and one seed."""
+    return shrink(of_paper(config))
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ CONFIGURATION = {
         lambda a: {"judge", "draw_claims"} | a.specifying() | a.reports(),
     ),
     "whether a claim has a specification curve": (
-        ("claims", "fig1", "bn_trains_faster", "headline", False),
+        ("claims", "fig1", "bn_trains_faster", "headline", ...),
         lambda a: {"page"} | a.specifying() - {"draw_specification claim=bn_trains_faster"},
     ),
     "an alternative's margin": (

@@ -55,7 +55,7 @@ def test_with_several_workers_one_of_them_runs_the_study(finished, request):
 
 def test_every_figure_is_there_as_pdf_and_png(finished):
     curves = {f"specification_{name}" for name in finished.written_out["headline"]}
-    assert len(curves) > 10
+    assert len(curves) == 4
     figures = {*finished.written_out["figures"], "claims", *curves}
     assert {"fig1", "fig2", "fig4", "fig8", "claims"} <= figures
     folder = finished.results / "figures"

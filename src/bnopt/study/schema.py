@@ -17,6 +17,8 @@ SCHEMA = Path(__file__).parents[3] / "workflow" / "config.schema.yaml"
 # The sections of claims.yaml; all others are in config.yaml.
 CLAIMS_SECTIONS = ("quantities", "claims", "alternatives")
 LONGEST = 300
+# PyYAML's own parser takes a tenth of a second per file; the one in C may be missing.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Stricter than JSON Schema: 500.0 is not an integer, and numbers are finite.
 TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -53,7 +55,7 @@ def read(*files):
     for file in files:
         expected = f"{file}: expected part of the configuration of a study"
         try:
-            part = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+            part = yaml.load(Path(file).read_text(encoding="utf-8"), LOADER)
         # ValueError: the text is not UTF-8, or has a date such as 2001-13-01.
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise StudyError(f"{expected}, found {' '.join(str(error).split())}") from error
@@ -87,7 +89,7 @@ def parts():
 
 @cache
 def _schema():
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), LOADER)
 
 
 def check_text(file):
@@ -116,7 +118,7 @@ def check_text(file):
 def check_keys(file):
     """Raise StudyError if a mapping in a YAML file has a key twice: YAML would silently take the last one."""
     text = Path(file).read_text(encoding="utf-8")
-    nodes = [(yaml.compose(text, Loader=yaml.SafeLoader), "")]
+    nodes = [(yaml.compose(text, Loader=LOADER), "")]
     for node, parent in nodes:
         if isinstance(node, yaml.SequenceNode):
             nodes += [(value, parent) for value in node.value]
