@@ -345,6 +345,18 @@ def test_another_scale_differs_part_by_part_and_without_a_page_in_all(config, tm
         assert of_part == {"hash": found[part]["hash"], "registered": found[part]["hash"], "differs": []}
 
 
+def test_a_change_of_a_cell_of_the_page_is_another_registered_hash_of_its_part(config, tmp_path):
+    of_study = study.written_out(config | {"parts": "all"})
+    before, seeds = registration.compared(of_study), registration.registered()["norms"]["seeds"]
+    page = tmp_path / "page.md"
+    text = registration.PAGE.read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| seeds "))
+    page.write_text(text.replace(row, f"{row.removesuffix(f'`{seeds}` |')}`0123456789abcdef` |"), "utf-8")
+    after = registration.compared(of_study, page)
+    assert registration.registered(page)["norms"]["seeds"] == "0123456789abcdef"
+    assert [part for part in PARTS if after[part]["registered"] != before[part]["registered"]] == ["norms"]
+
+
 def test_a_part_that_the_page_lacks_differs_in_all(config, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(registration.page_of(study.written_out(config | {"parts": ["paper"]})), encoding="utf-8")

@@ -84,7 +84,11 @@ def hashes(study):
     """
     judged = [part for part in study["parts"] if part in study["part_of"].values()]
     items = {part: {item: _hash(found) for item, found in content(study, part).items()} for part in judged}
-    return {part: of_items | {ALL: _hash(of_items)} for part, of_items in items.items()}
+    return {part: _with_all(of_items) for part, of_items in items.items()}
+
+
+def _with_all(items):
+    return items | {ALL: _hash({item: found for item, found in items.items() if item != ALL})}
 
 
 def _hash(found):
@@ -98,11 +102,14 @@ def of_families(study):
 
 
 def registered(page=PAGE):
-    """Return part -> item -> registered hash, as the table of the page says; {} without a page."""
+    """Return part -> item -> registered hash, as the table of the page says; {} without a page.
+
+    That of all items follows from the others, so that a change of any cell is a change of it.
+    """
     lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     rows = [[cell.strip("` ") for cell in line.strip("|").split("|")] for line in lines if line[:2] == "| "]
     (_, *items), *columns = zip(*rows, strict=False) if rows else [("item",)]
-    return {part: dict(zip(items, of_items, strict=False)) for part, *of_items in columns}
+    return {part: _with_all(dict(zip(items, of_items, strict=False))) for part, *of_items in columns}
 
 
 def compared(study, page=PAGE):
