@@ -33,6 +33,8 @@ MOST_BYTES = 2**21 * 3 // 4 - 1000
 # Width in pixels and quality of the figures; the first with which all fit into the page is taken.
 FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
 MISSING = "–"
+# Begins the source of a claim that the paper makes.
+OF_PAPER = r"Figure|Section|Appendix|Table|Theorem"
 # Begins the name of the figure with the specification curve of a claim.
 CURVE = "specification_"
 
@@ -328,6 +330,7 @@ def _facts(results, study):
         "seeds": study["seeds"],
         "conditions": len(study["tasks"]),
         "rows": found,
+        "of_paper": sum(re.match(OF_PAPER, row["source"]) is not None for row in found),
         "captions": study["captions"],
         "can_show": can_show(len(study["seeds"]), families),
         "counts": {v: sum(row["verdict"] == v for row in found) for v in VERDICTS if v in judged},

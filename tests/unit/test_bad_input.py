@@ -167,7 +167,7 @@ def test_a_configuration_that_is_no_map_is_refused(nothing):
     ("path", "value", "words"),
     [
         ("conditions > vgg_none > lr", "1e-1", ["type number", 'found the text "1e-1"', "write 1.0e-1"]),
-        ("probes > along_gradient > vgg > step_sizes > 0", "1e-1", ["type number", "write 1.0e-1"]),
+        ("probes > along_gradient > vgg > step_sizes > 0", "2E-07", ["type number", "write 2.0e-07 without"]),
         ("scales > digits > vgg > steps", "500", ["type integer", 'found the text "500"']),
         ("scales > digits > vgg > steps", 500.0, ["type integer", "found 500.0"]),
         ("scales > digits > vgg > batch_size", None, ["type integer", "found null"]),
@@ -807,6 +807,18 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path, content, wo
         schemas.check_text(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"), [("a:\n  b: 1\n c: 2\n", 3), ("a:\n  b: with: colon\n", 2), ("a:\n\tb: 1\n", 2)]
+)
+def test_a_file_that_is_no_yaml_is_refused_with_its_line(tmp_path, text, line):
+    file = tmp_path / "claims.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(
+        StudyError, match=rf"claims\.yaml, line {line}: expected YAML, .*; indent with spaces"
+    ):
+        schemas.check_text(file)
+
+
 @pytest.mark.parametrize("encoding", ["ISO-8859-1", "ANSI_X3.4-1968", "cp1252"])
 def test_letters_that_the_locale_would_misread_are_refused(tmp_path, monkeypatch, encoding):
     file = tmp_path / "config.yaml"
@@ -889,6 +901,11 @@ def test_an_equivalence_has_a_margin_within_which_it_can_be_true(refusal, claim,
     message = refusal(f"claims > {claim} > margin", least, (f"claims > {claim} > expected", "equivalent"))
     assert_names(message, ["claims", *claim.split(" > "), "margin"])
     assert f"of more than {least} for an equivalence" in message
+
+
+def test_a_margin_of_accuracies_is_a_fraction(refusal):
+    message = refusal("claims > fig2 > noisy_bn_matches_bn > margin", 5)
+    assert "less than 1 (5 points are 0.05)" in message
 
 
 @pytest.mark.parametrize("probe", ["covariate_shift", "along_gradient", "activations"])

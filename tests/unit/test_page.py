@@ -414,7 +414,9 @@ def test_the_head_counts_verdicts_and_says_what_the_seeds_can_show(made):
     judged = [row["verdict"] for row in made.rows.values()]
     assert words == [f"{v} {judged.count(v)}" for v in verdicts.VERDICTS if v in judged]
     (head,) = made.root.all("p", id="can-show")
-    assert f"tested {len(made.rows)} statements" in head.text
+    beyond = sum(row["source"].startswith("beyond the paper") for row in made.rows.values())
+    assert f"tested {len(made.rows) - beyond} statements of Santurkar et al." in head.text
+    assert (f"and {beyond} that go beyond their paper" in head.text) == (beyond > 0)
     assert f"with {len(made.study['seeds'])} seeds each" in head.text
     assert head.text.count(". ") <= 1, "one sentence, with et al."
     confirms = {"digits": "can confirm nothing", "deep-linear": "can confirm claims of"}

@@ -12,6 +12,7 @@ from bnopt import plugins
 from bnopt.study import image_sources, schema
 from bnopt.study.schema import expect_known, refuse
 from bnopt.study.study import (
+    ACCURACIES,
     ALL_NORMS,
     CHANCE,
     PAPER,
@@ -245,7 +246,11 @@ def _check_families(config):
             refuse(f"claims.{family}", expected, f"claims of the parts {' and '.join(parts)}")
         if size > LARGEST_FAMILY:
             expected = f"at most {LARGEST_FAMILY} claims, because eight seeds confirm none of a larger family"
-            refuse(f"claims.{family}", expected, f"{size}; split the family, as by panels of a figure")
+            refuse(
+                f"claims.{family}",
+                expected,
+                f"{size}; split the family, as by panels of a figure, or give your own claims one of their own",
+            )
 
 
 def _check_claims(config, section):
@@ -327,6 +332,10 @@ def _check_margin(key, claim, quantity):
         refuse(f"{key}.margin", expected, margin)
     if margin == least and claim["expected"] == "equivalent":
         refuse(f"{key}.margin", f"a {kind} of more than {least} for an equivalence", margin)
+    if quantity["column"] in ACCURACIES and kind == "difference" and margin >= 1:
+        refuse(
+            f"{key}.margin", "a difference of accuracies, which is less than 1 (5 points are 0.05)", margin
+        )
 
 
 def _check_headline(key, claim, quantity):

@@ -4,6 +4,7 @@ import codecs
 import json
 import locale
 import math
+import re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -107,12 +108,26 @@ def check_text(file):
         found = "zero bytes, as in UTF-16" if "\0" in text else ""
     if found:
         raise StudyError(f"{file}: expected text in UTF-8, found {found}; save the file as UTF-8")
+    _check_syntax(file, text)
     encoding = locale.getpreferredencoding(False)
     if not content.isascii() and codecs.lookup(encoding).name != "utf-8":
         raise StudyError(
             f"{file}: expected a locale with UTF-8, because the file has letters beyond ASCII; found "
             f"{encoding}; call snakemake again with the variable PYTHONUTF8=1"
         )
+
+
+def _check_syntax(file, text):
+    """Raise StudyError if a text is not YAML: Snakemake would name neither the file nor the line."""
+    try:
+        yaml.compose(text, Loader=LOADER)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f"{file}, line {mark.line + 1}" if mark else str(file)
+        raise StudyError(
+            f"{where}: expected YAML, found a text that is none ({problem or error}); indent with spaces as "
+            "the entries around it do, and put a text that holds ': ' in quotes"
+        ) from error
 
 
 def check_keys(file):
@@ -170,7 +185,8 @@ def _hint(kind, found):
     """Return how to write a value that is of another type than the one expected, or ""."""
     if isinstance(found, str) and _is_number(found):
         if "number" in kind:
-            return "; YAML reads 1e-1 as text, write 1.0e-1"
+            with_point = re.sub(r"^([+-]?\d+)(?=e)", r"\1.0", found.strip().lower())
+            return f"; write {with_point} without quotes (YAML reads 1e-6 as text)"
         if kind == "integer":
             return "; write a whole number without a point, an exponent or quotes"
     if kind == "string" and isinstance(found, int | float):
