@@ -246,11 +246,8 @@ def _check_families(config):
             refuse(f"claims.{family}", expected, f"claims of the parts {' and '.join(parts)}")
         if size > LARGEST_FAMILY:
             expected = f"at most {LARGEST_FAMILY} claims, because eight seeds confirm none of a larger family"
-            refuse(
-                f"claims.{family}",
-                expected,
-                f"{size}; split the family, as by panels of a figure, or give your own claims one of their own",
-            )
+            remedy = "split the family, as by panels of a figure, or give your own claims one of their own"
+            refuse(f"claims.{family}", expected, f"{size}; {remedy}")
 
 
 def _check_claims(config, section):
