@@ -8,6 +8,7 @@ unexport PYTHONPATH PYTHONHOME
 FITS := $(shell [ "$$(cat .venv/installed 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c "" && echo yes)
 # Passed through the environment, because a path may contain quotes.
 export IMAGES PARTS SEEDS
+CONFIG = scale=$(SCALE) $${IMAGES:+"images=$$IMAGES"} $${PARTS:+"parts=$$PARTS"} $${SEEDS:+"seeds=[$$SEEDS]"}
 
 .PHONY: help install reproduce store test lint bench again
 
@@ -23,8 +24,7 @@ help:
 install: .venv/installed
 
 reproduce: .venv/installed
-	@.venv/bin/snakemake --cores all --config scale=$(SCALE) \
-		$${IMAGES:+"images=$$IMAGES"} $${PARTS:+"parts=$$PARTS"} $${SEEDS:+"seeds=[$$SEEDS]"}
+	@.venv/bin/snakemake --cores all --config $(CONFIG)
 	@echo "Results: results/$(SCALE)/report.html in a browser, results/$(SCALE)/report/ for the report."
 
 store: reproduce

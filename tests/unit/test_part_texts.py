@@ -124,7 +124,8 @@ def test_conditions_with_diverged_runs_are_named_once():
         claim("c", "norms_trained"),
     )["norms"]
     assert found.count("A dagger marks") == 1
-    named = "VGG, no norm, rate 0.5; deep linear network, no norm, rate 1e-6"
+    millionth = r"10\textsuperscript{$-$}\textsuperscript{6}"
+    named = f"VGG, no norm, rate 0.5; deep linear network, no norm, rate {millionth}"
     assert f"A dagger marks claims with diverged runs, here of: {named}." in found
     assert found.index("A dagger marks") < found.index("Of 1 claims")
     assert "A dagger marks" not in sections(claim("a", "norms"))["norms"]

@@ -240,7 +240,7 @@ def test_a_verdict_at_another_scale_is_bold_only_if_it_contradicts_the_one_here(
 def test_alternatives_of_the_parts_stand_in_their_sections_alone(config):
     of_study = study.written_out(config | {"parts": "all"})["alternatives"]
     of_paper = study.written_out(config)["alternatives"]
-    common = {"statement": "s", "effect": 0.5, "ci_low": 0.2, "ci_high": 0.7, "compare": "difference"}
+    common = {"statement": "s", "effect": 0.5, "ci_low": 0.2, "ci_high": 0.7, "unit": "difference"}
     rows = [common | {"claim": name, "source": "a", "verdict": name} for name in of_study]
     table = report_tables.alternatives_table(pd.DataFrame(rows), HERE)
     assert table["Verdict"].tolist() == list(of_paper)

@@ -681,11 +681,12 @@ HESSIAN = {
 def test_the_table_of_smoothness(made):
     rows = table(made, "smoothness", ["Net", "When", r"$\beta$", *HESSIAN])
     # The plain VGG has a warm-up here, and L₁ is another norm.
+    millionth = r"10\textsuperscript{$-$}\textsuperscript{6}"
     nets = {
         "VGG, BatchNorm, rate 0.1": ("vgg_batch", 0.1),
         "VGG, BatchNorm, rate 0.5": ("vgg_batch_lr0.5", 0.5),
-        "deep linear network, no norm, rate 1e-6": ("deep_linear_none", 1e-6),
-        "deep linear network, BatchNorm, rate 1e-6": ("deep_linear_batch", 1e-6),
+        f"deep linear network, no norm, rate {millionth}": ("deep_linear_none", 1e-6),
+        f"deep linear network, BatchNorm, rate {millionth}": ("deep_linear_batch", 1e-6),
     }
     assert [(row.pop("Net"), row.pop("When")) for row in rows] == [
         (net, when) for net in nets for when in ("start", "late")
