@@ -59,8 +59,9 @@ import importlib.util, sys, time
 spec = importlib.util.spec_from_file_location("tool", {str(TOOLS / "seed_by_seed.py")!r})
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
-snakemake = "import os, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
-snakemake = [sys.executable, "-c", f"import sys; {{snakemake}}", sys.argv[1]]
+# Not `open(...).write(...)`: Python ignores an interrupt while it closes a file that nobody holds.
+snakemake = "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
+snakemake = [sys.executable, "-c", f"import os, pathlib, sys, time; {{snakemake}}", sys.argv[1]]
 run_until, tool.arguments = tool.run_until, lambda: ("small", [0], time.monotonic() + 600, [])
 tool.run_until = lambda end, _command: run_until(end, snakemake)
 tool.main()

@@ -168,7 +168,7 @@ def test_a_configuration_that_is_no_yaml_is_refused(tmp_path, new_study, tiny_co
     study = new_study(tmp_path / "study", tiny_config)
     file = study.folder / "config.yaml"
     file.write_text(file.read_text() + "\nscales: [digits\n")
-    assert "Config file is not valid" in study.refused()
+    assert re.search(r"error: config\.yaml, line \d+: expected YAML", study.refused())
     assert_nothing_was_written(study)
 
 
