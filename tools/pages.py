@@ -134,10 +134,10 @@ def headline():
 
 def answer():
     """Return a line for each step of the paper's argument: how its headline claims came out at each scale."""
-    lines = []
-    for step in dict.fromkeys(headline().values()):
-        about = [name for name, of in headline().items() if of == step]
-        tables = {scale: claims_of(scale) for scale in scales()}
+    lines, step_of = [], headline()
+    tables = {scale: claims_of(scale) for scale in scales()}
+    for step in dict.fromkeys(step_of.values()):
+        about = [name for name, of in step_of.items() if of == step]
         found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
         outcomes = [f"{_found(rows)} at `{scale}`" for scale, rows in found.items() if len(rows)]
         lines.append(f"- {step}: {'; '.join(outcomes)}.")

@@ -39,12 +39,10 @@ def _one_other(specifications):
     found = []
     for row in specifications:
         twins = row["coincides"].split(";") if isinstance(row["coincides"], str) else []
-        for combination in [
-            [row[choice] for choice in CHOICES],
-            *(twin.split("/") for twin in twins if twin),
-        ]:
+        own = [row[choice] for choice in CHOICES]
+        for combination in [own, *(twin.split("/") for twin in twins if twin)]:
             pairs = zip(CHOICES, combination, registered, strict=True)
-            other = [(choice, value) for choice, value, own in pairs if value != own]
+            other = [(choice, value) for choice, value, usual in pairs if value != usual]
             if len(other) == 1:
                 found.append((_in_words(*other[0]), row))
     return found

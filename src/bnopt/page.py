@@ -351,10 +351,10 @@ def answer(found):
     agreeing     how many seeds fall on the side of each claim
     changes      what changes one of the verdicts -> the verdicts it leads to
     """
-    steps = {row["argument"]: [] for row in found if row["argument"]}
+    steps = {}
     for row in found:
         if row["argument"]:
-            steps[row["argument"]].append(row)
+            steps.setdefault(row["argument"], []).append(row)
     return [
         {"statement": statement, "claims": of_step, **_step(of_step)} for statement, of_step in steps.items()
     ]
