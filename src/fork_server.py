@@ -1,11 +1,12 @@
-"""Starts training and probing jobs fast: a server that has imported PyTorch forks a child for each.
+"""Starts jobs fast: a server that has imported PyTorch, pandas and matplotlib forks a child for each.
 
     python -m fork_server bnopt.train ...    the same as `python -m bnopt.train ...`
 
-Importing PyTorch and pandas takes 2 s, longer than many jobs of small nets. Each call of snakemake has a
-server of its own (`start`). It imports them at the first job, and never anything of this project: a child
-reads the project's code from the disk. The command above asks the server for a child, hands over its files,
-passes on signals, and ends as the child ends. Whenever anything is unusual, it becomes `python -m` itself.
+Importing them takes 1 to 3 s, longer than many jobs of a small study. Each call of snakemake has a server of
+its own (`start`). It imports what a job needs at the first such job, and never anything of this project: a
+child reads the project's code from the disk. The command above asks the server for a child, hands over its
+files, passes on signals, and ends as the child ends. Whenever anything is unusual, it becomes `python -m`
+itself.
 """
 
 import atexit
@@ -21,7 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
 ADDRESS = "BNOPT_FORK_SERVER"
@@ -30,6 +31,15 @@ THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", 
 THREADS += ["VECLIB_MAXIMUM_THREADS"]
 # It sets these too, and bash the last one. No import reads them, so here server and job may differ.
 FREE = ("TMPDIR", "TMP", "TEMPDIR", "TEMP", "_")
+# What takes long to import in all jobs, and in those of some modules.
+OF_ALL = ("pandas", "scipy.special")
+OF_NETS = ("torch.optim.sgd", "tqdm")
+OF_FIGURES = ("matplotlib.figure", "matplotlib.backends.backend_pdf")
+IMPORTS = dict.fromkeys(("bnopt.train", "bnopt.probe", "bnopt.random_layers"), OF_NETS)
+IMPORTS |= {"bnopt.figure": OF_FIGURES}
+# No file or variable of the user reaches matplotlib, here as in `figure.py`: a damaged one would end the
+# server.
+OF_MATPLOTLIB = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 # If snakemake alone is killed, its jobs have this many seconds to write a checkpoint.
 GRACE = 60
@@ -103,6 +113,7 @@ def serve(listener):
     # A kernel that does not know this call ends the server here, and nothing is forked.
     os.close(os.pidfd_open(os.getpid()))
     own, doors = surroundings(), [sys.stdin, listener]
+    os.environ |= OF_MATPLOTLIB
     # A child is a file that can be read once it has ended. command: child; child: its pid, its command.
     commands, children = {}, {}
     while doors or children:
@@ -152,7 +163,7 @@ def fork(listener, own):
         request, files, *_ = socket.recv_fds(command, 2**20, 3)
         words, theirs, environment = json.loads(request)
         few = command.fileno() < 900  # `select` takes 1024 files
-        pid = os.fork() if theirs == own and few and can_fork() else None
+        pid = os.fork() if theirs == own and few and can_fork(words[0]) else None
     if pid == 0:
         # Die when the server dies (PR_SET_PDEATHSIG). It may be dead already.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -163,7 +174,8 @@ def fork(listener, own):
         for number, file in enumerate(files):
             os.dup2(file, number)
         # Otherwise all jobs would draw the same random numbers; the project's own ones have their seeds.
-        sys.modules["torch"].default_generator.seed()
+        if "torch" in sys.modules:
+            sys.modules["torch"].default_generator.seed()
         sys.modules["numpy"].random.seed()
     elif pid:
         with suppress(OSError):
@@ -175,10 +187,11 @@ def fork(listener, own):
     return command, pid, words if pid == 0 else None
 
 
-def can_fork():
-    """Import what takes long. Return whether there is only one thread: the others would be missing."""
-    for name in ("pandas", "torch.optim.sgd", "tqdm"):
-        importlib.import_module(name)
+def can_fork(module):
+    """Import what a job needs. Return whether there is only one thread: the others would be missing in it."""
+    with chdir("/"):  # matplotlib would read a file of the current folder
+        for name in (*OF_ALL, *IMPORTS.get(module, ())):
+            importlib.import_module(name)
     return len(os.listdir("/proc/self/task")) == 1
 
 
@@ -201,4 +214,7 @@ if __name__ == "__main__":
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except KeyboardInterrupt:  # before the job could handle it: no traceback
         sys.exit(128 + signal.SIGINT)
+    except SystemExit as end:
+        if end.code:
+            raise
     succeeded.append(True)

@@ -36,7 +36,7 @@ rule draw:
         settings=job.figure_settings,
     shell:
         r"""
-        "$python" -m bnopt.figure \
+        exec "$python" -m fork_server bnopt.figure \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --figure {wildcards.figure:q} \
@@ -74,7 +74,7 @@ rule draw_claims:
         settings=job.forest_plot_settings,
     shell:
         r"""
-        "$python" -m bnopt.figure \
+        exec "$python" -m fork_server bnopt.figure \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --figure claims \
@@ -110,7 +110,7 @@ rule draw_specification:
         settings=job.specification_settings,
     shell:
         r"""
-        "$python" -m bnopt.figure \
+        exec "$python" -m fork_server bnopt.figure \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --figure specification \

@@ -32,7 +32,7 @@ rule gather:
         settings=job.gather_settings,
     shell:
         r"""
-        "$python" -m bnopt.gather \
+        exec "$python" -m fork_server bnopt.gather \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --provenance {output.provenance:q} \
@@ -73,7 +73,7 @@ rule bundle:
         settings=job.report_settings,
     shell:
         r"""
-        "$python" -m bnopt.report \
+        exec "$python" -m fork_server bnopt.report \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --registration {params.registration:q} \
@@ -156,7 +156,7 @@ rule page:
         settings=job.page_settings,
     shell:
         r"""
-        "$python" -m bnopt.page \
+        exec "$python" -m fork_server bnopt.page \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --template {input.template:q} \

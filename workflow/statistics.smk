@@ -29,7 +29,7 @@ rule spread_rates:
         settings=job.rate_spread_settings,
     shell:
         r"""
-        "$python" -m bnopt.rate_spread \
+        exec "$python" -m fork_server bnopt.rate_spread \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --curves {input.curves:q} \
@@ -59,7 +59,7 @@ rule summarise:
         settings=job.statistics_settings,
     shell:
         r"""
-        "$python" -m bnopt.statistics \
+        exec "$python" -m fork_server bnopt.statistics \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --tables {params.pattern:q} \
@@ -86,7 +86,7 @@ rule rank_norms:
         settings=job.tau_settings,
     shell:
         r"""
-        "$python" -m bnopt.tau \
+        exec "$python" -m fork_server bnopt.tau \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --tables {input.tables:q} \
@@ -125,7 +125,7 @@ rule judge:
         settings=job.claims_settings,
     shell:
         r"""
-        "$python" -m bnopt.claims \
+        exec "$python" -m fork_server bnopt.claims \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --registration {params.registration:q} \
@@ -174,7 +174,7 @@ rule specify:
         settings=job.specifications_settings,
     shell:
         r"""
-        "$python" -m bnopt.specifications \
+        exec "$python" -m fork_server bnopt.specifications \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --tables {input.tables:q} \

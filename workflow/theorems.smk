@@ -21,7 +21,7 @@ rule random_layers:
         settings=job.random_layers_settings,
     shell:
         r"""
-        "$python" -m bnopt.random_layers \
+        exec "$python" -m fork_server bnopt.random_layers \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --table {output.table:q} \
@@ -53,7 +53,7 @@ rule summarise_theorems:
         settings=job.theorem_table_settings,
     shell:
         r"""
-        "$python" -m bnopt.theorem_table \
+        exec "$python" -m fork_server bnopt.theorem_table \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --random {input.random:q} \

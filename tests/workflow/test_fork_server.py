@@ -235,6 +235,7 @@ def test_time_and_memory_are_the_childs_own(called):
 
 
 def test_children_draw_their_own_random_numbers(called):
+    assert called.run("bnopt.train", "--help")[0] == 0  # from now on the server has PyTorch
     program = "import random, torch, numpy; print(random.random(), torch.rand(1).item(), numpy.random.rand())"
     (called.folder / "draw.py").write_text(program)
     drawn = [called.run("draw")[1].split() for _ in range(2)]

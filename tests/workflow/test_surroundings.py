@@ -134,7 +134,7 @@ def test_with_conda_jobs_run_in_an_environment_made_from_a_copy_of_environment_y
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert requirements == [line for line in pins if not line.startswith("#")]
     called = (with_conda / "called.txt").read_text()
-    for module in ("bnopt.figure", "fork_server bnopt.train", "snakemake"):
+    for module in ("fork_server bnopt.figure", "fork_server bnopt.train", "snakemake"):
         assert f"-m {module} " in called
     for file in ("results/tiny/figures/fig1.png", TRAINED):
         assert (study.folder / file).read_bytes() == (finished.folder / file).read_bytes()
