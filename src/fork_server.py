@@ -1,12 +1,11 @@
-"""Starts jobs fast: a server that has imported PyTorch, pandas and matplotlib forks a child for each.
+"""Starts jobs fast: a server that has imported PyTorch, or pandas and matplotlib, forks a child for each.
 
     python -m fork_server bnopt.train ...    the same as `python -m bnopt.train ...`
 
-Importing them takes 1 to 3 s, longer than many jobs of a small study. Each call of snakemake has a server of
-its own (`start`). It imports what a job needs at the first such job, and never anything of this project: a
-child reads the project's code from the disk. The command above asks the server for a child, hands over its
-files, passes on signals, and ends as the child ends. Whenever anything is unusual, it becomes `python -m`
-itself.
+Importing them takes 1 to 3 s, longer than many jobs of small nets. Each call of snakemake has servers of its
+own (`start`). They import at their first job, and never anything of this project: a child reads the project's
+code from the disk. The command above asks a server for a child, hands over its files, passes on signals, and
+ends as the child ends. Whenever anything is unusual, it becomes `python -m` itself.
 """
 
 import atexit
@@ -31,14 +30,13 @@ THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "GOTO", "OPENBLAS", "MKL", 
 THREADS += ["VECLIB_MAXIMUM_THREADS"]
 # It sets these too, and bash the last one. No import reads them, so here server and job may differ.
 FREE = ("TMPDIR", "TMP", "TEMPDIR", "TEMP", "_")
-# What takes long to import in all jobs, and in those of some modules.
-OF_ALL = ("pandas", "scipy.special")
-OF_NETS = ("torch.optim.sgd", "tqdm")
-OF_FIGURES = ("matplotlib.figure", "matplotlib.backends.backend_pdf")
-IMPORTS = dict.fromkeys(("bnopt.train", "bnopt.probe", "bnopt.random_layers"), OF_NETS)
-IMPORTS |= {"bnopt.figure": OF_FIGURES}
-# No file or variable of the user reaches matplotlib, here as in `figure.py`: a damaged one would end the
-# server.
+# What takes long to import, per server. A job finds only what it uses, or its record would name the rest too.
+IMPORTS = {
+    "nets": ("pandas", "torch.optim.sgd", "tqdm"),
+    "tables": ("pandas", "matplotlib.figure", "matplotlib.backends.backend_pdf"),
+}
+NETS = ("bnopt.train", "bnopt.probe", "bnopt.random_layers")
+# As in `figure.py`: nothing of the user reaches matplotlib, whose import fails if that is damaged.
 OF_MATPLOTLIB = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 # If snakemake alone is killed, its jobs have this many seconds to write a checkpoint.
@@ -46,7 +44,7 @@ GRACE = 60
 
 
 def start(workflow, exports, device):
-    """Start the server of this call of snakemake if its jobs run here, on the CPU, in this environment.
+    """Start the servers of this call of snakemake if its jobs run here, on the CPU, in this environment.
 
     exports: shell commands that set the environment of jobs.
     """
@@ -57,23 +55,28 @@ def start(workflow, exports, device):
     if gpu or not (here and plain) or os.environ.get("BNOPT_FORK") == "0":
         return
     with suppress(OSError):  # no room, no bash
-        # Nobody else may enter the folder. The server removes it too, in case snakemake is killed.
+        # Nobody else may enter the folder. The servers remove it too, in case snakemake is killed.
         folder = tempfile.mkdtemp(prefix="bnopt-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ[ADDRESS] = f"{folder}/socket"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(os.environ[ADDRESS])
-            listener.listen(128)
-            server = subprocess.Popen(
-                ["bash", "-c", f'{exports} exec "$python" "$0" --serve {listener.fileno()}', __file__],
-                env=os.environ | dict.fromkeys(THREADS, "1"),
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.PIPE,  # closes when snakemake ends, however it ends
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # otherwise Ctrl-C would reach children twice
-            )
-        atexit.register(server.communicate)
+        os.environ[ADDRESS] = folder
+        for kind in IMPORTS:
+            atexit.register(_started(kind, folder, exports).communicate)
+
+
+def _started(kind, folder, exports):
+    """Return the process of a new server, whose socket in the folder has the name of its kind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"{folder}/{kind}")
+        listener.listen(128)
+        return subprocess.Popen(
+            ["bash", "-c", f'{exports} exec "$python" "$0" --serve {kind} {listener.fileno()}', __file__],
+            env=os.environ | dict.fromkeys(THREADS, "1"),
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.PIPE,  # closes when snakemake ends, however it ends
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # otherwise Ctrl-C would reach children twice
+        )
 
 
 def surroundings():
@@ -91,7 +94,7 @@ def run(*words):
     forked = b""
     with suppress(AttributeError, KeyError, OSError):  # another system; no server; a server that ends
         server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        server.connect(os.environ[ADDRESS])
+        server.connect(f"{os.environ[ADDRESS]}/{'nets' if words[0] in NETS else 'tables'}")
         request = json.dumps([words, surroundings(), dict(os.environ)]).encode()
         socket.send_fds(server, [request], [0, 1, 2])
         forked = server.recv(1)
@@ -106,8 +109,11 @@ def run(*words):
     sys.exit(status if status >= 0 else 128 - status)  # a signal, as a shell reports it
 
 
-def serve(listener):
-    """Fork a child per request until snakemake ends. Return in the child: its module and arguments."""
+def serve(kind, listener):
+    """Fork a child per request until snakemake ends. Return in the child: its module and arguments.
+
+    kind: key of IMPORTS
+    """
     if not sys.flags.safe_path:
         sys.path[0] = os.getcwd()  # as with `python -m`
     # A kernel that does not know this call ends the server here, and nothing is forked.
@@ -121,12 +127,12 @@ def serve(listener):
         if ready is sys.stdin:  # snakemake has ended
             doors.clear()
             listener.close()
-            shutil.rmtree(Path(os.environ[ADDRESS]).parent, ignore_errors=True)
+            shutil.rmtree(os.environ[ADDRESS], ignore_errors=True)
             for child in children:
                 signal.pidfd_send_signal(child, signal.SIGTERM)
             signal.alarm(GRACE)
         elif ready is listener:
-            command, pid, words = fork(listener, own)
+            command, pid, words = fork(listener, own, IMPORTS[kind])
             if words:
                 return words
             if pid:
@@ -151,7 +157,7 @@ def serve(listener):
     sys.exit()
 
 
-def fork(listener, own):
+def fork(listener, own, imports):
     """Fork a child for the next request; return its command, its pid (0 in itself) and, in itself, its words.
 
     Without a pid, the connection closes, and the command runs the module itself.
@@ -163,7 +169,7 @@ def fork(listener, own):
         request, files, *_ = socket.recv_fds(command, 2**20, 3)
         words, theirs, environment = json.loads(request)
         few = command.fileno() < 900  # `select` takes 1024 files
-        pid = os.fork() if theirs == own and few and can_fork(words[0]) else None
+        pid = os.fork() if theirs == own and few and can_fork(imports) else None
     if pid == 0:
         # Die when the server dies (PR_SET_PDEATHSIG). It may be dead already.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -187,10 +193,10 @@ def fork(listener, own):
     return command, pid, words if pid == 0 else None
 
 
-def can_fork(module):
-    """Import what a job needs. Return whether there is only one thread: the others would be missing in it."""
+def can_fork(imports):
+    """Import what takes long. Return whether there is only one thread: the others would be missing."""
     with chdir("/"):  # matplotlib would read a file of the current folder
-        for name in (*OF_ALL, *IMPORTS.get(module, ())):
+        for name in imports:
             importlib.import_module(name)
     return len(os.listdir("/proc/self/task")) == 1
 
@@ -209,7 +215,7 @@ if __name__ == "__main__":
     succeeded = []
     atexit.register(leave, succeeded)  # the first to be registered is called last
     try:
-        sys.argv = serve(socket.socket(fileno=int(sys.argv[2])))
+        sys.argv = serve(sys.argv[2], socket.socket(fileno=int(sys.argv[3])))
         importlib.invalidate_caches()
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except KeyboardInterrupt:  # before the job could handle it: no traceback

@@ -32,7 +32,7 @@ rule gather:
         settings=job.gather_settings,
     shell:
         r"""
-        exec "$python" -m fork_server bnopt.gather \
+        "$python" -m bnopt.gather \
             --settings {params.settings:q} \
             --code {params.code:q} \
             --provenance {output.provenance:q} \

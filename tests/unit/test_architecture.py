@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import fork_server
 from bnopt.files import fingerprints
 
 ROOT = Path(__file__).parents[2]
@@ -133,11 +134,24 @@ def test_no_function_has_many_parameters():
     assert {name: count for name, count in many.items() if count > MOST_PARAMETERS} == {}
 
 
+RULES = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "workflow").glob("*.smk"))
+
+
 def test_every_stage_is_called_by_a_rule_and_every_rule_calls_a_stage():
-    rules = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "workflow").glob("*.smk"))
-    called = set(re.findall(r'"\$python" -m (?:fork_server )?(bnopt\.\w+)', rules))
+    called = set(re.findall(r'"\$python" -m (?:fork_server )?(bnopt\.\w+)', RULES))
     # Only people call these two, no rule does.
     assert called == of_kind("stage") - {"bnopt.provenance", "bnopt.compare"}
+
+
+def test_the_stages_that_use_pytorch_have_the_server_that_has_imported_it():
+    forked = set(re.findall(r"-m fork_server (bnopt\.\w+)", RULES))
+    files = {stage: [FILES[module] for module in fingerprints.reached(stage)] for stage in forked}
+    of_nets = {
+        stage
+        for stage, reached in files.items()
+        if any(re.search(r"^(import|from) torch", file.read_text("utf-8"), re.MULTILINE) for file in reached)
+    }
+    assert of_nets == set(fork_server.NETS)
 
 
 def test_no_stage_is_imported():

@@ -31,7 +31,7 @@ print(json.dumps({
     "argv": sys.argv, "path": sys.path, "flags": list(sys.flags), "folder": os.getcwd(), "umask": umask,
     "environment": dict(os.environ), "threads": torch.get_num_threads(), "stdin": sys.stdin.read(),
     "project": [m for m in sys.modules if m.startswith("bnopt")],
-    "drawing": "matplotlib" in sys.modules, "cuda": torch.cuda.is_initialized(),
+    "cuda": torch.cuda.is_initialized(),
 }))
 """
 # Says its process and its parent, then works until it is told to stop.
@@ -98,8 +98,8 @@ class Called:
         piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", SNAKEMAKE]
         self.process = subprocess.Popen(command, cwd=folder, env=self.environment, **piped)
-        self.address, server = self.process.stdout.readline().split()
-        self.server = int(server)
+        self.address, *servers = self.process.stdout.readline().split()
+        self.server_of_nets, self.server = map(int, servers)
         self.environment["BNOPT_FORK_SERVER"] = self.address
 
     def start(self, *words, prepare="exec", **surroundings):
@@ -141,6 +141,7 @@ def called(tmp_path_factory):
     yield called
     called.end()
     assert gone(called.server)
+    assert gone(called.server_of_nets)
 
 
 @pytest.fixture
@@ -166,7 +167,6 @@ def test_a_child_is_what_python_m_is(called):
     assert forked == (0, plain.stdout, plain.stderr)
     about = json.loads(plain.stdout)
     assert about["project"] == []
-    assert not about["drawing"]
     assert not about["cuda"]
     assert called.forks()
 
@@ -235,7 +235,6 @@ def test_time_and_memory_are_the_childs_own(called):
 
 
 def test_children_draw_their_own_random_numbers(called):
-    assert called.run("bnopt.train", "--help")[0] == 0  # from now on the server has PyTorch
     program = "import random, torch, numpy; print(random.random(), torch.rand(1).item(), numpy.random.rand())"
     (called.folder / "draw.py").write_text(program)
     drawn = [called.run("draw")[1].split() for _ in range(2)]
@@ -267,7 +266,7 @@ def test_another_python_falls_back(called, tmp_path):
 
 def test_a_command_killed_before_it_asks_harms_nobody(called):
     with fork_server.socket.socket(fork_server.socket.AF_UNIX, fork_server.socket.SOCK_SEQPACKET) as other:
-        other.connect(called.address)
+        other.connect(f"{called.address}/tables")
     assert called.forks()
 
 
@@ -289,11 +288,12 @@ def started(monkeypatch, tmp_path):
 
     def started(workflow, device="cpu"):
         calls.clear()
-        for file in tmp_path.glob("socket"):
-            file.unlink()
+        for kind in fork_server.IMPORTS:
+            (tmp_path / kind).unlink(missing_ok=True)
         monkeypatch.setenv("BNOPT_FORK_SERVER", "of an outer call")
         fork_server.start(workflow, "", device)
         assert ("BNOPT_FORK_SERVER" in os.environ) == bool(calls)
+        assert len(calls) in (0, len(fork_server.IMPORTS))
         return bool(calls)
 
     return started
@@ -340,7 +340,7 @@ def test_without_room_for_a_socket_snakemake_goes_on(monkeypatch):
 
 
 def test_only_the_user_may_enter_the_folder_of_the_socket(called):
-    folder = Path(called.address).parent
+    folder = Path(called.address)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert folder.stat().st_uid == os.getuid()
 
@@ -355,7 +355,8 @@ def test_a_killed_command_takes_its_child_along(called):
 def test_the_server_ends_with_snakemake(own_called):
     own_called.end()
     assert gone(own_called.server)
-    assert not Path(own_called.address).parent.exists()
+    assert gone(own_called.server_of_nets)
+    assert not Path(own_called.address).exists()
 
 
 def test_if_snakemake_alone_is_killed_its_jobs_may_write_a_checkpoint_and_end(own_called):
@@ -364,7 +365,7 @@ def test_if_snakemake_alone_is_killed_its_jobs_may_write_a_checkpoint_and_end(ow
     assert command.communicate(timeout=PATIENCE)[0] == "stopped by 15\n"
     assert command.returncode == 5
     wait_for(lambda: gone(child) and gone(own_called.server))
-    assert not Path(own_called.address).parent.exists()
+    assert not Path(own_called.address).exists()
 
 
 def test_if_the_server_is_killed_its_jobs_end_and_later_ones_fall_back(own_called):
@@ -376,7 +377,7 @@ def test_if_the_server_is_killed_its_jobs_end_and_later_ones_fall_back(own_calle
     wait_for(lambda: gone(child))
     assert not own_called.forks()
     own_called.end()
-    assert not Path(own_called.address).parent.exists()
+    assert not Path(own_called.address).exists()
 
 
 # -- the study ------------------------------------------------------------------------------------------
@@ -411,13 +412,37 @@ def test_with_and_without_it_a_study_has_the_same_bytes(finished, tmp_path, new_
     for name in [*tables, *(file.relative_to(plain.results) for file in snapshots)]:
         assert (plain.results / name).read_bytes() == (finished.results / name).read_bytes(), name
     for name in tables:
-        found = [records.read(study.results / name) for study in (plain, finished)]
-        # The child did not spend the time in which the server imported PyTorch.
-        assert found[1]["cpu_seconds"] < found[0]["cpu_seconds"]
-        for record in found:
-            for key in ("started", "seconds", "cpu_seconds", "memory_mib", "commit"):
-                del record[key]
-        assert found[0] == found[1]
+        assert_same_record(plain, finished, name)
+
+
+def assert_same_record(plain, forked, name):
+    """Assert that two studies have the same record of a file, apart from its time, which is shorter in one."""
+    found = [records.read(study.results / name) for study in (plain, forked)]
+    # The child did not spend the time in which the server imported PyTorch or matplotlib.
+    assert found[1]["cpu_seconds"] < found[0]["cpu_seconds"]
+    for record in found:
+        for key in ("started", "seconds", "cpu_seconds", "memory_mib", "commit"):
+            del record[key]
+    assert found[0] == found[1]
+
+
+def test_with_and_without_it_a_figure_has_the_same_bytes(finished, copy_of_finished, monkeypatch):
+    """A file of the user for matplotlib reaches neither; a damaged one does not end the server."""
+    monkeypatch.setenv("BNOPT_FORK", "0")
+    names = ("figures/fig1.pdf", "statistics/training_per_seed.csv")
+    plain = copy_of_finished
+    (plain.folder / "matplotlibrc").write_text("font.size: damaged\nno line")
+    monkeypatch.setenv("MPLBACKEND", "no_such_backend")
+    plain.run("--force", *(f"results/tiny/{name}" for name in names))
+    assert_same_record(plain, finished, names[0])
+    assert_same_record(plain, finished, names[1])
+    monkeypatch.delenv("BNOPT_FORK")
+    before = {name: records.read(plain.results / name) for name in names}
+    plain.run("--force", *(f"results/tiny/{name}" for name in names))
+    for name in ("figures/fig1.png", *names):
+        assert (plain.results / name).read_bytes() == (finished.results / name).read_bytes(), name
+    for name in names:
+        assert records.read(plain.results / name)["cpu_seconds"] < before[name]["cpu_seconds"]
 
 
 def test_two_calls_at_once_have_their_own_servers_and_leave_nothing(tmp_path, new_study, pair_config):
