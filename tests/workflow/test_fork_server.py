@@ -416,7 +416,7 @@ def test_with_and_without_it_a_study_has_the_same_bytes(finished, tmp_path, new_
 
 
 def assert_same_record(plain, forked, name):
-    """Assert that two studies have the same record of a file, apart from its time, which is shorter in one."""
+    """Assert that two studies have the same record of a file, apart from its time, shorter in one."""
     found = [records.read(study.results / name) for study in (plain, forked)]
     # The child did not spend the time in which the server imported PyTorch or matplotlib.
     assert found[1]["cpu_seconds"] < found[0]["cpu_seconds"]
