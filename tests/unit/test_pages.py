@@ -161,7 +161,8 @@ def test_images_of_figures_that_other_parts_draw_are_shown_where_they_are_stored
     for name in ("edge", "theorems", "claims", "specification_x"):
         (tmp_path / "digits" / f"{name}.png").write_bytes(b"")
     for name in ("shift", "norms"):
-        (tmp_path / "digits" / f"{name}.png").unlink()
+        for stored in tmp_path.glob(f"*/{name}.png"):
+            stored.unlink()
     monkeypatch.setattr(pages, "STORED", tmp_path)
     gallery = pages.gallery()
     found = sections(gallery)
