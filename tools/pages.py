@@ -28,6 +28,8 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from bnopt import changes  # noqa: E402
+from bnopt.files.artefacts import read_table  # noqa: E402
 from bnopt.judged import natural, read_claims, unit  # noqa: E402
 from bnopt.page import figures_of  # noqa: E402
 from bnopt.study import names, schema, study  # noqa: E402
@@ -133,15 +135,41 @@ def headline():
 
 
 def answer():
-    """Return a line for each step of the paper's argument: how its headline claims came out at each scale."""
+    """Return a line for each step of the paper's argument: how its headline claims came out at each scale.
+
+    Each says which single other choice changes a verdict at the first of these scales.
+    """
     lines, step_of = [], headline()
     tables = {scale: claims_of(scale) for scale in scales()}
     for step in dict.fromkeys(step_of.values()):
         about = [name for name, of in step_of.items() if of == step]
         found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
-        outcomes = [f"{_found(rows)} at `{scale}`" for scale, rows in found.items() if len(rows)]
-        lines.append(f"- {step}: {'; '.join(outcomes)}.")
+        found = {scale: claims for scale, claims in found.items() if len(claims)}
+        outcomes = [f"{_found(claims)} at `{scale}`" for scale, claims in found.items()]
+        lines.append(f"- {step}: {'; '.join(outcomes)}.{_changes(*next(iter(found.items())))}")
     return "\n".join(lines)
+
+
+def _changes(scale, claims):
+    """Return a sentence: which single other choices change a verdict of these claims, and to which."""
+    names_of = {"specifications": "specifications", "summaries": "claims_sensitivity"}
+    tables = {key: _by(scale, name, "claim") for key, name in names_of.items()}
+    tables["readings"] = _by(scale, "alternatives", "source")
+    led_to = {}
+    for claim in claims.to_dict("records"):
+        own = {key: table.get(claim["claim"], []) for key, table in tables.items()}
+        for words, row in changes.of_claim(claim, **own):
+            led_to.setdefault(words, set()).add(row["verdict"])
+    texts = [f"{words} ({', '.join(v for v in VERDICTS if v in led_to[words])})" for words in led_to]
+    return f" Another choice at `{scale}` changes it: {'; '.join(texts)}." if texts else ""
+
+
+@functools.cache
+def _by(scale, name, column):
+    """Return the rows of a stored table, grouped by a column; none if the table is not stored."""
+    file = STORED / scale / f"{name}.csv"
+    groups = read_table(file).groupby(column, sort=False) if file.exists() else []
+    return {key: rows.to_dict("records") for key, rows in groups}
 
 
 def _found(claims):

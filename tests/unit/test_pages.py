@@ -27,8 +27,8 @@ pages = load("pages")
 CONFIG = pages.configuration()
 
 
-def rows_of(scale):
-    with open(ROOT / "docs" / "results" / scale / "claims.csv", encoding="utf-8", newline="") as file:
+def rows_of(scale, table="claims"):
+    with open(ROOT / "docs" / "results" / scale / f"{table}.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -232,6 +232,42 @@ def test_the_answer_counts_every_headline_claim_in_one_step_of_the_argument(scal
     smoother = [verdict for claim, verdict in judged.items() if re.fullmatch("bn_smooths_[a-z]+", claim)]
     (line,) = [line for line in lines if "smoother along the gradient" in line]
     assert (f"{smoother.count('supported')} supported at `{scale}`" in line) == bool(smoother)
+
+
+def test_the_answer_names_the_single_choices_that_change_a_verdict_at_the_smallest_scale():
+    verdict = {row["claim"]: row["verdict"] for row in rows_of("digits")}
+    usual, expected = {}, {}
+    for row in rows_of("digits", "specifications"):
+        own = {key: row[key] for key in ("summary", "steps", "grid")}
+        registered = usual.setdefault(row["claim"], own)  # the first of a claim
+        combinations = [
+            list(own.values()),
+            *(twin.split("/") for twin in row["coincides"].split(";") if twin),
+        ]
+        for combination in combinations:
+            other = [
+                (key, value) for key, value in zip(own, combination, strict=True) if value != registered[key]
+            ]
+            if len(other) == 1 and row["verdict"] not in ("not run", verdict[row["claim"]]):
+                step = pages.headline()[row["claim"]]
+                expected.setdefault(step, {}).setdefault(pages.changes.WORDS.get(other[0]), set()).add(
+                    row["verdict"]
+                )
+    for row in rows_of("digits", "alternatives"):
+        if row["source"] in pages.headline() and row["verdict"] != verdict[row["source"]]:
+            step = pages.headline()[row["source"]]
+            expected.setdefault(step, {}).setdefault(row["label"], set()).add(row["verdict"])
+    assert len(expected) > 1
+    for line in pages.answer().splitlines():
+        step, _, rest = line.removeprefix("- ").partition(": ")
+        _, _, changed = rest.removesuffix(".").partition(" Another choice at `digits` changes it: ")
+        found = {}
+        for text in filter(None, changed.split("; ")):
+            words, verdicts = re.fullmatch(r"(.+) \(([a-z, ]+)\)", text).groups()
+            found[words] = set(verdicts.split(", "))
+        assert {w: v for w, v in found.items() if w != "at equal loss"} == {
+            w: v for w, v in expected.get(step, {}).items() if w
+        }
 
 
 # -- the size of the study --------------------------------------------------------------------------

@@ -125,10 +125,13 @@ def test_what_the_page_of_the_deep_linear_networks_says_of_the_edge():
         found = verdicts["verdict"].filter(regex=r"^dln_\w+_at_edge$")
         at_edge[scale] = {name.split("_")[1]: verdict for name, verdict in found.items()}
         first_order = verdicts["verdict"].filter(regex="^shift_is_first_order_")
-        assert len(first_order) == 2 and set(first_order) == {"supported"}
+        assert len(first_order) == 2
+        assert set(first_order) == {"supported"}
     contradicted = {norm for norm, verdict in at_edge["deep-linear"].items() if verdict == "contradicted"}
-    assert contradicted == {"l1", "l2"} and "claims about L₁ and L₂ are contradicted" in page
-    assert at_edge["deep-linear"]["linf"] == "supported" and "about L∞, which learns for longer, is" in page
+    assert contradicted == {"l1", "l2"}
+    assert "claims about L₁ and L₂ are contradicted" in page
+    assert at_edge["deep-linear"]["linf"] == "supported"
+    assert "about L∞, which learns for longer, is" in page
     assert {norm for norm, verdict in at_edge["digits"].items() if verdict != "supported"} == {"linf"}
     assert "supported there, the one about L∞ excepted" in page
     assert "Here it changed no verdict" in page
