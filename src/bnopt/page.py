@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bnopt import changes, evidence, runtime
+from bnopt import changes, evidence, part_texts, runtime
 from bnopt.files import artefacts
 from bnopt.judged import (
     RATIO,
@@ -156,6 +156,7 @@ def rows(results, study):
                 "curve": f"{CURVE}{claim['claim']}",
                 "task": study["tasks"].get(claim["condition_a"], ""),
                 "part": study["parts"].get(claim["claim"], ""),
+                "standing": _standing(claim, study),
                 "effect": units.value(claim["effect"], claim),
                 "interval": units.interval(claim, claim),
                 "beyond": _beyond(claim),
@@ -187,6 +188,14 @@ def _test(claim, conditions):
         conditions.get(claim[key], names.words(str(claim[key]))) for key in ("condition_a", "condition_b")
     )
     return f"{names.words(claim['quantity'])} of {a} (a) against {b} (b)"
+
+
+def _standing(claim, study):
+    """Return whether prototypes had shown the data of a claim beyond the paper; else an empty text."""
+    if study["parts"].get(claim["claim"]) not in part_texts.TITLES:
+        return ""
+    task = study["tasks"][claim["condition_a"]]
+    return part_texts.standing(claim, task=task, scale=study["scale"], seeds=study["seeds"])
 
 
 def _beyond(claim):

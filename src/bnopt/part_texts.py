@@ -69,7 +69,8 @@ with a norm and without. There $\beta$ at the step size lr says what the learnin
 $\beta$ at 2/lr, as in the paper's Figure~10(c), is then no evidence that a norm smooths the landscape.""",
             contradicted=r"""
 Some of these claims are contradicted: not all of these deep linear networks stay at the edge, so a plateau
-at 2/lr needs another explanation where they do not.""",
+at 2/lr needs another explanation where they do not. A net that has stopped learning leaves it: its gradient
+no longer points along the sharpest direction, whose curvature $\lambda_{\max}$ may still be 2/lr.""",
         ),
         Family(
             "edge_vgg",
@@ -302,14 +303,17 @@ def verdicts_text(claims, study):
     """Return how many claims have which verdict, and a list: label, effect, verdict, and its standing."""
     counts = {word: int((claims["verdict"] == word).sum()) for word in VERDICTS}
     shown = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    rows = claims.to_dict("records")
+    standings = [_standing(row, study) for row in rows]
+    same = len(set(standings)) == 1
     items = [
-        rf"\item {escape(claim['label'])}: {estimate(claim)}, \emph{{{verdict(claim)}}} "
-        rf"({standing(claim, study)})"
-        for claim in claims.to_dict("records")
+        rf"\item {escape(row['label'])}: {estimate(row)}, \emph{{{verdict(row)}}}"
+        + ("" if same else f" ({standing})")
+        for row, standing in zip(rows, standings, strict=True)
     ]
     return "\n".join(
         [
-            f"Of {len(claims)} claims: {shown}.",
+            f"Of {len(claims)} claims{f' ({standings[0]})' if same else ''}: {shown}.",
             r"\begin{itemize}\setlength{\itemsep}{0pt}",
             *items,
             r"\end{itemize}",
@@ -317,7 +321,13 @@ def verdicts_text(claims, study):
     )
 
 
-def standing(claim, study):
+def _standing(claim, study):
+    # A claim about all norms together names no condition; these are VGGs.
+    task = study["conditions"].get(claim["condition_a"], {"task": "vgg"})["task"]
+    return standing(claim, task=task, scale=study["scale"], seeds=study["seeds"])
+
+
+def standing(claim, *, task, scale, seeds):
     """Return whether a claim was fixed before its data were seen: exploratory, confirmatory, or in part.
 
     Prototypes had shown VGGs at the scale digits, and deep linear networks at seeds 0 to 2: these begin with
@@ -326,13 +336,11 @@ def standing(claim, study):
     """
     if claim["family"] == ALTERNATIVES:
         return "exploratory"
-    # A claim about all norms together names no condition; these are VGGs.
-    task = study["conditions"].get(claim["condition_a"], {"task": "vgg"})["task"]
     if task == "vgg":
-        return "exploratory" if study["scale"] == PROTOTYPE_SCALE else "confirmatory"
-    seen = PROTOTYPE_SEEDS & set(study["seeds"])
+        return "exploratory" if scale == PROTOTYPE_SCALE else "confirmatory"
+    seen = PROTOTYPE_SEEDS & set(seeds)
     if not seen:
         return "confirmatory"
-    if seen == set(study["seeds"]):
+    if seen == set(seeds):
         return "exploratory"
-    return f"exploratory at {len(seen)} of {len(study['seeds'])} seeds"
+    return f"exploratory at {len(seen)} of {len(seeds)} seeds"

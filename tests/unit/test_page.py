@@ -132,6 +132,8 @@ def in_words(summary):
 
 def in_units(text, row):
     """Return an effect of a table as the page shows it, and without its unit."""
+    if text == "":
+        return "–", "–"
     value = float(text)
     if row["compare"] == "log_ratio":
         bare = digits(math.inf if value > 700 else math.exp(value))
@@ -247,6 +249,12 @@ def test_verdicts_are_words_with_a_colour_and_say_what_changes_them(made):
         more = []
         if row["n"] < row.get("seeds_to_confirm", "") and not row["grade"]:
             more.append(f"{row['n']} seeds cannot confirm it, {row['seeds_to_confirm']} can")
+        if made.study["part_of"].get(name) in ("mechanism", "norms"):
+            # Prototypes had shown the VGGs of the scale digits, and deep linear networks at seeds 0 to 2.
+            seeds = len(made.study["seeds"])
+            of_vgg = not row["condition_a"].startswith("deep_linear")
+            standing = "exploratory" if of_vgg or seeds == 3 else f"exploratory at 3 of {seeds} seeds"
+            more.append(f"{standing}: prototypes had shown such data")
         if name in made.study["headline"] and (STORED / made.scale / "specifications.csv").exists():
             found = [one["verdict"] for one in read(made.scale, "specifications") if one["claim"] == name]
             judged = [verdict for verdict in found if verdict != "not run"]
@@ -302,7 +310,8 @@ def test_a_strip_has_a_dot_for_each_seed_and_all_its_marks_on_one_axis(made):
     """Positions are linear in the effects: the two outermost marks give the scale, the others follow."""
     effects = {}
     for row in read(made.scale, "claims_per_seed"):
-        effects.setdefault(row["claim"], []).append(float(row["effect"]))
+        if row["effect"]:
+            effects.setdefault(row["claim"], []).append(float(row["effect"]))
     for name, row in made.rows.items():
         (drawing,) = made.bodies[name].all("svg")
         where = [float(dot.attributes["cx"]) for dot in drawing.all("circle")]
