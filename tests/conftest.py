@@ -216,16 +216,21 @@ def point_of(prepared, sizes_of, run_of):
 
 
 @pytest.fixture(scope="session")
-def stored_study():
-    """Function: a scale -> its study, written out, with the parts of its stored results."""
+def stored_config():
+    """Function: a scale -> the configuration of its stored results."""
+    chosen = {
+        "digits": {"parts": "all", "seeds": list(range(8))},
+        "deep-linear": {"parts": ["paper", "mechanism"]},
+    }
+    return lambda scale: copy.deepcopy(CONFIG) | {"scale": scale} | chosen.get(scale, {})
+
+
+@pytest.fixture(scope="session")
+def stored_study(stored_config):
+    """Function: a scale -> the study of its stored results, written out."""
     from bnopt.study import study
 
-    parts = {"digits": "all"}
-
-    def stored_study(scale):
-        return study.written_out(CONFIG | {"scale": scale, "parts": parts.get(scale, ["paper"])})
-
-    return stored_study
+    return lambda scale: study.written_out(stored_config(scale))
 
 
 @pytest.fixture(scope="session")

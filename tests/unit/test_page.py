@@ -85,6 +85,7 @@ def read(scale, name):
 NAMES = {
     "vgg_none_lr0.5": "VGG, no norm, rate 0.5",
     "vgg_frozen": "VGG, Frozen BatchNorm, rate 0.1",
+    "vgg_none_x2": "VGG, no norm, rate 0.1, weights × 2",
     "deep_linear_none": "deep linear network, no norm, rate 1e-6",
 }
 
@@ -428,7 +429,7 @@ def test_the_head_counts_verdicts_and_says_what_the_seeds_can_show(made):
     assert (f"and {beyond} that go beyond their paper" in head.text) == (beyond > 0)
     assert f"with {len(made.study['seeds'])} seeds each" in head.text
     assert head.text.count(". ") <= 1, "one sentence, with et al."
-    confirms = {"digits": "can confirm nothing", "deep-linear": "can confirm claims of"}
+    confirms = {"digits": "can confirm claims of every family", "deep-linear": "can confirm claims of"}
     assert confirms[made.scale] in head.text
 
 
@@ -651,7 +652,7 @@ def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):
         return table
 
     bodies, text = page_with(change)
-    claim, _, _, effect, drawing, verdict = cells(bodies["bn_trains_faster"])
+    claim, _, _, effect, drawing, verdict, _ = cells(bodies["bn_trains_faster"])
     assert claim.all("h3")[0].text == evil
     assert claim.all("script") == []
     assert text.count("<script>") == 1
