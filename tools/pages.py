@@ -52,6 +52,7 @@ ALL_CLAIMS = (
     "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
     "Dotted: its margins. Filled: confirmed or refuted."
 )
+GRADES = ("confirmed", "refuted")
 # The size of one snapshot of a VGG of the scale, in MB: that of a file. Norms differ by less than 0.1 %.
 MEGABYTES = {"paper": 63.1}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -145,7 +146,10 @@ def answer():
         about = [name for name, of in step_of.items() if of == step]
         found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
         found = {scale: claims for scale, claims in found.items() if len(claims)}
-        outcomes = [f"{_found(claims)} at `{scale}`" for scale, claims in found.items()]
+        outcomes = [
+            f"{_found(claims, 'verdict', VERDICTS)} at `{scale}`{_graded(claims)}"
+            for scale, claims in found.items()
+        ]
         lines.append(f"- {step}: {'; '.join(outcomes)}.{_changes(*next(iter(found.items())))}")
     return "\n".join(lines)
 
@@ -172,10 +176,16 @@ def _by(scale, name, column):
     return {key: rows.to_dict("records") for key, rows in groups}
 
 
-def _found(claims):
-    """Return the verdicts that a few claims have, with how many have each: "2 supported, 1 contradicted"."""
-    counts = {word: int((claims["verdict"] == word).sum()) for word in VERDICTS}
+def _found(claims, column, words):
+    """Return how many of a few claims have which word in a column: "2 supported, 1 contradicted"."""
+    counts = {word: int((claims[column] == word).sum()) for word in words}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _graded(claims):
+    """Return in brackets how many claims are confirmed or refuted; an empty text if none is."""
+    graded = _found(claims, "grade", GRADES)
+    return f" ({graded})" if graded else ""
 
 
 def headlines():
