@@ -52,7 +52,7 @@ ALL_CLAIMS = (
     "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
     "Dotted: its margins. Filled: confirmed or refuted."
 )
-GRADES = ("confirmed", "refuted")
+GRADES = {"supported": "confirmed", "contradicted": "refuted"}
 # The size of one snapshot of a VGG of the scale, in MB: that of a file. Norms differ by less than 0.1 %.
 MEGABYTES = {"paper": 63.1}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -121,9 +121,18 @@ def verdict(claim):
     return word + (f" ({'; '.join(marks)})" if marks else "")
 
 
-def counted(claims):
-    """Return how many claims came out how, in words: "55 supported, 11 contradicted, 19 inconclusive"."""
-    return ", ".join(f"{int((claims['verdict'] == word).sum())} {word}" for word in VERDICTS[:3])
+def counted(claims, words=VERDICTS[:3]):
+    """Return how many claims have which verdict: "5 supported (4 confirmed), 1 contradicted, 3 inconclusive".
+
+    The brackets say how many of these have the grade.
+    """
+    texts = []
+    for word in words:
+        grade = GRADES.get(word)
+        graded = int((claims["grade"] == grade).sum())
+        more = f" ({graded} {grade})" if graded else ""
+        texts.append(f"{int((claims['verdict'] == word).sum())} {word}{more}")
+    return ", ".join(texts)
 
 
 # -- texts ------------------------------------------------------------------------------------------
@@ -147,7 +156,7 @@ def answer():
         found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
         found = {scale: claims for scale, claims in found.items() if len(claims)}
         outcomes = [
-            f"{_found(claims, 'verdict', VERDICTS)} at `{scale}`{_graded(claims)}"
+            f"{counted(claims, [word for word in VERDICTS if word in set(claims['verdict'])])} at `{scale}`"
             for scale, claims in found.items()
         ]
         lines.append(f"- {step}: {'; '.join(outcomes)}.{_changes(*next(iter(found.items())))}")
@@ -174,18 +183,6 @@ def _by(scale, name, column):
     file = STORED / scale / f"{name}.csv"
     groups = read_table(file).groupby(column, sort=False) if file.exists() else []
     return {key: rows.to_dict("records") for key, rows in groups}
-
-
-def _found(claims, column, words):
-    """Return how many of a few claims have which word in a column: "2 supported, 1 contradicted"."""
-    counts = {word: int((claims[column] == word).sum()) for word in words}
-    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-
-
-def _graded(claims):
-    """Return in brackets how many claims are confirmed or refuted; an empty text if none is."""
-    graded = _found(claims, "grade", GRADES)
-    return f" ({graded})" if graded else ""
 
 
 def headlines():
@@ -223,15 +220,20 @@ def verdicts(scale):
 
 
 def made(scale):
-    """Return how the results of a scale were made, and a table of the time of each stage."""
+    """Return how the results of a scale were made, and a table of the time of each stage.
+
+    Processor time, because jobs may have waited for others; records of older code have the clock's only.
+    """
     provenance = json.loads((STORED / scale / "provenance.json").read_text(encoding="utf-8"))
+    of_processor = all("cpu_seconds" in record for record in provenance.values())
+    key, minutes = ("cpu_seconds", "processor minutes") if of_processor else ("seconds", "minutes")
     jobs = pd.DataFrame(
-        {"stage": _stage(record), "started": record["started"], "minutes": record.get("seconds", np.nan) / 60}
+        {"stage": _stage(record), "started": record["started"], "minutes": record.get(key, np.nan) / 60}
         for record in provenance.values()
     )
     jobs = jobs.groupby(["stage", "started"])["minutes"].max()
     stages = jobs.groupby("stage").agg(["size", "sum"]).sort_values("sum", ascending=False)
-    lines = ["| stage | jobs | minutes of all jobs together |", "|---|---|---|"]
+    lines = [f"| stage | jobs | {minutes} of all jobs together |", "|---|---|---|"]
     lines += [
         f"| {stage} | {int(row['size'])} | {row['sum']:.1f} |"
         for stage, row in stages.iterrows()
