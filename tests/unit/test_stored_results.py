@@ -124,6 +124,10 @@ def test_what_the_page_of_the_deep_linear_networks_says_of_the_edge():
         first_order = verdicts["verdict"].filter(regex="^shift_is_first_order_")
         assert len(first_order) == 2
         assert set(first_order) == {"supported"}
+    report = " ".join((ROOT / "paper" / "main.tex").read_text(encoding="utf-8").split())
+    supported = {norm for norm, verdict in at_edge["deep-linear"].items() if verdict == "supported"}
+    assert supported == {"linf"}
+    assert r"contradicted with $\ell_1$ and $\ell_2$, and supported with $\ell_\infty$ only" in report
     contradicted = {norm for norm, verdict in at_edge["deep-linear"].items() if verdict == "contradicted"}
     assert contradicted == {"l1", "l2"}
     assert "claims about L₁ and L₂ are contradicted" in page
