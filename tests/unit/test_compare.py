@@ -353,7 +353,8 @@ def test_ratios_are_shown_as_factors(tmp_path, capsys):
 def test_the_table_has_a_row_for_each_claim(tmp_path, capsys):
     file = tmp_path / "new" / "differences.csv"
     pair = STORED["digits"], STORED["deep-linear"]
-    assert call(*pair, "--table", file) == 0
+    # With L₁ the deep linear network is at the edge at one scale, and is not at the other.
+    assert call(*pair, "--table", file) == 1
     capsys.readouterr()
     expected = comparison.compare(*(judged.read_claims(folder / "claims.csv") for folder in pair))
     found = rows_of(file)
