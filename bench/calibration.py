@@ -88,7 +88,9 @@ def stored_residuals():
 def _stored_effects():
     """Return the effects of the paper's claims: a row per claim, a column per seed."""
     source = pd.read_csv(STORED / "claims.csv").set_index("claim")["source"]
-    effects = pd.read_csv(STORED / "claims_per_seed.csv").pivot(index="claim", columns="seed", values="effect")
+    effects = pd.read_csv(STORED / "claims_per_seed.csv").pivot(
+        index="claim", columns="seed", values="effect"
+    )
     return effects[~effects.index.map(source).str.startswith("beyond the paper")]
 
 

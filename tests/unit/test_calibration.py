@@ -154,11 +154,13 @@ def test_residuals_are_inflated_deviations_from_the_mean():
     assert calibration.standardised(np.array(effects)) == pytest.approx(wanted)
 
 
-def test_stored_residuals_are_of_every_claim_at_the_seeds_that_no_claim_lacks():
+def test_stored_residuals_are_of_every_claim_of_the_paper_at_the_seeds_that_no_claim_lacks():
     stored = pd.read_csv(calibration.STORED / "claims_per_seed.csv")
     diverged = set(stored.loc[~np.isfinite(stored["effect"]), "seed"])
     seeds = set(stored["seed"]) - diverged
-    assert calibration.stored_residuals().shape == (stored["claim"].nunique(), len(seeds))
+    # The page says 32: those of the paper. What was added beyond it left the simulation as it is.
+    assert stored["claim"].nunique() > 32
+    assert calibration.stored_residuals().shape == (32, len(seeds))
 
 
 def test_the_claims_of_a_study_share_its_seeds():

@@ -466,7 +466,7 @@ def test_however_snakemake_ends_it_leaves_no_process(tmp_path, new_study, pair_c
     call = study.start("results/tiny/runs/vgg_batch/seed0/training.csv")
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"
     wait_for(lambda: log.exists() and re.search(r"\| +\d+/\d+ \[", log.read_text()))
-    assert len(processes_in(study.folder)) == 4  # snakemake, its server, a command and its child
+    assert len(processes_in(study.folder)) == 5  # snakemake, its two servers, a command and its child
     (os.killpg if to_group else os.kill)(call.pid, number)
     call.wait(timeout=PATIENCE)
     wait_for(lambda: processes_in(study.folder) == [])
