@@ -36,7 +36,8 @@ def store_figure(file, folder, before):
     """Write a figure with few colours into a folder; before: the file stored earlier."""
     copy = folder / file.name
     with Image.open(file) as image:
-        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        # The other methods give a thin line the colour of a thicker one.
+        few = image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         few.save(copy, optimize=True)
     keep_time(copy, before)
 

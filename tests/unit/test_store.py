@@ -110,6 +110,20 @@ def test_figures_are_stored_as_lighter_images_and_curves_and_documents_are_not(s
         assert (folder / name).stat().st_size < (results / "figures" / name).stat().st_size
 
 
+def test_a_thin_line_keeps_its_colour_beside_a_thicker_one_of_many_shades(store, tmp_path):
+    thick, thin = (213, 94, 0), (230, 159, 0)
+    shades = np.linspace(thick, (255, 255, 255), 400)[None].repeat(300, axis=0).round()
+    shades[100:102] = thin
+    figures = tmp_path / "results" / "small" / "figures"
+    figures.mkdir(parents=True)
+    Image.fromarray(shades.astype("uint8")).save(figures / "fig1.png")
+    artefacts.write_recorded("verdicts\n", figures.parent / "statistics" / "claims.csv")
+    assert store("small").returncode == 0
+    with Image.open(tmp_path / "docs" / "results" / "small" / "fig1.png") as image:
+        stored = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(stored[100:102] - thin).max() < 12
+
+
 def test_the_repository_stores_what_the_tool_stores():
     spec = importlib.util.spec_from_file_location("store", TOOL)
     tool = importlib.util.module_from_spec(spec)
