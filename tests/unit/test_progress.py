@@ -45,6 +45,21 @@ def test_as_many_jobs_are_expected_at_once_as_before(clock):
     assert estimate.seconds() == pytest.approx(300)
 
 
+def test_short_jobs_foretell_nothing_of_training(clock):
+    estimate = progress.Estimate({"spread": 5, "train": 20, "report": 1})
+    estimate.start(0, "spread")
+    clock["now"] = 1.0
+    estimate.finish(0)
+    assert estimate.seconds() is None
+    assert estimate.sentence() == "1 of 26 jobs done (3 %)"
+    estimate.start(1, "train")
+    clock["now"] = 101.0
+    assert estimate.seconds() is None
+    estimate.finish(1)
+    # The report has one job of 26: it is expected to take as long as the mean of the two that have ended.
+    assert estimate.seconds() == pytest.approx(4 * 1 + 19 * 100 + 50.5)
+
+
 def test_when_all_is_done_nothing_is_left(clock):
     estimate = progress.Estimate({"all": 1})
     estimate.start(0, "all")

@@ -22,6 +22,7 @@ class Estimate:
         """counts: rule -> number of its jobs."""
         self.left = Counter(counts)
         self.total, self.done = sum(counts.values()), 0
+        self.common = {rule for rule, count in counts.items() if PARTS * count >= self.total}
         self.started, self.running, self.spent = time.monotonic(), {}, {}
 
     def start(self, job, rule):
@@ -37,13 +38,15 @@ class Estimate:
             self.spent.setdefault(rule, []).append(time.monotonic() - since)
 
     def seconds(self):
-        """Return the seconds that the jobs left will take, None as long as no job has ended.
+        """Return the seconds that the jobs left will take, None as long as too little is known.
 
-        A job is expected to take as long as the mean of its rule's so far, or of all rules if none of its
-        rule has ended. As many jobs are expected to run at once as so far.
+        That is until a job has ended of every rule that has a tenth of the jobs: the first to end are short,
+        and nothing follows from them for training. A job is expected to take as long as the mean of its
+        rule's so far, or of all rules if none of its rule has ended. As many jobs are expected to run at once
+        as so far.
         """
         ended = [seconds for of_rule in self.spent.values() for seconds in of_rule]
-        if not ended:
+        if not ended or self.common - self.spent.keys():
             return None
         now = time.monotonic()
         mean = {rule: sum(of_rule) / len(of_rule) for rule, of_rule in self.spent.items()}
