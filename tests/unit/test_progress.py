@@ -56,8 +56,16 @@ def test_short_jobs_foretell_nothing_of_training(clock):
     clock["now"] = 101.0
     assert estimate.seconds() is None
     estimate.finish(1)
-    # The report has one job of 26: it is expected to take as long as the mean of the two that have ended.
+    # No report has ended: it is expected to take as long as the mean of the two jobs that have.
     assert estimate.seconds() == pytest.approx(4 * 1 + 19 * 100 + 50.5)
+
+
+def test_many_figures_do_not_hold_the_estimate_back(clock):
+    estimate = progress.Estimate({"train": 1, "draw": 9})
+    estimate.start(0, "train")
+    clock["now"] = 10.0
+    estimate.finish(0)
+    assert estimate.seconds() == pytest.approx(9 * 10)
 
 
 def test_when_all_is_done_nothing_is_left(clock):

@@ -11,6 +11,8 @@ import bnopt
 
 SECONDS = 60
 PARTS = 10
+# The rules whose jobs take longest.
+LONG = {"train", "probe"}
 TITLE = "Workflow Progress"
 VERDICTS = ("supported", "contradicted", "inconclusive", "not run")
 
@@ -22,31 +24,38 @@ class Estimate:
         """counts: rule -> number of its jobs."""
         self.left = Counter(counts)
         self.total, self.done = sum(counts.values()), 0
-        self.common = {rule for rule, count in counts.items() if PARTS * count >= self.total}
+        self.long = LONG & counts.keys()
         self.started, self.running, self.spent = time.monotonic(), {}, {}
+        # A thread asks for the time left while jobs begin and end.
+        self.lock = threading.Lock()
 
     def start(self, job, rule):
         """Note that a job begins."""
-        self.running[job] = rule, time.monotonic()
+        with self.lock:
+            self.running[job] = rule, time.monotonic()
 
     def finish(self, job):
         """Note that a job has ended."""
-        if job in self.running:
-            rule, since = self.running.pop(job)
-            self.left[rule] -= 1
-            self.done += 1
-            self.spent.setdefault(rule, []).append(time.monotonic() - since)
+        with self.lock:
+            if job in self.running:
+                rule, since = self.running.pop(job)
+                self.left[rule] -= 1
+                self.done += 1
+                self.spent.setdefault(rule, []).append(time.monotonic() - since)
 
     def seconds(self):
         """Return the seconds that the jobs left will take, None as long as too little is known.
 
-        That is until a job has ended of every rule that has a tenth of the jobs: the first to end are short,
-        and nothing follows from them for training. A job is expected to take as long as the mean of its
-        rule's so far, or of all rules if none of its rule has ended. As many jobs are expected to run at once
-        as so far.
+        That is until a run and a probe have ended: nothing follows for them from shorter jobs. A job is
+        expected to take as long as the mean of its rule's so far, or of all rules if none of its rule has
+        ended. As many jobs are expected to run at once as so far.
         """
+        with self.lock:
+            return self._seconds()
+
+    def _seconds(self):
         ended = [seconds for of_rule in self.spent.values() for seconds in of_rule]
-        if not ended or self.common - self.spent.keys():
+        if not ended or self.long - self.spent.keys():
             return None
         now = time.monotonic()
         mean = {rule: sum(of_rule) / len(of_rule) for rule, of_rule in self.spent.items()}
