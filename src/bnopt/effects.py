@@ -15,8 +15,9 @@ from bnopt.runtime import StudyError
 CHANCE = "chance"
 WHOLE_RUN = "whole_run"
 TRAINING = "training"
-# The number of a diverged run, whatever was recorded before it diverged: the worst possible value. Only the
-# first value counts as it is, since what a net is before training does not depend on what follows.
+# The number of a diverged run, whatever was recorded before it diverged: the worst possible value, the
+# largest of a size and the lowest of a cosine. So sizes are compared by log ratio. Only the first value
+# counts as it is, since what a net is before training does not depend on what follows.
 WORST = {"log_ratio": np.inf, "difference": -np.inf}
 
 
@@ -137,7 +138,11 @@ def _by_step(rows, column):
     if not columns and rows.empty:  # every run diverged at step 0, so the table has no such column
         return pd.DataFrame()
     if not columns:
-        raise StudyError(f"claims.yaml: quantities: expected a column of {', '.join(rows)}; found {column}")
+        known = ", ".join(rows.columns.drop(["condition", "seed", "layer", "step"], errors="ignore"))
+        raise StudyError(
+            f"claims.yaml: quantities: expected a column of the table, one of {known}; found {column}: "
+            "correct the `column` of the quantity"
+        )
     # A table of several tasks has columns that are empty in the runs of one task.
     return rows.groupby("step")[columns].mean().dropna(axis="columns", how="all").dropna()
 

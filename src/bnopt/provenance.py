@@ -66,7 +66,8 @@ def _first_job(stage, of_study):
     }
     if stage == "probe" and probed:
         first["condition"], first["probe"] = probed[0]
-    if first.get(stage, stage) is None:
+    absent = stage in (study.TAU, study.RATE_SPREAD) and not of_study[stage]
+    if absent or first.get(stage, stage) is None:
         raise StudyError(f"{stage}: expected a study with a job of this stage, found none")
     return SimpleNamespace(**first)
 
@@ -173,7 +174,8 @@ def main(argv=None):
     if not options.results:
         config = schema.read(*options.configfile)
         checks.check(config)
-        print("\n".join(covered(options.stage, study.written_out(config))))
+        # A stage may belong to a part that a plain call of snakemake leaves out.
+        print("\n".join(covered(options.stage, study.written_out(config | {"parts": "all"}))))
     elif len(options.results) == 1:
         print("\n".join(history(*options.results)))
     else:

@@ -4,7 +4,6 @@ They are those of `scipy.stats`, with which the tests compare them. It is not im
 than all else that a job with verdicts imports.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -62,10 +61,11 @@ def sign_flip_p(differences):
     sizes = np.abs(differences)
     if not np.isfinite(sizes).all():
         differences = np.sign(differences) * _ranks(sizes)
-    signs = np.array(list(itertools.product((1, -1), repeat=len(differences))))
-    means = (signs * differences).mean(axis=1)
-    observed = differences.mean()
-    return np.mean(means >= observed - abs(observed) * TIE)
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    observed = differences.sum()
+    return np.mean(sums >= observed - abs(observed) * TIE)
 
 
 def _ranks(values):

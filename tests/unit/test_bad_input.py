@@ -252,6 +252,7 @@ def of_claims(section):
             NO_TEXT,
             ("It trains {much} faster.", "in braces only", "{much}"),
             ("A brace { alone.", "in braces only", "{"),
+            ("It trains at {lr.x}.", "in braces only", "{lr.x}"),
         ],
         f"{place}.quantity": [NONE_OF, ("", "expected one of")],
         f"{place}.layers": LAYERS,
@@ -375,6 +376,7 @@ WRONG = {
         (["beta", "beta"], "every item once"),
         (["beta", "bta"], "one of beta, beta_at_lr", "predictiveness", "add a quantity of it", "found bta"),
         (["sharpness"], "one of beta, beta_at_lr", "columns of along_gradient", "found sharpness"),
+        (["gradient_change_at_*"], "one of beta, beta_at_lr", "found gradient_change_at_*"),
     ],
     "random_layers": [],
     "random_layers.draws": [(-1, "at least 1"), (0, "at least 1")],
@@ -392,7 +394,7 @@ WRONG = {
     "quantities.*.until_accuracy": [(0, "more than 0"), (-1, "more than 0"), (1.1, "at most 1", "found 1.1")],
     "quantities.*.steps": [
         ([0.5], "2 or more items", "found [0.5]"),
-        ([0, 0.5, 1], "2 items", "found [0, 0.5, 1]"),
+        ([0, 0.5, 1], "at most 2 items", "found [0, 0.5, 1]"),
         ([-0.5, 1], "at least 0", "found -0.5"),
         ([0.5, 1.5], "at most 1", "found 1.5"),
         ([1, 0.5], "the smaller fraction of the run first", "found [1, 0.5]"),
@@ -554,6 +556,29 @@ NAMES = [
     ("claims > fig1 > bn_trains_faster > varies", "a", ["source, headline; found varies"]),
     ("alternatives > bn_trains_faster > source", "a", ["paper_value, varies; found source"]),
 ]
+
+
+@pytest.mark.parametrize("expected", ["greater", "not_less", "equivalent"])
+def test_of_several_columns_the_one_with_the_largest_effect_counts(config, changed, refusal, expected):
+    path = "claims > fig4 > bn_smooths_gradients"
+    claim = config["claims"]["fig4"]["bn_smooths_gradients"]
+    claim |= {"quantity": "gradient_change_at_every_step_size", "margin": 2}
+    checks.check(changed((path, claim | {"expected": "not_greater"})))
+    message = refusal(path, claim | {"expected": expected})
+    for word in ("less or not_greater", "the largest effect of gradient_change_at_*", f"found {expected}"):
+        assert word in message
+
+
+def test_an_alternative_varies_a_claim_about_its_own_task(refusal):
+    message = refusal("alternatives > bn_trains_faster > varies", "l1_best_dln")
+    for word in ("varies", "a claim about vgg, the task of condition_a", "about deep_linear"):
+        assert word in message
+
+
+def test_exact_p_values_allow_twenty_seeds(changed, refusal):
+    checks.check(changed(("seeds", list(range(20)))))
+    for path in ("seeds", "scales > digits > seeds"):
+        assert "at most 20 items" in refusal(path, list(range(21)))
 
 
 RANKED = "claims > norms > smoother_trains_better_{what}{at}"

@@ -43,10 +43,34 @@ def test_files_are_named_as_seen_from_the_folder_of_the_study(tmp_path, monkeypa
         ("config.yaml: figures.fig5: expected x, found y", "config.yaml: figures.fig5: expected x, found y"),
         ("config.yaml: seeds: expected x, found y", "--config: seeds: expected x, found y"),
         ("other.yaml: expected a file", "other.yaml: expected a file"),
+        # A name with a dot.
+        ("config.yaml: conditions.lr0.5.lr: expected x", "mine.yaml: conditions.lr0.5.lr: expected x"),
+        ("config.yaml: conditions.lr0: expected x", "config.yaml: conditions.lr0: expected x"),
+        # What a placeholder has given.
+        (
+            "claims.yaml: claims.own.of_l1.margin: expected x",
+            "mine.yaml: claims.own.of_l1.margin: expected x",
+        ),
+        ("claims.yaml: claims.own.a.margin: expected x", "claims.yaml: claims.own.a.margin: expected x"),
+        # A key with a remark.
+        (
+            "config.yaml: figures.fig4.layers (scale digits): expected x",
+            "mine.yaml: figures.fig4.layers (scale digits): expected x",
+        ),
     ],
 )
 def test_an_error_names_the_file_or_option_that_holds_the_key(tmp_path, monkeypatch, text, named):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text("figures: {fig4: {captoin: x}}", encoding="utf-8")
+    mine = {
+        "figures": {"fig4": {"captoin": "x"}},
+        "conditions": {"lr0.5": {"lr": 0.5}},
+        "claims": {"own": {"of_{norm}": {"margin": 1}}},
+    }
+    of_study = {
+        "config": {"conditions": {"lr0": {"lr": 0}}, "figures": {"fig5": {}}},
+        "claims": {"claims": {"own": {"a": {"margin": 1}}}},
+    }
+    for name, written in ({"mine": mine} | of_study).items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
     of_call = settings({"seeds": [1]}, [tmp_path / "mine.yaml"])
     assert calls.naming(text, of_call) == named

@@ -58,20 +58,24 @@ def naming(text, settings):
     text: as `schema.refuse` gives it, which knows the study's own two files only.
     """
     file, _, rest = text.partition(": ")
-    keys = rest.split(": ")[0].split(".")
+    key = rest.split(": ")[0].split(" (")[0]
     if file not in ("config.yaml", "claims.yaml"):
         return text
-    if keys[0] in settings.config:
+    if key.split(".")[0] in settings.config:
         return f"--config: {rest}"
-    holding = [given for given in settings.configfiles if _holds(given, keys)]
-    return f"{_shown(holding[-1])}: {rest}" if holding else text
+    held = {given: _held(given, key) for given in [file, *settings.configfiles]}
+    # Of several, the last one counts; the study's own file only if it alone holds most of the key.
+    holding = max(reversed(held), key=held.get)
+    return f"{_shown(holding)}: {rest}" if held[holding] else text
 
 
-def _holds(file, keys):
-    """Return whether a YAML file has an entry under these nested keys."""
-    entry = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    for key in keys:
-        if not isinstance(entry, dict) or key not in entry:
-            return False
-        entry = entry[key]
-    return True
+def _held(file, key):
+    """Return how many letters of a key a YAML file holds: names joined by dots, which names may have too."""
+    entry, rest = yaml.safe_load(Path(file).read_text(encoding="utf-8")), key
+    while isinstance(entry, dict):
+        names = [name for name in entry if f"{rest}.".startswith(f"{name}.")]
+        if not names:
+            break
+        longest = max(names, key=lambda name: len(str(name)))
+        entry, rest = entry[longest], rest[len(f"{longest}.") :]
+    return len(key) - len(rest)

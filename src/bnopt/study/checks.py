@@ -225,7 +225,8 @@ def _check_tau(config):
 
 def _check_columns(config, key, table, columns):
     """Check that a quantity names each of these columns of a table: planning knows columns by quantities."""
-    known = {quantity["column"] for quantity in config["quantities"].values() if quantity["table"] == table}
+    named = {quantity["column"] for quantity in config["quantities"].values() if quantity["table"] == table}
+    known = {column for column in named if not column.endswith("*")}
     for column in columns:
         if column not in known:
             expected = f"one of {', '.join(sorted(known))}" if known else "a column that a quantity names"
@@ -255,11 +256,12 @@ def _check_claims(config, section):
     for name, claim in claims(config, section).items():
         key = f"claims.{claim['family']}.{name}" if section == "claims" else f"{section}.{name}"
         if section == "alternatives":
-            _check_varies(key, claim, known)
+            _check_varies(config, key, claim, known)
         expect_known(f"{key}.quantity", claim["quantity"], config["quantities"])
         quantity = config["quantities"][claim["quantity"]]
         _check_pair(config, key, claim, quantity)
         _check_margin(key, claim, quantity)
+        _check_every_column(key, claim, quantity)
         _check_headline(key, claim, quantity)
         table = quantity["table"]
         if table not in config["probes"] and claim["layers"]:
@@ -275,13 +277,18 @@ def _check_claims(config, section):
             _check_measured(config, f"{key}.layers", table, task, claim["layers"])
 
 
-def _check_varies(key, claim, known):
+def _check_varies(config, key, claim, known):
     name = claim["varies"]
     if name not in known:
         refuse(f"{key}.varies", "the name of the claim it varies", name)
     if known[name]["part"] not in (PAPER, claim["part"]):
         found = f"{name} of the part {known[name]['part']}"
         refuse(f"{key}.varies", f"a claim of {_allowed_parts(claim['part'])}", found)
+    sides = ([of["condition_a"]] for of in (claim, known[name]))
+    own, varied = (_tasks_of(config, [side for side in of if side in config["conditions"]]) for of in sides)
+    if own and varied and own != varied:
+        expected = f"a claim about {own[0]}, the task of condition_a"
+        refuse(f"{key}.varies", expected, f"{name}, about {varied[0]}")
 
 
 def _check_pair(config, key, claim, quantity):
@@ -319,6 +326,13 @@ def _check_of_all_norms(config, key, claim, quantity):
         expected = "a difference of one number per seed, such as summary: last, compare: difference"
         found = ", ".join([quantity["summary"], quantity["compare"], *of_runs])
         refuse(f"quantities.{claim['quantity']}", expected, found)
+
+
+def _check_every_column(key, claim, quantity):
+    """Check a claim about several columns: the largest of their effects counts, so none is above it."""
+    if quantity["column"].endswith("*") and claim["expected"] not in ("less", "not_greater"):
+        expected = f"less or not_greater, because the largest effect of {quantity['column']} counts"
+        refuse(f"{key}.expected", expected, claim["expected"])
 
 
 def _check_margin(key, claim, quantity):

@@ -215,7 +215,7 @@ def _expectation(error):
         "exclusiveMinimum": lambda: f"more than {value}",
         "maximum": lambda: f"at most {value}",
         "minItems": lambda: f"{value} or more items",
-        "maxItems": lambda: f"{value or 'no'} items",
+        "maxItems": lambda: f"at most {value} items" if value else "no items",
         "minProperties": lambda: f"{value} or more entries",
         "minLength": lambda: "a text that is not empty",
     }

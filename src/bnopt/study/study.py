@@ -222,7 +222,7 @@ def _fill(value, words, key):
     if isinstance(value, str):
         try:
             return value.format(**words)
-        except (KeyError, ValueError, IndexError):
+        except (KeyError, ValueError, IndexError, AttributeError, TypeError):
             placeholders = ", ".join(words) or "nothing"
             expected = f"in braces only {placeholders}, the placeholders there"
             schema.refuse(key, expected, repr(value))
