@@ -9,6 +9,7 @@ Further arguments are passed to snakemake --config. Uses the GPUs of this machin
 to continue where it stopped.
 """
 
+import csv
 import os
 import signal
 import subprocess
@@ -22,11 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main():
-    """Add one seed after another, in the order of config.yaml."""
+    """Add one seed after another, in the order of config.yaml, to those whose results are stored."""
     # On SIGTERM the `finally` of `run_until` runs, as it does on Ctrl-C, and ends snakemake first.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scale, seeds, end, chosen = arguments()
-    for count in range(1, len(seeds) + 1):
+    for count in range(max(1, stored_seeds(scale)), len(seeds) + 1):
         so_far = ",".join(map(str, seeds[:count]))
         print(f"seeds {so_far} of {scale}", flush=True)
         choice = [f"scale={scale}", f"seeds=[{so_far}]", *chosen]
@@ -37,6 +38,15 @@ def main():
         if code:
             sys.exit(code)
         subprocess.run([sys.executable, ROOT / "tools" / "store.py", scale], check=True)
+
+
+def stored_seeds(scale):
+    """Return how many seeds the stored results of a scale have; 0 without any."""
+    file = ROOT / "docs" / "results" / scale / "claims.csv"
+    if not file.exists():
+        return 0
+    with file.open(encoding="utf-8", newline="") as opened:
+        return max((int(row["n"]) for row in csv.DictReader(opened)), default=0)
 
 
 def arguments():
