@@ -67,14 +67,14 @@ def _graded(claims):
 
 
 def _flipped(claims):
-    """Return in a sentence how many verdicts another summary over the steps changes."""
+    """Return in a sentence how many verdicts another summary of the runs changes."""
     if (claims["verdict"] == "not run").all():
         return ""
     count = int((claims["flips_under"] != "").sum())
     if not count:
-        return "No other summary over the steps changes a verdict."
+        return "No other summary of the runs changes a verdict."
     verdicts = "verdict" if count == 1 else "verdicts"
-    return f"Another summary over the steps changes {count} {verdicts} (*)."
+    return f"Another summary of the runs changes {count} {verdicts} (*)."
 
 
 def _at_other_scales(claims, stored):

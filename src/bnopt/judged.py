@@ -125,8 +125,8 @@ def read_claims(file):
     repeated = claims.loc[claims["claim"].duplicated(), "claim"]
     if len(repeated):
         raise _refused(file, "one row for each claim", f"several for {repeated.iloc[0]}")
-    texts = [*TEXTS, *(column for column in LATER_TEXTS if column in claims)]
-    return claims.assign(**claims[texts].astype(object).fillna(""))
+    claims = claims.assign(**{column: "" for column in LATER_TEXTS if column not in claims})
+    return claims.assign(**claims[[*TEXTS, *LATER_TEXTS]].astype(object).fillna(""))
 
 
 def _refused(file, expected, found):

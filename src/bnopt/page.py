@@ -331,7 +331,8 @@ def render(results, study, *, figures, files):
 def _facts(results, study):
     """Return what the template shows besides the figures."""
     found = rows(results, study)
-    families = results.claims.groupby("family").size().tolist()
+    run = results.claims[results.claims["verdict"] != "not run"]
+    families = run.groupby("family").size().tolist()
     judged = {row["verdict"] for row in found}
     return {
         "scale": study["scale"],

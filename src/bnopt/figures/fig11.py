@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing
+from bnopt.study import names
 
 PREFIX = "gradient_change_at_"
 TITLES = {"vgg": "(a) VGG", "deep_linear": "(b) Deep linear network"}
@@ -25,7 +26,7 @@ def draw(over_seeds, first_seed, *, conditions):
         if task in shared:
             ax.sharey(shared[task])
         shared.setdefault(task, ax)
-        ax.set(title=f"{TITLES[task]}\n{_drawing.label(condition)}", xlabel="η")
+        ax.set(title=f"{TITLES.get(task, names.words(task))}\n{_drawing.label(condition)}", xlabel="η")
         if task == "deep_linear":
             ax.set(xscale="log", yscale="log")
         _lines(figure, ax, table[table["condition"] == name], lr=condition["lr"])

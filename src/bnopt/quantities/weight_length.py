@@ -2,7 +2,7 @@
 
 
 def per_step(table):
-    """Return the columns of the probe per layer and step, and of a layer's weights w and their gradient g
+    """Return the columns of the probe per layer and step, and two more of a layer's weights w and gradient g:
 
     squared_weight_length      ‖w‖₂²
     slope                      ‖g‖₂ ‖w‖₂: how fast the loss falls per relative change of w

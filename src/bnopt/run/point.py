@@ -56,7 +56,7 @@ class Point:
     def after_update(self):
         """Return the point at step t + 1, after the run's own update θ_{t+1} = θ_t − lr g_t.
 
-        Its buffers are those of θ_t: no pass in training mode depends on them.
+        Its buffers are those of θ_t. No pass in training mode depends on them, but for the norm `frozen`.
         """
         _, gradient = self.value_and_gradient(self.parameters)
         updated = descend(self.parameters, gradient, self.lr)
