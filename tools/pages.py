@@ -32,6 +32,8 @@ from bnopt import changes  # noqa: E402
 from bnopt.files.artefacts import read_table  # noqa: E402
 from bnopt.judged import natural, read_claims, unit  # noqa: E402
 from bnopt.page import figures_of  # noqa: E402
+from bnopt.part_texts import standing  # noqa: E402
+from bnopt.report_tables import jobs  # noqa: E402
 from bnopt.study import names, schema, study  # noqa: E402
 from bnopt.verdicts import VERDICTS  # noqa: E402
 
@@ -108,17 +110,20 @@ def _signed(value, form):
 
 def verdict(claim):
     """Return a verdict as a word, with its grade if it has one, and what would change it."""
-    word = claim.get("grade") or claim["verdict"]
     marks = []
     if claim["flips_under"]:
         marks.append(f"not under: {', '.join(map(names.words, claim['flips_under'].split(';')))}")
     if claim["n_diverged"]:
-        conditions = configuration()["conditions"]
-        # Tables of older code do not name them.
-        lost = [name for name in claim.get("diverged", "").split(";") if name]
-        named = "; ".join(names.run(conditions[name]) if name in conditions else name for name in lost)
-        marks.append(f"diverged runs: {claim['n_diverged']}" + (f" of {named}" if named else ""))
-    return word + (f" ({'; '.join(marks)})" if marks else "")
+        marks.append(f"diverged runs: {claim['n_diverged']}")
+    return (claim["grade"] or claim["verdict"]) + (f" ({'; '.join(marks)})" if marks else "")
+
+
+def diverged(claims):
+    """Return in a sentence of which conditions runs diverged; an empty text if none did."""
+    conditions = configuration()["conditions"]
+    lost = dict.fromkeys(name for of in claims["diverged"] for name in of.split(";") if name)
+    named = "; ".join(names.run(conditions[name]) if name in conditions else name for name in lost)
+    return f"The diverged runs are of: {named}." if named else ""
 
 
 def counted(claims, words=VERDICTS[:3]):
@@ -155,6 +160,8 @@ def answer():
         about = [name for name, of in step_of.items() if of == step]
         found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
         found = {scale: claims for scale, claims in found.items() if len(claims)}
+        if not found:  # claims that were added since
+            continue
         outcomes = [
             f"{counted(claims, [word for word in VERDICTS if word in set(claims['verdict'])])} at `{scale}`"
             for scale, claims in found.items()
@@ -173,8 +180,8 @@ def _changes(scale, claims):
         own = {key: table.get(claim["claim"], []) for key, table in tables.items()}
         for words, row in changes.of_claim(claim, **own):
             led_to.setdefault(words, set()).add(row["verdict"])
-    texts = [f"{words} ({', '.join(v for v in VERDICTS if v in led_to[words])})" for words in led_to]
-    return f" Another choice at `{scale}` changes it: {'; '.join(texts)}." if texts else ""
+    texts = [f"{words} (to {' or '.join(v for v in VERDICTS if v in led_to[words])})" for words in led_to]
+    return f" At `{scale}` a verdict changes under: {'; '.join(texts)}." if texts else ""
 
 
 @functools.cache
@@ -192,6 +199,8 @@ def headlines():
     lines = [f"| claim | {' | '.join(f'`{scale}`' for scale in tables)} |", "|---" * (1 + len(tables)) + "|"]
     for name in chosen:
         found = [table.loc[name] if name in table.index else None for table in tables.values()]
+        if all(row is None for row in found):
+            continue
         label = next(row["label"] for row in found if row is not None)
         source = next(row["source"] for row in found if row is not None)
         lines.append(f"| {label} ({source}) | {' | '.join(_cell(row) for row in found)} |")
@@ -199,7 +208,7 @@ def headlines():
 
 
 def _cell(row):
-    return "" if row is None else f"{row.get('grade') or row['verdict']}{'*' if row['flips_under'] else ''}"
+    return "" if row is None else f"{row['grade'] or row['verdict']}{'*' if row['flips_under'] else ''}"
 
 
 def counts(scale):
@@ -212,11 +221,27 @@ def counts(scale):
 
 def verdicts(scale):
     """Return a list of all claims of a scale with verdict and effect, by where the paper states them."""
-    lines = []
-    for source, rows in claims_of(scale).groupby("source", sort=False):
-        lines.append(f"- {source}")
-        lines += [f"  - {row['label']}: **{verdict(row)}**, {effect(row)}" for row in rows.to_dict("records")]
-    return "\n".join(lines)
+    claims, lines = claims_of(scale), []
+    seeds = range(int(claims["n"].max()))
+    for source, table in claims.groupby("source", sort=False):
+        rows = table.to_dict("records")
+        standings = [_standing(row, scale, seeds) for row in rows]
+        same = len(set(standings)) == 1
+        lines.append(f"- {source}{standings[0] if same else ''}")
+        lines += [
+            f"  - {row['label']}: **{verdict(row)}**, {effect(row)}{'' if same else of_row}"
+            for row, of_row in zip(rows, standings, strict=True)
+        ]
+    return "\n".join([*lines, *(["", lost] if (lost := diverged(claims)) else [])])
+
+
+def _standing(claim, scale, seeds):
+    """Return in brackets whether a claim beyond the paper is exploratory there; an empty text of others."""
+    if not claim["source"].startswith(BEYOND):
+        return ""
+    # A claim about all norms together names no condition; these are VGGs.
+    task = configuration()["conditions"].get(claim["condition_a"], {"task": "vgg"})["task"]
+    return f" ({standing(claim, task=task, scale=scale, seeds=seeds)})"
 
 
 def made(scale):
@@ -227,12 +252,8 @@ def made(scale):
     provenance = json.loads((STORED / scale / "provenance.json").read_text(encoding="utf-8"))
     of_processor = all("cpu_seconds" in record for record in provenance.values())
     key, minutes = ("cpu_seconds", "processor minutes") if of_processor else ("seconds", "minutes")
-    jobs = pd.DataFrame(
-        {"stage": _stage(record), "started": record["started"], "minutes": record.get(key, np.nan) / 60}
-        for record in provenance.values()
-    )
-    jobs = jobs.groupby(["stage", "started"])["minutes"].max()
-    stages = jobs.groupby("stage").agg(["size", "sum"]).sort_values("sum", ascending=False)
+    of_jobs = jobs(provenance)[key] / 60
+    stages = of_jobs.groupby("Stage").agg(["size", "sum"]).sort_values("sum", ascending=False)
     lines = [f"| stage | jobs | {minutes} of all jobs together |", "|---|---|---|"]
     lines += [
         f"| {stage} | {int(row['size'])} | {row['sum']:.1f} |"
@@ -247,10 +268,6 @@ def made(scale):
     }
     about = ". ".join(f"{key}: {', '.join(sorted(values))}" for key, values in found.items() if values)
     return f"{about}.\n\n" + "\n".join(lines)
-
-
-def _stage(record):
-    return f"{record['stage'].removeprefix('bnopt.')} {record['settings'].get('probe', '')}".rstrip()
 
 
 def _studies(scale):
@@ -332,7 +349,7 @@ def _said(figure):
             claim = pd.DataFrame([{"source": entry["source"], "family": family}])
             if len(of_figure(claim, figure)) and "our extension" not in entry["source"]:
                 found.append(_statement(family, name, entry))
-    says = "Beyond the paper" if figure in TITLES else "The paper says"
+    says = "Beyond the paper" if figure in TITLES else "Claims, after the paper"
     return [f"*{says}:* {' '.join(found)}"] if found else []
 
 

@@ -46,7 +46,7 @@ def test_claims_are_called_what_they_are():
     assert findings.counted(two, "headline statements") == "All 2 headline statements are supported."
 
 
-STABLE = "No other summary over the steps changes a verdict."
+STABLE = "No other summary of the runs changes a verdict."
 
 
 def test_few_claims_that_are_not_supported_are_named_with_their_effects():
@@ -83,10 +83,10 @@ def test_grades_and_changed_verdicts_are_counted():
     )
     assert findings.others(rows, {}) == (
         "After adjustment 2 are confirmed and 1 is refuted. "
-        "Another summary over the steps changes 2 verdicts (*)."
+        "Another summary of the runs changes 2 verdicts (*)."
     )
     one = table(claim("a", flips_under="median"))
-    assert findings.others(one, {}) == "Another summary over the steps changes 1 verdict (*)."
+    assert findings.others(one, {}) == "Another summary of the runs changes 1 verdict (*)."
 
 
 def test_claims_that_are_not_run_have_nothing_that_could_change():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnopt import evidence, judged
+from bnopt import claims, evidence, judged
 from bnopt.files import artefacts
 from bnopt.runtime import StudyError
 from bnopt.study import study
@@ -84,6 +84,15 @@ def test_the_evidence_is_that_of_the_stored_effects(stored, verdicts):
     columns = [*evidence.COLUMNS, "p_holm", "p_opposite_holm", "seeds_to_confirm"]
     pd.testing.assert_frame_equal(again[columns], verdicts[columns], check_dtype=False)
     assert again["grade"].tolist() == verdicts["grade"].astype(object).fillna("").tolist()
+
+
+def test_the_columns_are_those_that_a_page_describes(verdicts):
+    section = (ROOT / "docs" / "running.md").read_text(encoding="utf-8").partition("## The columns of cl")[2]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    described = re.findall("`([a-z_]+)`", " ".join(rows))
+    assert len(described) == len(set(described))
+    assert set(verdicts) <= set(described)
+    assert set(described) == {*claims.COLUMNS, "registration"}
 
 
 def test_every_stored_table_matches_its_record(stored):
