@@ -28,6 +28,9 @@ CONFIG = json.loads(json.dumps(FILES[0] | FILES[1]))
 NOT_CONFIGURED = {}
 PROBES = CONFIG["probes"] | NOT_CONFIGURED
 MEASURED = [(probe, task) for probe, tasks in PROBES.items() for task in tasks]
+# A norm of each kind of state that a probe could change: none, running statistics, noise drawn from a stream,
+# settled statistics, reparametrised weights, and statistics of a sample.
+KINDS = ("none", "batch", "noisy_batch", "frozen", "weight_norm", "layer")
 
 
 def pytest_configure(config):

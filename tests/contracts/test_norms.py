@@ -82,9 +82,7 @@ def test_a_pass_does_not_change_the_global_random_state_or_its_input(name, shape
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@shapes
-def test_initial_parameters_do_not_depend_on_the_seed(name, shape):
-    del shape
+def test_initial_parameters_do_not_depend_on_the_seed(name):
     states = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -145,6 +143,7 @@ def test_units_are_treated_alike_except_for_noise_and_independently(name, shape)
 @shapes
 def test_second_derivatives_are_those_of_finite_differences(name, shape):
     """The curvature of the loss needs them."""
+    shape = (*shape[:2], *(min(size, 2) for size in shape[2:]))
     module = build(name, torch.float64)
     y = inputs(shape, torch.float64).requires_grad_()
     parameters = list(module.parameters())

@@ -5,7 +5,9 @@ key of the configuration that it matches.
 """
 
 import copy
+import functools
 import math
+import operator
 import re
 from pathlib import Path
 
@@ -101,12 +103,18 @@ def file_of(section):
 
 
 @pytest.fixture
-def refusal(changed):
+def refusal(changed, refusal_of):
     """Function: path, value -> the message about the configuration with this value; its form is checked."""
+    return lambda path, value, *more: refusal_of(changed((path, value), *more))
 
-    def refusal(path, value, *more):
+
+@pytest.fixture
+def refusal_of():
+    """Function: a configuration -> the message about it; its form is checked."""
+
+    def refusal_of(config):
         with pytest.raises(StudyError) as caught:
-            checks.check(changed((path, value), *more))
+            checks.check(config)
         message = str(caught.value)
         found = re.fullmatch(r"(\w+\.yaml): (\S.*?): expected \S.*[,;] found \S.*", message)
         assert found, message
@@ -115,7 +123,7 @@ def refusal(changed):
         assert len(message) < 1500
         return message
 
-    return refusal
+    return refusal_of
 
 
 def assert_names(message, keys):
@@ -151,10 +159,23 @@ def wrong_types(schema):
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern])
-def test_a_wrong_type_is_refused(config, refusal, pattern):
+def test_a_wrong_type_is_refused(config, refusal_of, pattern):
     keys, _ = key_at(config, pattern)
+    short = shortened(config, keys)
     for value in wrong_types(PATTERNS[pattern]):
-        assert_names(refusal(" > ".join(keys), value), keys)
+        changed = copy.deepcopy(short)
+        entry = functools.reduce(operator.getitem, keys[:-1], changed)
+        entry[keys[-1]] = value
+        assert_names(refusal_of(changed), keys)
+
+
+def shortened(config, keys):
+    """Return the configuration with one entry per section, that of the keys: a wrong type is found first."""
+    found = dict(config)
+    for section in ("conditions", "probes", "quantities", "figures", "claims", "alternatives", "scales"):
+        kept = keys[1] if keys[0] == section and len(keys) > 1 else next(iter(config[section]))
+        found[section] = {kept: config[section][kept]} if kept in config[section] else config[section]
+    return found
 
 
 @pytest.mark.parametrize("nothing", [{}, None, [], "text", 5])

@@ -10,7 +10,7 @@ from bnopt import plugins
 from bnopt.probes import _matrix, theorems
 
 NORMS = plugins.names("norms")
-SETTINGS = {"layers": {"#2": 2, "#3": 3}, "units": 2, "every": 1, "samples": 6}
+SETTINGS = {"layers": {"#2": 2, "#3": 3}, "units": 1, "every": 1, "samples": 6}
 STEP = 8
 
 
@@ -79,7 +79,7 @@ def test_the_theorems_have_the_rows_of_the_convolutions(point_of, norm):
     # The small net with `divide` dies after a few steps: there, nothing would be left to compare.
     point = point_of(norm, 0 if norm == "divide" else STEP)
     expected = rows_of(point, matrices=False)
-    assert len(expected) >= 3
+    assert len(expected) >= 2
     assert agree(rows_of(point, matrices=True), expected)
 
 

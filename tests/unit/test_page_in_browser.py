@@ -300,9 +300,11 @@ def test_the_page_never_scrolls_sideways_and_can_be_read_by_everyone(browser, fi
     seen.execute_script(AXE)
     # One kind of claim after another: all 85 open rows at once take axe minutes.
     choose(seen, "figure", "fig2")
+    # In the dark colours are all that is different.
+    rules = "runOnly: ['color-contrast'], " if dark else ""
     found = seen.execute_async_script(
-        "const done = arguments[arguments.length - 1];"
-        "axe.run(document, {resultTypes: ['violations']}).then(r => done(r), e => done({failed: String(e)}))"
+        f"const done = arguments[arguments.length - 1], options = {{{rules}resultTypes: ['violations']}};"
+        "axe.run(document, options).then(r => done(r), e => done({failed: String(e)}))"
     )
     assert [(v["id"], v["nodes"][0]["html"], v["help"]) for v in found["violations"]] == []
     assert found["testEngine"]["name"] == "axe-core"

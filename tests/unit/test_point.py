@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from conftest import MEASURED
+from conftest import KINDS, MEASURED
 from torch.nn import functional
 
 from bnopt import plugins, probe
@@ -128,10 +128,8 @@ def raw_point(prepared, sizes_of, run_of, norm, task, step):
     return Point(run, state, step=step, lr=0.1 if task == "vgg" else 1e-6), state
 
 
-# What a probe could change depends on the kind of state that a norm has. Each probe is tested with a norm of
-# each kind: none, running statistics, noise drawn from a stream, settled statistics, reparametrised weights,
-# and statistics of a sample. Each other norm is tested with a probe of first and of second derivatives.
-KINDS = ("none", "batch", "noisy_batch", "frozen", "weight_norm", "layer")
+# Each probe is tested with a norm of each kind of state. Each other norm is tested with a probe of first
+# derivatives and one of second.
 UNTOUCHED = [(probe, task, norm) for probe, task in MEASURED for norm in KINDS] + [
     (*measured, norm)
     for measured in (("along_gradient", "vgg"), ("curvature", "deep_linear"))

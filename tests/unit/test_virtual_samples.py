@@ -134,20 +134,21 @@ def test_a_mistake_in_the_mean_or_in_the_variation_alone_would_be_noticed(norm, 
     assert not agree(run)
 
 
-@norms
+@pytest.mark.parametrize(
+    "norm", [norm for norm in NORMS if norm != "none"]
+)  # the identity has no second form
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_mistake_in_one_result_of_a_norms_second_form_would_be_noticed(norm, part):
     run = randomised(new_run(norm))
     scale = run.fast_pass.scale
-    if scale:  # the identity has none
 
-        def wrong(*arguments):
-            results = list(scale(*arguments))
-            results[part] = results[part] * (1 + 1e-6)
-            return results
+    def wrong(*arguments):
+        results = list(scale(*arguments))
+        results[part] = results[part] * (1 + 1e-6)
+        return results
 
-        run.fast_pass.scale = wrong
-        assert not agree(run)
+    run.fast_pass.scale = wrong
+    assert not agree(run)
 
 
 @norms

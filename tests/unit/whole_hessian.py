@@ -4,7 +4,7 @@ import functools
 
 import torch
 from torch import nn
-from torch.autograd.functional import hessian
+from torch.autograd import functional as derivatives
 from torch.nn import functional
 
 from bnopt.run.point import Point
@@ -101,10 +101,15 @@ def gradient_at(point, norm, at, **mistakes):
     return torch.autograd.grad(loss_of(point, norm, **mistakes)(leaf), leaf)[0]
 
 
+def hessian_of(loss, at):
+    """Return the Hessian of a loss, whose columns one pass computes together."""
+    return derivatives.hessian(loss, at, vectorize=True)
+
+
 def gradient_and_hessian(point, norm, at=None, **mistakes):
     """Return g and H at a vector of parameters, by default the point's."""
     at = flat(point.parameters) if at is None else at
-    return gradient_at(point, norm, at, **mistakes), hessian(loss_of(point, norm, **mistakes), at)
+    return gradient_at(point, norm, at, **mistakes), hessian_of(loss_of(point, norm, **mistakes), at)
 
 
 @functools.cache

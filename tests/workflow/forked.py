@@ -6,6 +6,7 @@ and nothing else, forks a child for each call. It is a plain call if Python itse
 
 import atexit
 import functools
+import importlib
 import json
 import os
 import resource
@@ -18,6 +19,9 @@ from pathlib import Path
 
 # Python reads these when it starts: a child of a running Python would not notice them.
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MKL_", "OMP_", "OPENBLAS_")
+IMPORTED_BY_A_PLAN = (
+    *("docutils.core", "jinja2", "jsonschema", "PIL.Image", "requests", "rich.markdown", "smart_open", "yte"),
+)
 
 
 def run(command, *, cwd, env, timeout, **plain):
@@ -83,6 +87,10 @@ if __name__ == "__main__":
     import snakemake.cli
     import snakemake.workflow
 
+    # The plug-ins, and what a call that plans the study imports from others.
+    snakemake.cli.get_argument_parser()
+    for module in IMPORTED_BY_A_PLAN:
+        importlib.import_module(module)
     if call := serve():
         become(call)
         # It ends as any Python does: exit functions run, and threads are waited for.

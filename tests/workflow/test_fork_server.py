@@ -461,7 +461,7 @@ def test_two_calls_at_once_have_their_own_servers_and_leave_nothing(tmp_path, ne
 @pytest.mark.parametrize("to_group", [True, False])
 def test_however_snakemake_ends_it_leaves_no_process(tmp_path, new_study, pair_config, number, to_group):
     pair_config = json.loads(json.dumps(pair_config))
-    pair_config["scales"]["tiny"]["vgg"] |= {"steps": 2000, "snapshot_every": 1001}
+    pair_config["scales"]["tiny"]["vgg"] |= {"steps": 1000, "snapshot_every": 501}
     study = new_study(tmp_path / "study", pair_config)
     call = study.start("results/tiny/runs/vgg_batch/seed0/training.csv")
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"

@@ -26,7 +26,7 @@ VERDICTS = "results/tiny/statistics/claims.csv"
 def long_config(pair_config):
     """Two conditions with enough steps and snapshots for kills during training and during probing."""
     config = copy.deepcopy(pair_config)
-    every = 15 + 4 * KILLS  # odd
+    every = max(31, 15 + 2 * KILLS)  # odd
     config["scales"]["tiny"]["vgg"] |= {"steps": SNAPSHOTS * every, "snapshot_every": every}
     config["probes"]["along_gradient"]["vgg"]["step_sizes"] = [0.05 * i for i in range(1, 41)]
     return config

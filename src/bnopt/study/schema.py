@@ -32,19 +32,7 @@ TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
 )
 
 
-def _fill_in(validator, properties, instance, schema):
-    """Give the missing keys of an object their defaults, then validate its properties as usual."""
-    if isinstance(instance, dict):
-        for key, of_key in properties.items():
-            if "default" in of_key:
-                instance.setdefault(key, deepcopy(of_key["default"]))
-    yield from jsonschema.Draft202012Validator.VALIDATORS["properties"](
-        validator, properties, instance, schema
-    )
-
-
 Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
-Filler = jsonschema.validators.extend(Validator, {"properties": _fill_in})
 
 
 def read(*files):
@@ -77,10 +65,23 @@ def check(config):
 def with_defaults(config):
     """Return a copy of a valid configuration in which every key that has a default has a value."""
     filled = deepcopy(config)
-    # Validating fills in the defaults. Its errors are ignored: a default, such as an empty list of
-    # layers, need not be a value that the schema allows in a file.
-    list(Filler(_schema()).iter_errors(filled))
+    _fill_in(filled, _schema())
     return filled
+
+
+def _fill_in(entry, schema):
+    """Give the missing keys of a mapping, and of those in it, their defaults."""
+    if "$ref" in schema:
+        schema = _schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")] | schema
+    if not isinstance(entry, dict):
+        return
+    of_keys = schema.get("properties", {})
+    for key, of_key in of_keys.items():
+        if "default" in of_key:
+            entry.setdefault(key, deepcopy(of_key["default"]))
+    for key, value in entry.items():
+        of_others = schema.get("additionalProperties")
+        _fill_in(value, of_keys.get(key, of_others if isinstance(of_others, dict) else {}))
 
 
 def parts():
