@@ -1,5 +1,6 @@
 """The tools that call snakemake: they survive failures of SLURM, and leave no process behind."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -77,3 +78,23 @@ def test_a_scale_seed_by_seed_ends_after_its_snakemake(tmp_path, number):
     assert tool.wait(timeout=60) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(int(file.read_text()), 0)
+
+
+@pytest.mark.parametrize(("stored", "first"), [(None, "0"), (1, "0"), (3, "0,1,2"), (8, "0,1,2,3,4,5,6,7")])
+def test_a_scale_seed_by_seed_never_replaces_results_by_those_of_fewer_seeds(
+    tmp_path, monkeypatch, capsys, stored, first
+):
+    spec = importlib.util.spec_from_file_location("seed_by_seed", TOOLS / "seed_by_seed.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    if stored:
+        file = tmp_path / "docs" / "results" / "small" / "claims.csv"
+        file.parent.mkdir(parents=True)
+        # In one claim a seed has no value.
+        file.write_text(f"claim,n\na,{stored - 1}\nb,{stored}\n", encoding="utf-8")
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "arguments", lambda: ("small", list(range(8)), 0, []))
+    monkeypatch.setattr(tool, "run_until", lambda end, command: None)  # the hours are over
+    monkeypatch.setattr(tool.signal, "signal", lambda *_: None)
+    tool.main()
+    assert capsys.readouterr().out.splitlines()[0] == f"seeds {first} of small"

@@ -68,10 +68,6 @@ def test_seeds_are_added_until_the_hours_are_over_and_kept_when_complete(reposit
     runs = repository.results / "runs" / "vgg_batch"
     assert sorted(folder.name for folder in runs.iterdir()) == ["seed1", "seed3"]
 
-    # Complete results are never replaced by those of fewer seeds.
-    again = call(repository, 1, "device=cpu")
-    assert [line for line in again.stdout.splitlines() if line.startswith("seeds ")] == ["seeds 3,1 of tiny"]
-
 
 def test_what_fails_ends_it_and_is_not_kept(repository):
     done = call(repository, 1, "images=nowhere")
