@@ -48,6 +48,14 @@ TITLES = {
     "norms": "Beyond the paper: norms by smoothness",
     "claims": "All claims",
 }
+# What a reader of the verdicts about a figure should know.
+NOTES = {
+    "fig1": (
+        "Where BatchNorm's output enters the non-linearity, its moments over a batch are β and γ²σ²/(σ² + ε), so "
+        "they hardly change by construction, as the paper's own Figure 8 shows. Two more claims judge the "
+        "activations after the ReLU, where the next layer sees them."
+    )
+}
 # Begins the source of a claim that the paper does not make.
 BEYOND = "beyond the paper"
 ALL_CLAIMS = (
@@ -337,7 +345,8 @@ def _section(figure, caption):
     ]
     if not about and not images:
         return ""
-    parts = [f"## {title}", " ".join(caption.split()), *_said(figure), *_came_out(about), *images]
+    note = [NOTES[figure]] if figure in NOTES and about else []
+    parts = [f"## {title}", " ".join(caption.split()), *_said(figure), *_came_out(about), *note, *images]
     return "\n\n".join(parts)
 
 
