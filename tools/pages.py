@@ -51,7 +51,7 @@ TITLES = {
 # What a reader of the verdicts about a figure should know.
 NOTES = {
     "fig1": (
-        "Where BatchNorm's output enters the non-linearity, its moments over a batch are β and γ²σ²/(σ² + ε): "
+        "Where BatchNorm's output enters the non-linearity, its moments over a batch are β and γ²σ²/(σ²+ε): "
         "they hardly change, by construction, as the paper's own Figure 8 shows. Two more claims judge the "
         "activations after the ReLU, where the next layer sees them."
     )
