@@ -582,8 +582,8 @@ NAMES = [
 @pytest.mark.parametrize("expected", ["greater", "not_less", "equivalent"])
 def test_of_several_columns_the_one_with_the_largest_effect_counts(config, changed, refusal, expected):
     path = "claims > fig4 > bn_smooths_gradients"
-    claim = config["claims"]["fig4"]["bn_smooths_gradients"]
-    claim |= {"quantity": "gradient_change_at_every_step_size", "margin": 2}
+    of_every_size = {"quantity": "gradient_change_at_every_step_size", "margin": 2}
+    claim = config["claims"]["fig4"]["bn_smooths_gradients"] | of_every_size
     checks.check(changed((path, claim | {"expected": "not_greater"})))
     message = refusal(path, claim | {"expected": expected})
     for word in ("less or not_greater", "the largest effect of gradient_change_at_*", f"found {expected}"):
