@@ -375,7 +375,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
 
     sections = {f"part_{part}" for part in part_texts.TOPICS}
     files = {*report_tables.tables(judged, others, settings), "numbers", *sections}
-    inputs = set(re.findall(r"\\(?:input\{generated/|fulltable\{|tabled\{)([^}]+)\}", text))
+    inputs = set(re.findall(r"\\(?:input\{generated/|fulltable(?:\[.*?\])?\{|tabled\{)([^}]+)\}", text))
     assert {pattern for pattern in inputs if "#" not in pattern} <= files
     families = {f"family_{name}" for name in re.findall(r"\\(?:judged|family)\{(\w+)\}", text)}
     assert families == {name for name in files if name.startswith("family_")}
