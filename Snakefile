@@ -64,7 +64,7 @@ ruleorder: another_part > rank_norms
 onstart:
     if workflow.local_exec:
         # Snakemake 9.27 looks for jobs anew a second after every look, so each job that ends adds a look per
-        # second, until the end. That is for limits on jobs per second, which matter on clusters only.
+        # second, until the end. That is for --max-jobs-per-timespan, which matters on clusters only.
         workflow.scheduler.job_rate_limiter = None
     fork_server.start(workflow, exports, config.get("device") or os.environ.get("BNOPT_DEVICE"))
 

@@ -51,9 +51,10 @@ TITLES = {
 # What a reader of the verdicts about a figure should know.
 NOTES = {
     "fig1": (
-        "Where BatchNorm's output enters the non-linearity, its moments over a batch are β and γ²σ²/(σ²+ε): "
-        "they hardly change, by construction, as the paper's own Figure 8 shows. Two more claims judge the "
-        "activations after the ReLU, where the next layer sees them."
+        "Where BatchNorm's output enters the non-linearity, BatchNorm's own shift and scale set its mean and "
+        "variance over a batch, whatever the inputs do: they move only as these two are trained, as the "
+        "paper's own Figure 8 shows. Two more claims judge the activations after the ReLU, where the next "
+        "layer sees them."
     )
 }
 # Begins the source of a claim that the paper does not make.
@@ -187,9 +188,13 @@ def _changes(scale, claims):
     for claim in claims.to_dict("records"):
         own = {key: table.get(claim["claim"], []) for key, table in tables.items()}
         for words, row in changes.of_claim(claim, **own):
-            led_to.setdefault(words, set()).add(row["verdict"])
-    texts = [f"{words} (to {' or '.join(v for v in VERDICTS if v in led_to[words])})" for words in led_to]
-    return f" At `{scale}` a verdict changes under: {'; '.join(texts)}." if texts else ""
+            shown = f"“{words}”" if row in own["readings"] else words
+            led_to.setdefault(shown, set()).add(row["verdict"])
+    texts = []
+    for verdict in VERDICTS:
+        choices = [words for words, verdicts in led_to.items() if verdict in verdicts]
+        texts += [f"a verdict becomes {verdict} with: {'; '.join(choices)}"] if choices else []
+    return f" At `{scale}` {'. There '.join(texts)}." if texts else ""
 
 
 @functools.cache

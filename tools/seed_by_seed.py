@@ -27,7 +27,13 @@ def main():
     # On SIGTERM the `finally` of `run_until` runs, as it does on Ctrl-C, and ends snakemake first.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scale, seeds, end, chosen = arguments()
-    for count in range(max(1, stored_seeds(scale)), len(seeds) + 1):
+    stored = stored_seeds(scale)
+    if stored > len(seeds):
+        sys.exit(
+            f"error: config.yaml: scales.{scale}.seeds: expected the {stored} seeds of docs/results/{scale} "
+            f"or more, found {len(seeds)}; add seeds, or remove the stored results"
+        )
+    for count in range(max(1, stored), len(seeds) + 1):
         so_far = ",".join(map(str, seeds[:count]))
         print(f"seeds {so_far} of {scale}", flush=True)
         choice = [f"scale={scale}", f"seeds=[{so_far}]", *chosen]
@@ -42,11 +48,11 @@ def main():
 
 def stored_seeds(scale):
     """Return how many seeds the stored results of a scale have; 0 without any."""
-    file = ROOT / "docs" / "results" / scale / "claims.csv"
+    file = ROOT / "docs" / "results" / scale / "claims_per_seed.csv"
     if not file.exists():
         return 0
     with file.open(encoding="utf-8", newline="") as opened:
-        return max((int(row["n"]) for row in csv.DictReader(opened)), default=0)
+        return len({row["seed"] for row in csv.DictReader(opened)})
 
 
 def arguments():

@@ -36,6 +36,19 @@ def test_files_are_named_as_seen_from_the_folder_of_the_study(tmp_path, monkeypa
     assert calls.options(settings(), {}) == []
 
 
+def test_an_error_is_named_also_where_the_studys_own_files_are_missing_or_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("scale: x", encoding="utf-8")
+    text = "config.yaml: conditions.a: expected x, found y"
+    assert calls.naming(text, settings()) == text
+    assert calls.naming(text, settings(files=[tmp_path / "mine.yaml"])) == text
+    (tmp_path / "config.yaml").write_text("conditions: {a: 1}", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("conditions: {b: 1}", encoding="utf-8")
+    assert calls.naming(text, settings(files=[tmp_path / "mine.yaml"])) == text
+    of_mine = calls.naming(text, settings(files=[tmp_path / "mine.yaml"], replace=True))
+    assert of_mine == text.replace("config.yaml", "mine.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

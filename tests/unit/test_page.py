@@ -639,6 +639,20 @@ def test_conditions_with_diverged_runs_are_named_in_words(page_with):
     assert not any("diverged runs" in node.text for body in others for node in body.all("small"))
 
 
+def test_the_head_counts_no_claims_that_are_not_run(page_with):
+    sizes = []
+
+    def change(table):
+        counts = table["family"].value_counts()
+        sizes.extend(counts)
+        table.loc[table["family"].isin(counts.index[counts == counts.max()]), "verdict"] = "not run"
+        return table
+
+    _, text = page_with(change)
+    largest = int(re.search(r"in the largest \((\d+)\)", text)[1])
+    assert largest == max(size for size in sizes if size < max(sizes))
+
+
 def test_a_claim_that_is_not_run_says_why_and_text_is_never_markup(page_with):
     evil = '<script>alert("1")</script> & "quotes"'
 

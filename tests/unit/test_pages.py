@@ -281,11 +281,12 @@ def test_the_answer_names_the_single_choices_that_change_a_verdict_at_the_smalle
     assert len(expected) > 1
     for line in pages.answer().splitlines():
         step, _, rest = line.removeprefix("- ").partition(": ")
-        _, _, changed = rest.removesuffix(".").partition(" At `digits` a verdict changes under: ")
+        _, _, changed = rest.removesuffix(".").partition(" At `digits` ")
         found = {}
-        for text in filter(None, changed.split("; ")):
-            words, verdicts = re.fullmatch(r"(.+) \(to ([a-z ]+)\)", text).groups()
-            found[words] = set(verdicts.split(" or "))
+        for text in filter(None, changed.split(". There ")):
+            verdict_there, choices = re.fullmatch(r"a verdict becomes (\w+) with: (.+)", text).groups()
+            for words in choices.split("; "):
+                found.setdefault(words.strip("“”"), set()).add(verdict_there)
         assert {w: v for w, v in found.items() if w != "at equal loss"} == {
             w: v for w, v in expected.get(step, {}).items() if w
         }

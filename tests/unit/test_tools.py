@@ -80,7 +80,9 @@ def test_a_scale_seed_by_seed_ends_after_its_snakemake(tmp_path, number):
         os.kill(int(file.read_text()), 0)
 
 
-@pytest.mark.parametrize(("stored", "first"), [(None, "0"), (1, "0"), (3, "0,1,2"), (8, "0,1,2,3,4,5,6,7")])
+@pytest.mark.parametrize(
+    ("stored", "first"), [(None, "0"), (1, "0"), (3, "0,1,2"), (8, "0,1,2,3,4,5,6,7"), (9, "")]
+)
 def test_a_scale_seed_by_seed_never_replaces_results_by_those_of_fewer_seeds(
     tmp_path, monkeypatch, capsys, stored, first
 ):
@@ -88,13 +90,19 @@ def test_a_scale_seed_by_seed_never_replaces_results_by_those_of_fewer_seeds(
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     if stored:
-        file = tmp_path / "docs" / "results" / "small" / "claims.csv"
+        file = tmp_path / "docs" / "results" / "small" / "claims_per_seed.csv"
         file.parent.mkdir(parents=True)
-        # In one claim a seed has no value.
-        file.write_text(f"claim,n\na,{stored - 1}\nb,{stored}\n", encoding="utf-8")
+        rows = [f"{claim},{seed},0.5" for claim in "ab" for seed in range(stored)]
+        file.write_text("\n".join(["claim,seed,effect", *rows]), encoding="utf-8")
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     monkeypatch.setattr(tool, "arguments", lambda: ("small", list(range(8)), 0, []))
     monkeypatch.setattr(tool, "run_until", lambda end, command: None)  # the hours are over
     monkeypatch.setattr(tool.signal, "signal", lambda *_: None)
+    if not first:
+        with pytest.raises(
+            SystemExit, match=r"scales\.small\.seeds: expected the 9 seeds of .* found 8; add"
+        ):
+            tool.main()
+        return
     tool.main()
     assert capsys.readouterr().out.splitlines()[0] == f"seeds {first} of small"

@@ -122,7 +122,15 @@ def test_sign_flip_p_has_the_floor_one_in_two_to_the_n(n):
 
 @pytest.mark.parametrize(
     "differences",
-    [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [1.0, -1.0, 2.0, -2.0], [0.125, 0.25, -0.375]],
+    [
+        *([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [1.0, -1.0, 2.0, -2.0], [0.125, 0.25, -0.375]),
+        # Effects that nearly cancel: rounding of the sums is as large as the sum.
+        [-0.1, -0.7, 0.8, -0.2, 0.0, 0.0, -0.1, 0.3],
+        [
+            *(0.66738235, 0.23882641, 1.21415504, -0.47902636),
+            *(0.36605395, -0.74497333, -0.61595868, -0.6435056),
+        ],
+    ],
 )
 def test_ties_count_as_at_least_as_large(differences):
     assert verdicts.sign_flip_p(differences) == pytest.approx(p_by_enumeration(differences), abs=1e-12)

@@ -63,10 +63,11 @@ def naming(text, settings):
         return text
     if key.split(".")[0] in settings.config:
         return f"--config: {rest}"
-    held = {given: _held(given, key) for given in [file, *settings.configfiles]}
+    own = [] if settings.replace_workflow_config or not Path(file).exists() else [file]
+    held = {given: _held(given, key) for given in [*own, *settings.configfiles]}
     # Of several, the last one counts; the study's own file only if it alone holds most of the key.
-    holding = max(reversed(held), key=held.get)
-    return f"{_shown(holding)}: {rest}" if held[holding] else text
+    holding = max(reversed(held), key=held.get, default=file)
+    return f"{_shown(holding)}: {rest}" if held.get(holding) else text
 
 
 def _held(file, key):
