@@ -1,11 +1,12 @@
-"""Starts jobs fast: a server that has imported PyTorch, or pandas and matplotlib, forks a child for each.
+"""Starts jobs fast: a server that has imported PyTorch, or pandas and matplotlib, forks them.
 
     python -m fork_server bnopt.train ...    the same as `python -m bnopt.train ...`
 
 Importing them takes 1 to 3 s, longer than many jobs of small nets. Each call of snakemake has servers of its
-own (`start`). They import at their first job, and never anything of this project: a child reads the project's
-code from the disk. The command above asks a server for a child, hands over its files, passes on signals, and
-ends as the child ends. Whenever anything is unusual, it becomes `python -m` itself.
+own (`start`). They import at their first job, and never anything of this project: a job reads the project's
+code from the disk. The command above connects to a server (`run`). A child of the server (`attend`) forks the
+job, passes on the signals that the command gets, and tells it how the job ended. If anything is unusual, the
+command becomes `python -m` itself.
 """
 
 import atexit
@@ -75,12 +76,12 @@ def _started(kind, folder, exports):
             stdin=subprocess.PIPE,  # closes when snakemake ends, however it ends
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # otherwise Ctrl-C would reach children twice
+            start_new_session=True,  # otherwise Ctrl-C would reach jobs twice
         )
 
 
 def surroundings():
-    """Return what a process inherits: a job gets a child only if it would inherit the same as the server."""
+    """Return what a process inherits: a job is forked only if it would inherit the same from its command."""
     umask = os.umask(0o077)
     os.umask(umask)
     environment = {name: value for name, value in os.environ.items() if name not in FREE}
@@ -89,7 +90,7 @@ def surroundings():
 
 
 def run(*words):
-    """Run a module with its arguments in a child of the server or, if it has none for it, in this process."""
+    """Run a module with its arguments as a forked job or, if that cannot be, in this process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     forked = b""
     with suppress(AttributeError, KeyError, OSError):  # another system; no server; a server that ends
@@ -104,13 +105,13 @@ def run(*words):
     if not forked:
         os.execv(sys.executable, [sys.executable, "-m", *words])
     if not (said := server.recv(8)):
-        sys.exit("error: the fork server was killed; call snakemake again to resume")
+        sys.exit("error: the process that watches this job was killed; call snakemake again to resume")
     status = int(said)
     sys.exit(status if status >= 0 else 128 - status)  # a signal, as a shell reports it
 
 
 def serve(kind, listener):
-    """Fork a child per request until snakemake ends. Return in the child: its module and arguments.
+    """Fork a child per command until snakemake ends. Return in a job: its module and arguments.
 
     kind: key of IMPORTS
     """
@@ -118,79 +119,63 @@ def serve(kind, listener):
         sys.path[0] = os.getcwd()  # as with `python -m`
     # A kernel that does not know this call ends the server here, and nothing is forked.
     os.close(os.pidfd_open(os.getpid()))
-    own, doors = surroundings(), [sys.stdin, listener]
+    own = surroundings()
     os.environ |= OF_MATPLOTLIB
-    # A child is a file that can be read once it has ended. command: child; child: its pid, its command.
-    commands, children = {}, {}
-    while doors or children:
-        ready = select.select([*doors, *children, *commands], (), ())[0][0]
-        if ready is sys.stdin:  # snakemake has ended
-            doors.clear()
-            listener.close()
-            shutil.rmtree(os.environ[ADDRESS], ignore_errors=True)
-            for child in children:
-                signal.pidfd_send_signal(child, signal.SIGTERM)
-            signal.alarm(GRACE)
-        elif ready is listener:
-            command, pid, words = fork(listener, own, IMPORTS[kind])
-            if words:
-                return words
-            if pid:
-                child = os.pidfd_open(pid)
-                commands[command], children[child] = child, (pid, command)
-        elif ready in children:
-            pid, command = children.pop(ready)
-            commands.pop(command, None)
-            os.close(ready)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            with suppress(OSError):  # the command was killed
-                command.send(str(status).encode())
-            command.close()
-        else:
-            number = b""
-            with suppress(OSError):
-                number = ready.recv(1)
-            # A killed command takes its child along.
-            signal.pidfd_send_signal(commands[ready], number[0] if number else signal.SIGKILL)
-            if not number:
-                del commands[ready]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    while sys.stdin not in select.select([sys.stdin, listener], (), ())[0]:
+        command, _ = listener.accept()
+        with suppress(OSError):  # no room for a process
+            if can_fork(IMPORTS[kind]) and os.fork() == 0:
+                listener.close()
+                return attend(command, own)
+        command.close()  # without an answer, the command runs the module itself
+    shutil.rmtree(os.environ[ADDRESS], ignore_errors=True)
     sys.exit()
 
 
-def fork(listener, own, imports):
-    """Fork a child for the next request; return its command, its pid (0 in itself) and, in itself, its words.
-
-    Without a pid, the connection closes, and the command runs the module itself.
-    """
-    server, pid, files = os.getpid(), None, []
-    command, _ = listener.accept()
-    command.settimeout(5)
-    with suppress(OSError, ValueError):  # the command was killed, or there is no room for a process
-        request, files, *_ = socket.recv_fds(command, 2**20, 3)
-        words, theirs, environment = json.loads(request)
-        few = command.fileno() < 900  # `select` takes 1024 files
-        pid = os.fork() if theirs == own and few and can_fork(imports) else None
+def attend(command, own):
+    """Fork the job of a command, and pass on signals and its status. Return in the job what it is to run."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    request, files, *_ = socket.recv_fds(command, 2**20, 3)
+    words, theirs, environment = json.loads(request)
+    if theirs != own:
+        os._exit(0)
+    attendant, pid = os.getpid(), os.fork()
     if pid == 0:
-        # Die when the server dies (PR_SET_PDEATHSIG). It may be dead already.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() != server:
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.environ.clear()
-        os.environ.update(environment)
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-        # Otherwise all jobs would draw the same random numbers; the project's own ones have their seeds.
-        if "torch" in sys.modules:
-            sys.modules["torch"].default_generator.seed()
-        sys.modules["numpy"].random.seed()
-    elif pid:
-        with suppress(OSError):
-            command.send(b"+")
-    else:
-        command.close()
+        become_job(attendant, environment, files)
+        return words
     for file in files:
         os.close(file)
-    return command, pid, words if pid == 0 else None
+    job = os.pidfd_open(pid)  # can be read once the job has ended
+    doors = [job, command, sys.stdin]
+    with suppress(OSError):  # the command was killed
+        command.send(b"+")
+        while (ready := select.select(doors, (), ())[0][0]) is not job:
+            if ready is command:  # a signal, or its end: a killed command takes its job along
+                signal.pidfd_send_signal(job, (command.recv(1) or bytes([signal.SIGKILL]))[0])
+            else:  # snakemake has ended
+                doors.remove(ready)
+                signal.pidfd_send_signal(job, signal.SIGTERM)
+                signal.alarm(GRACE)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        command.send(str(status).encode())
+    os._exit(0)
+
+
+def become_job(attendant, environment, files):
+    """Take on the environment and the files of a command, and die if the attendant dies."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != attendant:  # it is dead already
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    # Otherwise all jobs would draw the same random numbers; the project's own ones have their seeds.
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.seed()
+    sys.modules["numpy"].random.seed()
 
 
 def can_fork(imports):

@@ -34,25 +34,34 @@ print(json.dumps({
     "cuda": torch.cuda.is_initialized(),
 }))
 """
-# Says its process and its parent, then works until it is told to stop.
+# Says its process, its parent and its parent's parent, then works until it is told to stop.
 WORK = """
 import os, signal, sys, time
+from parent import parents
 def stop(number, _):
     # `print` fails if the signal comes while the one below is under way.
     os.write(1, f"stopped by {number}\\n".encode())
     sys.exit(5)
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
-print(os.getpid(), os.getppid(), flush=True)
+print(os.getpid(), *parents(), flush=True)
 while True:
     time.sleep(0.01)
 """
-PARENT = "import os; print(os.getppid())"
+WATCH_KILLED = "error: the process that watches this job was killed; call snakemake again to resume\n"
+PARENT = """
+import os
+from pathlib import Path
+def parents():
+    stat = Path(f"/proc/{os.getppid()}/stat").read_text()
+    return os.getppid(), int(stat.rpartition(")")[2].split()[1])
+if __name__ == "__main__":
+    print(*parents())
+"""
 # Stands in for snakemake: starts a server, says its address and process, and waits.
-SNAKEMAKE = f"""
+SNAKEMAKE = """
 import os, subprocess, sys
 from types import SimpleNamespace
-sys.path.insert(0, {SOURCE!r})
 import fork_server
 pids = []
 class Noted(subprocess.Popen):
@@ -88,12 +97,12 @@ def gone(pid):
 class Called:
     """A stand-in for a call of snakemake in a folder, with its server, and the commands of its jobs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, source=SOURCE):
         self.folder = folder
         (folder / "work.py").write_text(WORK)
         (folder / "parent.py").write_text(PARENT)
         paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
-        self.environment = os.environ | {"PATH": os.pathsep.join(paths), "PYTHONPATH": SOURCE}
+        self.environment = os.environ | {"PATH": os.pathsep.join(paths), "PYTHONPATH": source}
         self.environment |= dict.fromkeys(fork_server.THREADS, "1")
         piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", SNAKEMAKE]
@@ -116,17 +125,17 @@ class Called:
         return process.returncode, *said
 
     def forks(self, **surroundings):
-        """Return whether a job gets a child of the server."""
+        """Return whether a job is forked: the server's child is its parent."""
         status, said, errors = self.run("parent", **surroundings)
         assert status == 0, errors
-        return int(said) == self.server
+        return int(said.split()[1]) == self.server
 
     def working(self):
-        """Start the job that works until it is told to stop; return its command and its process."""
+        """Start the job that works until it is told to stop; return its command, its process, its parent."""
         command = self.start("work")
-        child, server = map(int, command.stdout.readline().split())
+        job, attendant, server = map(int, command.stdout.readline().split())
         assert server == self.server
-        return command, child
+        return command, job, attendant
 
     def end(self):
         with suppress(OSError):
@@ -209,12 +218,13 @@ def test_a_missing_module_is_an_error(called):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_child_once(called, number):
-    command, child = called.working()
+    command, job, attendant = called.working()
     command.send_signal(number)
     said, _ = command.communicate(timeout=PATIENCE)
     assert said == f"stopped by {int(number)}\n"
     assert command.returncode == 5
-    assert gone(child)
+    assert gone(job)
+    wait_for(lambda: gone(attendant))
 
 
 def test_code_edited_meanwhile_counts(called):
@@ -346,9 +356,9 @@ def test_only_the_user_may_enter_the_folder_of_the_socket(called):
 
 
 def test_a_killed_command_takes_its_child_along(called):
-    command, child = called.working()
+    command, job, attendant = called.working()
     command.kill()
-    wait_for(lambda: gone(child))
+    wait_for(lambda: gone(job) and gone(attendant))
     assert called.forks()
 
 
@@ -360,24 +370,51 @@ def test_the_server_ends_with_snakemake(own_called):
 
 
 def test_if_snakemake_alone_is_killed_its_jobs_may_write_a_checkpoint_and_end(own_called):
-    command, child = own_called.working()
+    command, job, attendant = own_called.working()
     own_called.process.kill()
     assert command.communicate(timeout=PATIENCE)[0] == "stopped by 15\n"
     assert command.returncode == 5
-    wait_for(lambda: gone(child) and gone(own_called.server))
+    wait_for(lambda: gone(job) and gone(attendant) and gone(own_called.server))
     assert not Path(own_called.address).exists()
 
 
-def test_if_the_server_is_killed_its_jobs_end_and_later_ones_fall_back(own_called):
-    command, child = own_called.working()
+def test_if_snakemake_alone_is_killed_a_job_that_goes_on_is_killed_too(tmp_path):
+    (tmp_path / "src").mkdir()
+    hasty = Path(fork_server.__file__).read_text().replace("GRACE = 60", "GRACE = 1")
+    (tmp_path / "src/fork_server.py").write_text(hasty)
+    called = Called(tmp_path, str(tmp_path / "src"))
+    (tmp_path / "deaf.py").write_text(WORK.replace("sys.exit(5)", "pass"))
+    command = called.start("deaf")
+    job, attendant, server = map(int, command.stdout.readline().split())
+    assert server == called.server
+    called.process.kill()
+    said, errors = command.communicate(timeout=PATIENCE)
+    assert said == "stopped by 15\n"
+    assert (command.returncode, errors) == (1, WATCH_KILLED)
+    wait_for(lambda: gone(job) and gone(attendant) and gone(server))
+    called.end()
+
+
+def test_if_the_server_is_killed_its_jobs_go_on_and_later_ones_fall_back(own_called):
+    command, _, _ = own_called.working()
     os.kill(own_called.server, signal.SIGKILL)
-    _, errors = command.communicate(timeout=PATIENCE)
-    assert command.returncode == 1
-    assert errors == "error: the fork server was killed; call snakemake again to resume\n"
-    wait_for(lambda: gone(child))
+    wait_for(lambda: gone(own_called.server))
     assert not own_called.forks()
+    assert command.poll() is None
+    command.terminate()
+    assert command.communicate(timeout=PATIENCE)[0] == "stopped by 15\n"
+    assert command.returncode == 5
     own_called.end()
     assert not Path(own_called.address).exists()
+
+
+def test_a_job_ends_if_the_process_that_watches_it_is_killed(called):
+    command, job, attendant = called.working()
+    os.kill(attendant, signal.SIGKILL)
+    _, errors = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, errors) == (1, WATCH_KILLED)
+    wait_for(lambda: gone(job))
+    assert called.forks()
 
 
 # -- the study ------------------------------------------------------------------------------------------
@@ -466,7 +503,8 @@ def test_however_snakemake_ends_it_leaves_no_process(tmp_path, new_study, pair_c
     call = study.start("results/tiny/runs/vgg_batch/seed0/training.csv")
     log = study.folder / "logs/tiny/train/vgg_batch/seed0.log"
     wait_for(lambda: log.exists() and re.search(r"\| +\d+/\d+ \[", log.read_text()))
-    assert len(processes_in(study.folder)) == 5  # snakemake, its two servers, a command and its child
+    # snakemake, its two servers, a command, the job and the process that watches it
+    assert len(processes_in(study.folder)) == 6
     (os.killpg if to_group else os.kill)(call.pid, number)
     call.wait(timeout=PATIENCE)
     wait_for(lambda: processes_in(study.folder) == [])
