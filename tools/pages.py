@@ -252,9 +252,8 @@ def _standing(claim, scale, seeds):
     """Return in brackets whether a claim beyond the paper is exploratory there; an empty text of others."""
     if not claim["source"].startswith(BEYOND):
         return ""
-    # A claim about all norms together names no condition; these are VGGs.
-    task = configuration()["conditions"].get(claim["condition_a"], {"task": "vgg"})["task"]
-    return f" ({standing(claim, task=task, scale=scale, seeds=seeds)})"
+    tasks = {name: condition["task"] for name, condition in configuration()["conditions"].items()}
+    return f" ({standing(claim, tasks, scale, seeds)})"
 
 
 def made(scale):

@@ -1,8 +1,8 @@
 """What changes a verdict: single other choices, and other readings, that give a claim another one."""
 
+from bnopt.judged import CHOICES, combinations
 from bnopt.study import names
 
-CHOICES = ("summary", "steps", "grid")
 # In place of the registered choice; any other is a name in words.
 WORDS = {
     ("summary", "mean"): "the mean over steps",
@@ -35,12 +35,10 @@ def of_claim(claim, *, specifications, summaries, readings):
 
 def _one_other(specifications):
     """Return (in words, row) for each specification with exactly one choice other than the registered."""
-    registered = [specifications[0][choice] for choice in CHOICES]
+    registered = combinations(specifications[0])[0]
     found = []
     for row in specifications:
-        twins = row["coincides"].split(";") if isinstance(row["coincides"], str) else []
-        own = [row[choice] for choice in CHOICES]
-        for combination in [own, *(twin.split("/") for twin in twins if twin)]:
+        for combination in combinations(row):
             pairs = zip(CHOICES, combination, registered, strict=True)
             other = [(choice, value) for choice, value, usual in pairs if value != usual]
             if len(other) == 1:

@@ -17,6 +17,8 @@ RATIO = "log_ratio"
 FACTORS = {"points": 100, "difference": 1}
 # What a strip leaves free at each side, as a share of what it shows.
 SIDE = 0.06
+# What a specification (`specifications.specify`) chooses: the columns of its table, in this order.
+CHOICES = ("summary", "steps", "grid")
 # The columns of a claim that say what is judged.
 DEFINITION = ("quantity", "compare", "condition_a", "condition_b", "expected", "margin")
 NUMBERS = ("margin", "effect", "ci_low", "ci_high", "n", "n_diverged")
@@ -80,6 +82,12 @@ def strip(effects, claim):
         "effect": effect,
         "dots": list(map(share, effects)),
     }
+
+
+def combinations(row):
+    """Return the choices (see CHOICES) with the result of a row of specifications, its own first."""
+    others = row["coincides"].split(";") if isinstance(row["coincides"], str) else []
+    return [tuple(row[choice] for choice in CHOICES), *(tuple(other.split("/")) for other in others if other)]
 
 
 def defined_alike(a, b):

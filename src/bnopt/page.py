@@ -194,8 +194,7 @@ def _standing(claim, study):
     """Return whether prototypes had shown the data of a claim beyond the paper; else an empty text."""
     if study["parts"].get(claim["claim"]) not in part_texts.TITLES:
         return ""
-    task = study["tasks"][claim["condition_a"]]
-    return part_texts.standing(claim, task=task, scale=study["scale"], seeds=study["seeds"])
+    return part_texts.standing(claim, study["tasks"], study["scale"], study["seeds"])
 
 
 def _beyond(claim):

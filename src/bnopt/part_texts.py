@@ -304,7 +304,8 @@ def verdicts_text(claims, study):
     counts = {word: int((claims["verdict"] == word).sum()) for word in VERDICTS}
     shown = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     rows = claims.to_dict("records")
-    standings = [_standing(row, study) for row in rows]
+    tasks = {name: condition["task"] for name, condition in study["conditions"].items()}
+    standings = [standing(row, tasks, study["scale"], study["seeds"]) for row in rows]
     same = len(set(standings)) == 1
     items = [
         rf"\item {escape(row['label'])}: {estimate(row)}, \emph{{{verdict(row)}}}"
@@ -321,22 +322,19 @@ def verdicts_text(claims, study):
     )
 
 
-def _standing(claim, study):
-    # A claim about all norms together names no condition; these are VGGs.
-    task = study["conditions"].get(claim["condition_a"], {"task": "vgg"})["task"]
-    return standing(claim, task=task, scale=study["scale"], seeds=study["seeds"])
-
-
-def standing(claim, *, task, scale, seeds):
+def standing(claim, tasks, scale, seeds):
     """Return whether a claim was fixed before its data were seen: exploratory, confirmatory, or in part.
 
     Prototypes had shown VGGs at the scale digits, and deep linear networks at seeds 0 to 2: these begin with
     the same steps at every scale. A claim whose margin comes from a prototype is confirmatory on other data.
     Alternatives are exploratory on all data.
+
+    tasks: condition -> its task
     """
     if claim["family"] == ALTERNATIVES:
         return "exploratory"
-    if task == "vgg":
+    # A claim about all norms together names no condition; these are VGGs.
+    if tasks.get(claim["condition_a"], "vgg") == "vgg":
         return "exploratory" if scale == PROTOTYPE_SCALE else "confirmatory"
     seen = PROTOTYPE_SEEDS & set(seeds)
     if not seen:

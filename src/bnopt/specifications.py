@@ -11,6 +11,7 @@ import pandas as pd
 
 from bnopt import effects, plugins, runtime, verdicts
 from bnopt.files import artefacts
+from bnopt.judged import CHOICES
 
 # `specify` describes the columns.
 COLUMNS = [
@@ -21,7 +22,6 @@ COLUMNS = [
 CONVERGED = 0.99
 # The grids that hold a part of all step sizes.
 SMALLER = ("up_to_lr", "lr")
-CHOICES = ("summary", "steps", "grid")
 NO_WIDTH = "the quantity is a range over step sizes, and the grid has only one"
 
 

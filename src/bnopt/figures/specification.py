@@ -5,14 +5,14 @@ from matplotlib.figure import Figure
 
 from bnopt import verdicts
 from bnopt.figures import _drawing, _effects
-from bnopt.judged import natural
+from bnopt.judged import CHOICES, combinations, natural
 from bnopt.study import names
 
 # Heights in inches: of the effects, of a row of choices, and of what else there is.
 EFFECTS, ROW, FRAME = 1.5, 0.16, 0.6
 SIZE = 7
-# The choices in their order, and the words for all that one of them allows.
-CHOICES = {
+# The values of each choice in their order, and the words for all that one of them allows.
+VALUES = {
     "summary": ("mean", "geometric_mean", "median", "equal_loss"),
     "steps": ("all", "until_converged", "first_half", "second_half"),
     "grid": ("all", "up_to_lr", "lr"),
@@ -57,18 +57,12 @@ def _title(rows):
 
 def _choices(rows):
     """Return choice -> its values that occur, for choices with several."""
-    combinations = [_combinations(row) for row in rows.to_dict("records")]
+    of_rows = [combinations(row) for row in rows.to_dict("records")]
     found = {}
-    for number, (choice, values) in enumerate(CHOICES.items()):
-        used = {one[number] for of_row in combinations for one in of_row}
+    for number, (choice, values) in enumerate(VALUES.items()):
+        used = {one[number] for of_row in of_rows for one in of_row}
         found[choice] = [value for value in values if value in used]
     return {choice: values for choice, values in found.items() if len(values) > 1}
-
-
-def _combinations(row):
-    """Return the combinations with the result of a row, its own first: summary, steps, grid."""
-    others = row["coincides"].split(";") if isinstance(row["coincides"], str) and row["coincides"] else []
-    return [tuple(row[choice] for choice in CHOICES), *(tuple(other.split("/")) for other in others)]
 
 
 def _draw_effects(ax, rows, unit):
@@ -106,9 +100,9 @@ def _support(ax, claim, unit, ends):
 
 def _chosen(ax, rows, choice, values):
     """Mark the value of one choice in every column; hollow, those of combinations with the same effects."""
-    order = list(CHOICES).index(choice)
+    order = CHOICES.index(choice)
     for column, row in enumerate(rows.to_dict("records")):
-        own, *others = (values.index(one[order]) for one in _combinations(row))
+        own, *others = (values.index(one[order]) for one in combinations(row))
         look = {"marker": "s", "markersize": 3, "color": _effects.VERDICTS[row["verdict"]]["color"]}
         for value in set(others) - {own}:
             ax.plot(column, value, markerfacecolor="none", markeredgewidth=0.6, **look)
