@@ -35,11 +35,10 @@ def raw(whole):
 
 
 @pytest.fixture(scope="session")
-def drawn(whole, raw):
-    """Function: name of a figure -> the figure, drawn from what the stages before make of raw tables."""
-    found = {}
+def drawing(whole, raw):
+    """Function: name of a figure -> over_seeds, first_seed and settings of `draw`, made of raw tables."""
 
-    def draw(name):
+    def drawing(name):
         settings = study.figure_settings(whole, name)
         shown = settings.pop("tables")
         del settings["seeds"]
@@ -59,13 +58,30 @@ def drawn(whole, raw):
             for table, conditions in shown.items()
             if conditions
         }
+        return over_seeds, first_seed, settings
+
+    return drawing
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """Function: name of a figure, its data and settings -> the figure in the style of the report."""
+
+    def draw(name, over_seeds, first_seed, settings):
         with matplotlib.style.context(STYLE):
-            figure = plugins.load("figures", name).draw(over_seeds, first_seed, **settings)
-        return figure
+            return plugins.load("figures", name).draw(over_seeds, first_seed, **settings)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def drawn(drawing, draw):
+    """Function: name of a figure -> the figure, drawn from what the stages before make of raw tables."""
+    found = {}
 
     def drawn(name):
         if name not in found:
-            found[name] = draw(name)
+            found[name] = draw(name, *drawing(name))
         return found[name]
 
     return drawn

@@ -513,3 +513,28 @@ def test_a_figure_is_as_wide_as_the_text_of_the_report_and_its_text_is_at_least_
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
     assert len(sizes) > 5
     assert min(sizes) >= 7
+
+
+@pytest.mark.parametrize("name", ["fig3", "fig5"])
+def test_a_task_of_ones_own_is_drawn_too(drawing, draw, drawn, name):
+    """Under another name, the deep linear nets have the same panels, with that name in their titles."""
+    over_seeds, first_seed, settings = drawing(name)
+    renamed = {"deep_linear": "my_net"}
+    settings["conditions"] = {
+        condition: of | {"task": renamed.get(of["task"], of["task"])}
+        for condition, of in settings["conditions"].items()
+    }
+    if "layers" in settings:
+        settings["layers"] = {renamed.get(task, task): of for task, of in settings["layers"].items()}
+    own, known = (
+        artists.panels(figure) for figure in (draw(name, over_seeds, first_seed, settings), drawn(name))
+    )
+    titles = {place: ax.get_title() for place, ax in known.items()}
+    assert any("Deep linear network" in title for title in titles.values())
+    assert {place: ax.get_title() for place, ax in own.items()} == {
+        place: title.replace("Deep linear network", "My net") for place, title in titles.items()
+    }
+    for place, ax in own.items():
+        assert len(ax.lines) == len(known[place].lines)
+        for line, other in zip(ax.lines, known[place].lines, strict=True):
+            assert np.array_equal(line.get_xydata(), other.get_xydata(), equal_nan=True)

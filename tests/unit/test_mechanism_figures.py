@@ -143,6 +143,24 @@ def test_edge_names_its_panels_and_every_norm_even_if_one_task_has_more():
     ]
 
 
+def with_own_task(conditions):
+    """Return conditions in which the deep linear nets are another task."""
+    renamed = {"deep_linear": "my_net"}
+    return {name: of | {"task": renamed.get(of["task"], of["task"])} for name, of in conditions.items()}
+
+
+def titles_and_points(figure):
+    return [(ax.get_title(), [line.get_xydata().tolist() for line in ax.lines]) for ax in figure.axes]
+
+
+def test_edge_draws_a_task_of_ones_own_like_any_other():
+    conditions = conditions_of(NORMS)
+    rows = curvature_rows(conditions, np.random.default_rng(5))
+    known, own = (titles_and_points(drawn_edge(rows, of)) for of in (conditions, with_own_task(conditions)))
+    assert own == [(title.replace("Deep linear network", "My net"), lines) for title, lines in known]
+    assert own[1][0] == "(b) My net"
+
+
 # -- shift ----------------------------------------------------------------------------------------
 
 
@@ -240,6 +258,16 @@ def test_shift_leaves_out_what_is_not_finite_and_marks_no_panel_of_a_missing_con
     finite = [y for y in line.get_ydata() if np.isfinite(y)]
     assert len(finite) == 2 * (len(STEPS) - 1)
     assert max(finite) < figure.axes[0].get_ylim()[1] < math.inf
+
+
+def test_shift_draws_a_task_of_ones_own_like_any_other():
+    conditions = conditions_of(("none", "batch"))
+    rows = shift_rows(conditions, np.random.default_rng(6))
+    layers = {"vgg": LAYERS["vgg"], "my_net": LAYERS["deep_linear"]}
+    known = titles_and_points(drawn_shift(rows, conditions))
+    own = titles_and_points(drawn_shift(rows, with_own_task(conditions), layers))
+    assert own == [(title.replace("Deep linear network", "My net"), lines) for title, lines in known]
+    assert any(title.startswith("My net\n") for title, _ in own)
 
 
 # -- norms ----------------------------------------------------------------------------------------

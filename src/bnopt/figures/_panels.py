@@ -1,8 +1,31 @@
-"""Groups of panels that several figures show, each for its own task."""
+"""Groups of panels that several figures show, each for its own task, and how tasks are shown."""
 
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing
+from bnopt.study import names
+
+# The training of a task: its quantity, a factor, its label, the scale of its axis.
+TRAINING = {"vgg": ("accuracy", 100, "training accuracy (%)", "linear")}
+OTHER_TRAINING = ("loss", 1, "training loss", "log")
+
+
+def by_task(conditions):
+    """Return task -> its conditions: first the tasks of the paper, then others in the order of conditions."""
+    tasks = dict.fromkeys([*names.TASKS, *(condition["task"] for condition in conditions.values())])
+    of_tasks = {task: {name: c for name, c in conditions.items() if c["task"] == task} for task in tasks}
+    return {task: of_task for task, of_task in of_tasks.items() if of_task}
+
+
+def title(task):
+    """Return the name of a task as a title."""
+    words = names.words(task)
+    return words[0].upper() + words[1:]
+
+
+def training(task):
+    """Return how to show the training of a task: quantity, factor, label, scale of the axis."""
+    return TRAINING.get(task, OTHER_TRAINING)
 
 
 def landscape(table, conditions, *, scales):

@@ -1,11 +1,12 @@
 """The curvature of the loss over training, in units of the edge of stability."""
 
+from string import ascii_lowercase
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing, _panels
 
-TASKS = {"vgg": "VGG", "deep_linear": "Deep linear network"}
 # Quantity -> the label of its axis, and the scale of the axis. κ may be negative.
 ROWS = {
     "sharpness_in_edges": ("λₘₐₓ · lr/2", {"value": "log"}),
@@ -19,17 +20,16 @@ def draw(over_seeds, first_seed, *, conditions):
     Both are multiplied by lr/2. The line at 1 is the edge of stability.
     """
     del first_seed
-    tasks = [task for task in TASKS if task in {c["task"] for c in conditions.values()}]
+    of_task = _panels.by_task(conditions)
     figure = Figure(figsize=(_drawing.WIDTH, 4))
-    axes = figure.subplots(len(ROWS), len(tasks), squeeze=False, sharex="col")
+    axes = figure.subplots(len(ROWS), len(of_task), squeeze=False, sharex="col")
     for row, (quantity, (label, scale)) in zip(axes, ROWS.items(), strict=True):
         row[0].set_ylabel(label)
-        for ax, task in zip(row, tasks, strict=True):
+        for ax, shown in zip(row, of_task.values(), strict=True):
             ax.set_yscale(**scale)
-            shown = {name: c for name, c in conditions.items() if c["task"] == task}
             _curves(ax, over_seeds["curvature"], shown, quantity)
-    for letter, task, top, bottom in zip("ab", tasks, *axes, strict=False):
-        top.set_title(f"({letter}) {TASKS[task]}")
+    for letter, task, top, bottom in zip(ascii_lowercase, of_task, *axes, strict=False):
+        top.set_title(f"({letter}) {_panels.title(task)}")
         bottom.set_xlabel("Steps")
     most = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[0]))
     _drawing.legend(figure, most)

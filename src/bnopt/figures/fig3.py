@@ -1,31 +1,29 @@
 """Figure 3: internal covariate shift beside training."""
 
+from string import ascii_lowercase
+
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing, _panels
 from bnopt.study import names
 
-TASKS = {
-    "vgg": ("(a) VGG", "accuracy", "Training accuracy (%)", 100, "linear"),
-    "deep_linear": ("(b) Deep linear network", "loss", "Training loss", 1, "log"),
-}
-
 
 def draw(over_seeds, first_seed, *, conditions, layers):
     """Return a row per task and learning rate: training, then ‖G − G′‖₂ above the cosine for each layer."""
     del first_seed
+    tasks = _panels.by_task(conditions)
+    letters = dict(zip(tasks, ascii_lowercase, strict=False))
     rows = [
-        (task, lr)
-        for task in TASKS
-        for lr in sorted({c["lr"] for c in conditions.values() if c["task"] == task}, reverse=True)
+        (task, lr) for task in tasks for lr in sorted({c["lr"] for c in tasks[task].values()}, reverse=True)
     ]
-    columns = 1 + max(len(layers[task]) for task, _ in rows)
+    columns = 1 + max(map(len, layers.values()))
     figure = Figure(figsize=(_drawing.WIDTH, 1.7 * len(rows)))
     grid = figure.add_gridspec(2 * len(rows), columns)
     for row, (task, lr) in enumerate(rows):
-        shown = {n: c for n, c in conditions.items() if c["task"] == task and c["lr"] == lr}
+        shown = {name: c for name, c in tasks[task].items() if c["lr"] == lr}
         ax = figure.add_subplot(grid[2 * row : 2 * row + 2, 0])
-        _training(ax, over_seeds["training"], shown, task, lr)
+        _training(ax, over_seeds["training"], shown, task)
+        ax.set_title(f"({letters[task]}) {_panels.title(task)}, lr {names.with_powers(names.number(lr))}")
         for column, layer in enumerate(layers[task], start=1):
             cells = [figure.add_subplot(grid[2 * row + half, column]) for half in range(2)]
             _shift(cells, over_seeds["covariate_shift"], shown, layer)
@@ -36,11 +34,10 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     return figure
 
 
-def _training(ax, table, shown, task, lr):
-    """Draw the training curves of the conditions with one task and learning rate."""
-    name, quantity, label, factor, scale = TASKS[task]
-    title = f"{name}, lr {names.with_powers(names.number(lr))}"
-    ax.set(title=title, ylabel=label, xlabel="Steps", yscale=scale)
+def _training(ax, table, shown, task):
+    """Draw the training curves of conditions with one task and learning rate."""
+    quantity, factor, label, scale = _panels.training(task)
+    ax.set(ylabel=label.capitalize(), xlabel="Steps", yscale=scale)
     for condition, settings in shown.items():
         _drawing.curve(
             ax, table, condition, quantity, factor=factor,

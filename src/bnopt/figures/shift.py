@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bnopt.figures import _drawing
+from bnopt.figures import _drawing, _panels
 
-TASKS = {"vgg": "VGG", "deep_linear": "Deep linear network"}
 COLUMNS = [
     *("condition", "layer", "lr", "share_before", "gradient_curvature"),
     *("relative_difference", "cosine", "first_order_relative_difference"),
@@ -25,22 +24,22 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     """
     del over_seeds
     table = first_seed["shift_is_curvature"]
-    tasks = [task for task in TASKS if task in {c["task"] for c in conditions.values()}]
-    of_task = {task: {n: c for n, c in conditions.items() if c["task"] == task} for task in tasks}
+    of_task = _panels.by_task(conditions)
     columns = max(map(len, of_task.values()))
-    figure = Figure(figsize=(_drawing.WIDTH, 1.9 * len(tasks) + 0.2))
-    axes = figure.subplots(len(tasks), 2 * columns, squeeze=False)
-    for row, task in zip(axes, tasks, strict=True):
+    figure = Figure(figsize=(_drawing.WIDTH, 1.9 * len(of_task) + 0.2))
+    axes = figure.subplots(len(of_task), 2 * columns, squeeze=False)
+    for row, (task, shown) in zip(axes, of_task.items(), strict=True):
         pairs = list(zip(row[:columns], row[columns:], strict=True))
-        for (sizes, cosines), (name, condition) in zip(pairs, of_task[task].items(), strict=False):
+        for (sizes, cosines), (name, condition) in zip(pairs, shown.items(), strict=False):
             _points(sizes, cosines, table, name, layers[task])
             for ax in (sizes, cosines):
-                ax.set_title(f"{TASKS[task]}\n{_drawing.broken(_drawing.label(condition))}", fontsize="small")
-        for unused in itertools.chain(*pairs[len(of_task[task]) :]):
+                label = _drawing.broken(_drawing.label(condition))
+                ax.set_title(f"{_panels.title(task)}\n{label}", fontsize="small")
+        for unused in itertools.chain(*pairs[len(shown) :]):
             unused.set_axis_off()
         row[0].set_ylabel("‖G − G′‖ / ‖G‖, measured")
         row[columns].set_ylabel("cosine of G and G′")
-        last = pairs[len(of_task[task]) - 1][1]
+        last = pairs[len(shown) - 1][1]
         last.legend(title="Layer", loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2, handlelength=1)
     return figure
 
