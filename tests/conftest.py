@@ -223,6 +223,7 @@ def stored_config():
     """Function: a scale -> the configuration of its stored results."""
     chosen = {
         "digits": {"parts": "all", "seeds": list(range(8))},
+        "cifar10-small": {"seeds": list(range(8))},
         "deep-linear": {"parts": ["paper", "mechanism"]},
     }
     return lambda scale: copy.deepcopy(CONFIG) | {"scale": scale} | chosen.get(scale, {})
