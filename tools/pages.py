@@ -257,16 +257,11 @@ def _standing(claim, scale, seeds):
 
 
 def made(scale):
-    """Return how the results of a scale were made, and a table of the time of each stage.
-
-    Processor time, because jobs may have waited for others; records of older code have the clock's only.
-    """
+    """Return how the results of a scale were made, and a table of the processor time of each stage."""
     provenance = json.loads((STORED / scale / "provenance.json").read_text(encoding="utf-8"))
-    of_processor = all("cpu_seconds" in record for record in provenance.values())
-    key, minutes = ("cpu_seconds", "processor minutes") if of_processor else ("seconds", "minutes")
-    of_jobs = jobs(provenance)[key] / 60
+    of_jobs = jobs(provenance)["cpu_seconds"] / 60
     stages = of_jobs.groupby("Stage").agg(["size", "sum"]).sort_values("sum", ascending=False)
-    lines = [f"| stage | jobs | {minutes} of all jobs together |", "|---|---|---|"]
+    lines = ["| stage | jobs | processor minutes of all jobs together |", "|---|---|---|"]
     lines += [
         f"| {stage} | {int(row['size'])} | {row['sum']:.1f} |"
         for stage, row in stages.iterrows()

@@ -228,7 +228,6 @@ def test_the_time_of_all_jobs_is_that_of_their_records():
     training = [seconds for (stage, *_), seconds in jobs.items() if stage == "bnopt.train"]
     assert f"| train | {len(training)} | {sum(training) / 60:.1f} |" in pages.made("digits")
     assert "| processor minutes of all jobs together |" in pages.made("digits")
-    assert "| minutes of all jobs together |" in pages.made("cifar10-small")
 
 
 def test_an_unknown_text_is_refused():
@@ -251,7 +250,8 @@ def test_the_answer_counts_every_headline_claim_in_one_step_of_the_argument(scal
         assert total == sum(verdict == word for verdict in judged.values())
     smoother = [verdict for claim, verdict in judged.items() if re.fullmatch("bn_smooths_[a-z]+", claim)]
     (line,) = [line for line in lines if "smoother along the gradient" in line]
-    said = rf"(; |: ){smoother.count('supported')} supported( \(\d confirmed\))? at `{scale}`"
+    first = rf"{smoother.count('supported')} supported( \(\d confirmed\))?"
+    said = rf"(; |: ){first}(, \d \w+( \(\d \w+\))?)* at `{scale}`"
     assert bool(re.search(said, line)) == bool(smoother)
 
 

@@ -141,6 +141,7 @@ def test_what_is_said_of_the_landscape_at_cifar10_small():
     choices = choices[(choices["claim"] == "bn_smooths_gradients") & (choices["grid"] != "all")]
     assert "supported" not in set(choices["verdict"])
     page, report = text_of("docs", "cifar10-small.md"), text_of("paper", "main.tex")
+    assert "one plain net of eight [hardly trains](docs/cifar10-small.md#what-came-out)" in text_of("README.md")
     assert "Without this seed all 13 would be supported" in page
     assert "no choice of summary and steps supports that gradients change less with BatchNorm" in page
     assert "Without it, all 13~claims about this would be supported; with it, all but two" in report
