@@ -141,7 +141,7 @@ def test_what_is_said_of_the_landscape_at_cifar10_small():
     choices = choices[(choices["claim"] == "bn_smooths_gradients") & (choices["grid"] != "all")]
     assert "supported" not in set(choices["verdict"])
     page, report = text_of("docs", "cifar10-small.md"), text_of("paper", "main.tex")
-    assert "one plain net of eight [hardly trains](docs/cifar10-small.md#what-came-out)" in text_of("README.md")
+    assert "one plain net [hardly trains](docs/cifar10-small.md#what-came-out)" in text_of("README.md")
     assert "Without this seed all 13 would be supported" in page
     assert "no choice of summary and steps supports that gradients change less with BatchNorm" in page
     assert "Without it, all 13~claims about this would be supported; with it, all but two" in report
@@ -201,7 +201,7 @@ def test_what_the_page_of_the_deep_linear_networks_says_of_the_edge():
 def test_readme_says_how_many_seeds_are_stored():
     seeds = {scale: artefacts.read_table(STORED / scale / "claims.csv")["n"].max() for scale in SCALES}
     assert set(seeds.values()) == {8}
-    assert "The stored results have eight seeds;" in text_of("README.md")
+    assert "These are of eight seeds;" in text_of("README.md")
 
 
 def test_the_stored_figures_are_those_that_a_page_shows(scale, stored):
