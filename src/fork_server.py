@@ -5,8 +5,8 @@
 Importing them takes 1 to 3 s, longer than many jobs of small nets. Each call of snakemake has servers of its
 own (`start`). They import at their first job, and never anything of this project: a job reads the project's
 code from the disk. The command above connects to a server (`run`). A child of the server (`attend`) forks the
-job, passes on the signals that the command gets, and tells it how the job ended. If anything is unusual, the
-command becomes `python -m` itself.
+job, and tells the command how it ended. The command passes its signals on. If anything is unusual, it becomes
+`python -m` itself.
 """
 
 import atexit
@@ -92,22 +92,28 @@ def surroundings():
 def run(*words):
     """Run a module with its arguments as a forked job or, if that cannot be, in this process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
-    forked = b""
+    job = []
     with suppress(AttributeError, KeyError, OSError):  # another system; no server; a server that ends
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        server.connect(f"{os.environ[ADDRESS]}/{'nets' if words[0] in NETS else 'tables'}")
+        watcher = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        watcher.connect(f"{os.environ[ADDRESS]}/{'nets' if words[0] in NETS else 'tables'}")
         request = json.dumps([words, surroundings(), dict(os.environ)]).encode()
-        socket.send_fds(server, [request], [0, 1, 2])
-        forked = server.recv(1)
-    for number in PASSED_ON if forked else ():
-        signal.signal(number, lambda number, _: server.send(bytes([number])))
+        socket.send_fds(watcher, [request], [0, 1, 2])
+        _, job, *_ = socket.recv_fds(watcher, 1, 1)
+    for number in PASSED_ON if job else ():
+        signal.signal(number, lambda number, _: pass_on(number, *job))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-    if not forked:
+    if not job:
         os.execv(sys.executable, [sys.executable, "-m", *words])
-    if not (said := server.recv(8)):
+    if not (said := watcher.recv(8)):
         sys.exit("error: the process that watches this job was killed; call snakemake again to resume")
     status = int(said)
     sys.exit(status if status >= 0 else 128 - status)  # a signal, as a shell reports it
+
+
+def pass_on(number, job):
+    """Send a signal to a job."""
+    with suppress(OSError):  # it has ended
+        signal.pidfd_send_signal(job, number)
 
 
 def serve(kind, listener):
@@ -119,54 +125,61 @@ def serve(kind, listener):
         sys.path[0] = os.getcwd()  # as with `python -m`
     # A kernel that does not know this call ends the server here, and nothing is forked.
     os.close(os.pidfd_open(os.getpid()))
-    own = surroundings()
+    own, child = surroundings(), None
     os.environ |= OF_MATPLOTLIB
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     while sys.stdin not in select.select([sys.stdin, listener], (), ())[0]:
         command, _ = listener.accept()
         with suppress(OSError):  # no room for a process
-            if can_fork(IMPORTS[kind]) and os.fork() == 0:
-                listener.close()
-                return attend(command, own)
+            child = os.fork() if can_fork(IMPORTS[kind]) else None
+        if child == 0:
+            listener.close()
+            return attend(command, own)
         command.close()  # without an answer, the command runs the module itself
     shutil.rmtree(os.environ[ADDRESS], ignore_errors=True)
-    sys.exit()
+    os._exit(0)
 
 
 def attend(command, own):
-    """Fork the job of a command, and pass on signals and its status. Return in the job what it is to run."""
+    """Fork the job of a command, hand the job over, and tell how it ended. Return in the job what it runs."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    request, files, *_ = socket.recv_fds(command, 2**20, 3)
-    words, theirs, environment = json.loads(request)
-    if theirs != own:
-        os._exit(0)
-    attendant, pid = os.getpid(), os.fork()
+    # While it is forked, a job would lose a signal. If all processes get one, the job writes its checkpoint.
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+    attendant, pid = os.getpid(), None
+    with suppress(OSError, ValueError):  # no room for a process; the command was killed
+        request, files, *_ = socket.recv_fds(command, 2**20, 3)
+        words, theirs, environment = json.loads(request)
+        pid = os.fork() if theirs == own else None
     if pid == 0:
         become_job(attendant, environment, files)
         return words
-    for file in files:
-        os.close(file)
+    with suppress(OSError):  # the command was killed: this process ends, and the job with it
+        if pid:
+            for file in files:
+                os.close(file)
+            watch(pid, command)
+    os._exit(0)
+
+
+def watch(pid, command):
+    """Hand a job over to its command, and tell it how the job ended."""
     job = os.pidfd_open(pid)  # can be read once the job has ended
+    socket.send_fds(command, [b"+"], [job])
     doors = [job, command, sys.stdin]
-    with suppress(OSError):  # the command was killed
-        command.send(b"+")
-        while (ready := select.select(doors, (), ())[0][0]) is not job:
-            if ready is command:  # a signal, or its end: a killed command takes its job along
-                signal.pidfd_send_signal(job, (command.recv(1) or bytes([signal.SIGKILL]))[0])
-            else:  # snakemake has ended
-                doors.remove(ready)
-                signal.pidfd_send_signal(job, signal.SIGTERM)
-                signal.alarm(GRACE)
+    while (ready := select.select(doors, (), ())[0][0]) is sys.stdin:  # snakemake has ended
+        doors.remove(ready)
+        pass_on(signal.SIGTERM, job)
+        signal.alarm(GRACE)
+    if ready is job:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         command.send(str(status).encode())
-    os._exit(0)
 
 
 def become_job(attendant, environment, files):
     """Take on the environment and the files of a command, and die if the attendant dies."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != attendant:  # it is dead already
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
     os.environ.clear()
     os.environ.update(environment)
     for number, file in enumerate(files):
@@ -176,6 +189,7 @@ def become_job(attendant, environment, files):
     if "torch" in sys.modules:
         sys.modules["torch"].default_generator.seed()
     sys.modules["numpy"].random.seed()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
 
 
 def can_fork(imports):

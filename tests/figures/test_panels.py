@@ -516,8 +516,27 @@ def test_a_figure_is_as_wide_as_the_text_of_the_report_and_its_text_is_at_least_
 
 
 @pytest.mark.parametrize("name", ["fig3", "fig5"])
+def test_a_panel_has_the_letter_of_the_caption_even_alone(drawing, draw, drawn, name):
+    over_seeds, first_seed, settings = drawing(name)
+    shown = settings["conditions"].items()
+    settings["conditions"] = {condition: of for condition, of in shown if of["task"] == "deep_linear"}
+    alone = [ax.get_title() for ax in draw(name, over_seeds, first_seed, settings).axes]
+    titles = [ax.get_title() for ax in drawn(name).axes]
+    assert alone == titles[titles.index(alone[0]) :]
+    assert alone[0].startswith("(b) Deep linear network")
+
+
+def test_a_task_in_the_table_of_training_alone_has_its_training_in_figure_3(drawing, draw):
+    over_seeds, first_seed, settings = drawing("fig3")
+    del settings["layers"]["deep_linear"]
+    titles = [ax.get_title() for ax in draw("fig3", over_seeds, first_seed, settings).axes]
+    assert [title for title in titles if title.startswith("(")][-2:] == titles[-2:]
+    assert titles[-1].startswith("(b) Deep linear network, lr ")
+
+
+@pytest.mark.parametrize("name", ["fig3", "fig5"])
 def test_a_task_of_ones_own_is_drawn_too(drawing, draw, drawn, name):
-    """Under another name, the deep linear nets have the same panels, with that name in their titles."""
+    """Under another name, the deep linear nets have the same panels, with that name and the next letter."""
     over_seeds, first_seed, settings = drawing(name)
     renamed = {"deep_linear": "my_net"}
     settings["conditions"] = {
@@ -532,7 +551,7 @@ def test_a_task_of_ones_own_is_drawn_too(drawing, draw, drawn, name):
     titles = {place: ax.get_title() for place, ax in known.items()}
     assert any("Deep linear network" in title for title in titles.values())
     assert {place: ax.get_title() for place, ax in own.items()} == {
-        place: title.replace("Deep linear network", "My net") for place, title in titles.items()
+        place: title.replace("(b) Deep linear network", "(c) My net") for place, title in titles.items()
     }
     for place, ax in own.items():
         assert len(ax.lines) == len(known[place].lines)

@@ -138,12 +138,23 @@ def test_what_is_said_of_the_landscape_at_cifar10_small():
     for summary in ("geometric_mean", "median"):
         assert "supported" not in set(summaries.loc[summary].loc[smooths, "verdict"])
     choices = artefacts.read_table(stored / "specifications.csv")
-    choices = choices[(choices["claim"] == "bn_smooths_gradients") & (choices["grid"] != "all")]
-    assert "supported" not in set(choices["verdict"])
+    small = choices[choices["grid"] == "up_to_lr"].groupby("claim")
+    assert "supported" not in set(small.get_group("bn_smooths_gradients")["verdict"])
+    loss = small.get_group("bn_smooths_loss").groupby(choices["summary"] == "equal_loss")["verdict"]
+    assert {at_equal: set(verdicts) for at_equal, verdicts in loss} == {
+        False: {"contradicted"},
+        True: {"inconclusive"},
+    }
+    raw = artefacts.read_table(stored / "claims_per_seed.csv")
+    assert sorted(raw.loc[raw["claim"] == "bn_smooths_loss", "seed"]) == list(range(8))
     page, report = text_of("docs", "cifar10-small.md"), text_of("paper", "main.tex")
     assert "one plain net [hardly trains](docs/cifar10-small.md#what-came-out)" in text_of("README.md")
+    assert "two claims about smoothness are inconclusive" in text_of("README.md")
+    assert list(verdicts.loc[headline, "verdict"]) == ["supported", "inconclusive", "inconclusive"]
     assert "Without this seed all 13 would be supported" in page
-    assert "no choice of summary and steps supports that gradients change less with BatchNorm" in page
+    assert "the loss varies *more* with BatchNorm, under every summary but *at equal loss*" in page
+    assert "no choice of summary and steps supports that gradients change less" in page
+    assert "the loss varies more with BatchNorm under every summary but at equal loss" in report
     assert "Without it, all 13~claims about this would be supported; with it, all but two" in report
     assert "No claim of the 13 is supported under the geometric mean or the median" in report
 
@@ -157,6 +168,10 @@ def test_what_the_report_says_of_the_rest_at_cifar10_small():
     assert set(verdicts[holds]) == {"supported"}
     cosines = verdicts.filter(regex=r"^bn_does_not_reduce_ics_.+_cosine$")
     assert sorted(cosines) == ["inconclusive", "supported", "supported", "supported"]
+    summaries = artefacts.read_table(STORED / "cifar10-small" / "claims_sensitivity.csv")
+    summaries = summaries[summaries["summary"] == "geometric_mean"].set_index("claim")["verdict"]
+    lengths = summaries.filter(regex=r"^bn_does_not_reduce_ics_vgg_layer\d+_difference$")
+    assert list(lengths) == ["inconclusive"] * 2
     fails = verdicts.filter(regex=r"^(bn_does_not_stabilise|lp_destabilises)_")
     assert len(fails) == 10
     others = ["noisy_bn_matches_bn", "predictive_at_every_step_size_vgg", "random_directions_agree_vgg"]
@@ -201,7 +216,7 @@ def test_what_the_page_of_the_deep_linear_networks_says_of_the_edge():
 def test_readme_says_how_many_seeds_are_stored():
     seeds = {scale: artefacts.read_table(STORED / scale / "claims.csv")["n"].max() for scale in SCALES}
     assert set(seeds.values()) == {8}
-    assert "These are of eight seeds;" in text_of("README.md")
+    assert "All have eight seeds;" in text_of("README.md")
 
 
 def test_the_stored_figures_are_those_that_a_page_shows(scale, stored):

@@ -227,6 +227,51 @@ def test_a_signal_reaches_the_child_once(called, number):
     wait_for(lambda: gone(attendant))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_not_lost_while_a_job_starts(called, number):
+    """It comes before the server answers. The job gets it, at the latest when it can handle it."""
+    os.kill(called.server, signal.SIGSTOP)
+    commands = [called.start("work") for _ in range(8)]
+    for command in commands:
+        asked = Path(f"/proc/{command.pid}/cmdline")
+        wait_for(lambda asked=asked: b"fork_server" in asked.read_bytes())
+        wait_for(lambda command=command: blocked(command.pid, number))
+        command.send_signal(number)
+    os.kill(called.server, signal.SIGCONT)
+    for command in commands:
+        command.communicate(timeout=PATIENCE)
+        assert command.returncode in (5, 128 + number)
+
+
+def blocked(pid, number):
+    """Return whether a process blocks a signal: a command does until it has an answer."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = re.findall(r"SigBlk:\t(\w+)", status)
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_a_signal_after_the_end_of_a_job_changes_nothing(called):
+    (called.folder / "short.py").write_text("print('done')")
+    command = called.start("short")
+    wait_for(lambda: blocked(command.pid, signal.SIGTERM))
+    wait_for(lambda: not blocked(command.pid, signal.SIGTERM) or gone(command.pid))
+    os.kill(command.pid, signal.SIGSTOP)
+    time.sleep(1)
+    command.terminate()
+    os.kill(command.pid, signal.SIGCONT)
+    assert command.communicate(timeout=PATIENCE) == ("done\n", "")
+    assert command.returncode == 0
+
+
+def test_if_all_processes_get_a_signal_a_job_still_writes_its_checkpoint(own_called):
+    command, job, attendant = own_called.working()
+    for process in (own_called.server, attendant, job):
+        os.kill(process, signal.SIGTERM)
+    assert command.communicate(timeout=PATIENCE)[0] == "stopped by 15\n"
+    assert command.returncode == 5
+    wait_for(lambda: gone(attendant) and gone(own_called.server))
+
+
 def test_code_edited_meanwhile_counts(called):
     for text in ("first", "other"):  # of one length, within the same second
         (called.folder / "edited_module.py").write_text(f"TEXT = {text!r}")

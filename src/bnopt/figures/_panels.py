@@ -1,5 +1,7 @@
 """Groups of panels that several figures show, each for its own task, and how tasks are shown."""
 
+from string import ascii_lowercase
+
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing
@@ -21,6 +23,12 @@ def title(task):
     """Return the name of a task as a title."""
     words = names.words(task)
     return words[0].upper() + words[1:]
+
+
+def lettered(tasks):
+    """Return task -> its title after a letter, the paper's even where one of its tasks is missing."""
+    order = dict.fromkeys([*names.TASKS, *tasks])
+    return {task: f"({letter}) {title(task)}" for letter, task in zip(ascii_lowercase, order, strict=False)}
 
 
 def training(task):

@@ -1,7 +1,5 @@
 """Figure 3: internal covariate shift beside training."""
 
-from string import ascii_lowercase
-
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing, _panels
@@ -12,7 +10,7 @@ def draw(over_seeds, first_seed, *, conditions, layers):
     """Return a row per task and learning rate: training, then ‖G − G′‖₂ above the cosine for each layer."""
     del first_seed
     tasks = _panels.by_task(conditions)
-    letters = dict(zip(tasks, ascii_lowercase, strict=False))
+    titles = _panels.lettered(tasks)
     rows = [
         (task, lr) for task in tasks for lr in sorted({c["lr"] for c in tasks[task].values()}, reverse=True)
     ]
@@ -23,8 +21,8 @@ def draw(over_seeds, first_seed, *, conditions, layers):
         shown = {name: c for name, c in tasks[task].items() if c["lr"] == lr}
         ax = figure.add_subplot(grid[2 * row : 2 * row + 2, 0])
         _training(ax, over_seeds["training"], shown, task)
-        ax.set_title(f"({letters[task]}) {_panels.title(task)}, lr {names.with_powers(names.number(lr))}")
-        for column, layer in enumerate(layers[task], start=1):
+        ax.set_title(f"{titles[task]}, lr {names.with_powers(names.number(lr))}")
+        for column, layer in enumerate(layers.get(task, ()), start=1):
             cells = [figure.add_subplot(grid[2 * row + half, column]) for half in range(2)]
             _shift(cells, over_seeds["covariate_shift"], shown, layer)
             cells[0].set_title(_drawing.layer_title(layers[task], layer).replace("\n", " "))

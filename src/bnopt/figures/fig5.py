@@ -1,7 +1,5 @@
 """Figure 5: training with each norm."""
 
-from string import ascii_lowercase
-
 from matplotlib.figure import Figure
 
 from bnopt.figures import _drawing, _panels
@@ -13,9 +11,10 @@ def draw(over_seeds, first_seed, *, conditions):
     of_task = _panels.by_task(conditions)
     figure = Figure(figsize=(_drawing.WIDTH, 2.5))
     axes = figure.subplots(1, len(of_task), squeeze=False)[0]
-    for ax, letter, (task, shown) in zip(axes, ascii_lowercase, of_task.items(), strict=False):
+    titles = _panels.lettered(of_task)
+    for ax, (task, shown) in zip(axes, of_task.items(), strict=True):
         quantity, factor, label, scale = _panels.training(task)
-        ax.set(title=f"({letter}) {_panels.title(task)}: {label}", xlabel="Steps", yscale=scale)
+        ax.set(title=f"{titles[task]}: {label}", xlabel="Steps", yscale=scale)
         for name, condition in shown.items():
             _drawing.curve(
                 ax, over_seeds["training"], name, quantity, factor=factor,

@@ -11,7 +11,7 @@ from bnopt.study import names
 # Heights in inches: of the effects, of a row of choices, and of what else there is.
 EFFECTS, ROW, FRAME = 1.5, 0.16, 0.6
 SIZE = 7
-# The values of each choice in their order, and the words for all that one of them allows.
+# The values of each choice from top to bottom, and the words for all that one of them allows.
 VALUES = {
     "summary": ("mean", "geometric_mean", "median", "equal_loss"),
     "steps": ("all", "until_converged", "first_half", "second_half"),
@@ -59,9 +59,9 @@ def _choices(rows):
     """Return choice -> its values that occur, for choices with several."""
     of_rows = [combinations(row) for row in rows.to_dict("records")]
     found = {}
-    for number, (choice, values) in enumerate(VALUES.items()):
+    for number, choice in enumerate(CHOICES):
         used = {one[number] for of_row in of_rows for one in of_row}
-        found[choice] = [value for value in values if value in used]
+        found[choice] = [value for value in VALUES[choice] if value in used]
     return {choice: values for choice, values in found.items() if len(values) > 1}
 
 
