@@ -127,7 +127,6 @@ def serve(kind, listener):
     os.close(os.pidfd_open(os.getpid()))
     own, child = surroundings(), None
     os.environ |= OF_MATPLOTLIB
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     while sys.stdin not in select.select([sys.stdin, listener], (), ())[0]:
         command, _ = listener.accept()
         with suppress(OSError):  # no room for a process
@@ -136,13 +135,21 @@ def serve(kind, listener):
             listener.close()
             return attend(command, own)
         command.close()  # without an answer, the command runs the module itself
+        reap(os.WNOHANG)
     shutil.rmtree(os.environ[ADDRESS], ignore_errors=True)
+    reap(0)
     os._exit(0)
+
+
+def reap(options):
+    """Wait for children, so that their processor time counts as that of snakemake's children."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
 
 
 def attend(command, own):
     """Fork the job of a command, hand the job over, and tell how it ended. Return in the job what it runs."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # While it is forked, a job would lose a signal. If all processes get one, the job writes its checkpoint.
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     attendant, pid = os.getpid(), None

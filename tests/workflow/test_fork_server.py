@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -287,6 +288,24 @@ def test_time_and_memory_are_the_childs_own(called):
     assert used["cpu_seconds"] < 1
     assert used["seconds"] < 1
     assert 50 < used["memory_mib"] < 2000
+
+
+def test_the_time_of_jobs_counts_as_that_of_snakemakes_children(own_called):
+    """`time snakemake` shows it."""
+    work = "import time\nwhile time.process_time() < 2: pass"
+    (own_called.folder / "burn.py").write_text(work)
+    before = seconds_of_children()
+    for _ in range(3):
+        assert own_called.run("burn")[0] == 0
+    commands = seconds_of_children()
+    assert commands - before < 3
+    own_called.end()
+    assert seconds_of_children() - commands > 6
+
+
+def seconds_of_children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_children_draw_their_own_random_numbers(called):
