@@ -102,13 +102,14 @@ def many_conditions(number):
         for task in ("vgg", "deep_linear")[: number - 2 * n]
     }
     config["rate_spread"] = {}
+    del config["tau"]
     config["scales"] = {"digits": config["scales"]["digits"] | {"seeds": list(range(SEEDS))}}
     measured = {
         probe: [name for name, entry in config["conditions"].items() if entry["task"] in tasks]
         for probe, tasks in config["probes"].items()
     }
     config["figures"] = {"fig4": config["figures"]["fig4"] | {"tables": measured}}
-    return config, claims | {"claims": {}, "alternatives": {}}
+    return config, claims | {"quantities": {}, "claims": {}, "alternatives": {}}
 
 
 def planning_rows():
