@@ -234,9 +234,7 @@ def test_a_signal_is_not_lost_while_a_job_starts(called, number):
     os.kill(called.server, signal.SIGSTOP)
     commands = [called.start("work") for _ in range(8)]
     for command in commands:
-        asked = Path(f"/proc/{command.pid}/cmdline")
-        wait_for(lambda asked=asked: b"fork_server" in asked.read_bytes())
-        wait_for(lambda command=command: blocked(command.pid, number))
+        wait_for(lambda command=command: waits_for_an_answer(command.pid, number))
         command.send_signal(number)
     os.kill(called.server, signal.SIGCONT)
     for command in commands:
@@ -244,23 +242,27 @@ def test_a_signal_is_not_lost_while_a_job_starts(called, number):
         assert command.returncode in (5, 128 + number)
 
 
-def blocked(pid, number):
-    """Return whether a process blocks a signal: a command does until it has an answer."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (mask,) = re.findall(r"SigBlk:\t(\w+)", status)
+def waits_for_an_answer(pid, number):
+    """Return whether a command has no answer of the server yet: until then, it blocks signals."""
+    if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"bash"):
+        return False
+    (mask,) = re.findall(r"SigBlk:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
     return int(mask, 16) >> (number - 1) & 1
 
 
 def test_a_signal_after_the_end_of_a_job_changes_nothing(called):
-    (called.folder / "short.py").write_text("print('done')")
+    body = "import os; from parent import parents; print(os.getpid(), *parents(), flush=True); input()"
+    (called.folder / "short.py").write_text(body)
     command = called.start("short")
-    wait_for(lambda: blocked(command.pid, signal.SIGTERM))
-    wait_for(lambda: not blocked(command.pid, signal.SIGTERM) or gone(command.pid))
+    job, attendant, _ = map(int, command.stdout.readline().split())
+    wait_for(lambda: not waits_for_an_answer(command.pid, signal.SIGTERM))
     os.kill(command.pid, signal.SIGSTOP)
-    time.sleep(1)
+    command.stdin.write("\n")
+    command.stdin.flush()
+    wait_for(lambda: gone(job) and gone(attendant))
     command.terminate()
     os.kill(command.pid, signal.SIGCONT)
-    assert command.communicate(timeout=PATIENCE) == ("done\n", "")
+    assert command.communicate(timeout=PATIENCE) == ("", "")
     assert command.returncode == 0
 
 
