@@ -158,6 +158,7 @@ def attend(command, own):
         words, theirs, environment = json.loads(request)
         pid = os.fork() if theirs == own else None
     if pid == 0:
+        command.close()
         become_job(attendant, environment, files)
         return words
     with suppress(OSError):  # the command was killed: this process ends, and the job with it
@@ -196,7 +197,6 @@ def become_job(attendant, environment, files):
     if "torch" in sys.modules:
         sys.modules["torch"].default_generator.seed()
     sys.modules["numpy"].random.seed()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
 
 
 def can_fork(imports):
@@ -222,6 +222,8 @@ if __name__ == "__main__":
     atexit.register(leave, succeeded)  # the first to be registered is called last
     try:
         sys.argv = serve(sys.argv[2], socket.socket(fileno=int(sys.argv[3])))
+        # Only here: the end of an object of the functions above would swallow a KeyboardInterrupt.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         importlib.invalidate_caches()
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except KeyboardInterrupt:  # before the job could handle it: no traceback
