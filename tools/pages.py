@@ -6,8 +6,9 @@ A page names a text between two comments; the command replaces what stands betwe
     Of 85 claims, ...
     <!-- end -->
 
-answer               a line for each step of the paper's argument: how its headline claims came out
-headlines            table of the headline claims: the verdict at each scale with stored results
+answer               table of the paper's argument: how the headline claims of each step came out
+headlines            table of the headline claims: the verdict at each scale
+choices              list of the headline claims whose verdict one other choice changes
 counts SCALE         how many claims are supported, contradicted and inconclusive
 verdicts SCALE       every claim with its effect, by figure
 made SCALE           commit, machine and time of the results
@@ -16,6 +17,7 @@ runs SCALE           how many runs, tables of probes and steps each choice of pa
 snapshots SCALE      how many runs have snapshots, and their size, for each choice of parts
 """
 
+import collections
 import functools
 import json
 import re
@@ -135,13 +137,13 @@ def diverged(claims):
     return f"The diverged runs are of: {named}." if named else ""
 
 
-def counted(claims, words=VERDICTS[:3]):
+def counted(claims):
     """Return how many claims have which verdict: "5 supported (4 confirmed), 1 contradicted, 3 inconclusive".
 
     The brackets say how many of these have the grade.
     """
     texts = []
-    for word in words:
+    for word in VERDICTS[:3]:
         grade = GRADES.get(word)
         graded = int((claims["grade"] == grade).sum())
         more = f" ({graded} {grade})" if graded else ""
@@ -159,42 +161,81 @@ def headline():
 
 
 def answer():
-    """Return a line for each step of the paper's argument: how its headline claims came out at each scale.
+    """Return the table of the paper's argument: how the headline claims of each step came out."""
+    step_of = headline()
+    about = {step: [name for name in step_of if step_of[name] == step] for step in step_of.values()}
+    return _by_scale("the paper's argument", about)
 
-    Each says which single other choice changes a verdict at the first of these scales.
+
+def headlines():
+    """Return the table of headline claims: a row per claim, a column per scale."""
+    claims = study.claims(configuration(), "claims")
+    rows = {f"{claims[name]['label']} ({claims[name]['source']})": [name] for name in headline()}
+    return _by_scale("claim", rows)
+
+
+def _by_scale(first, about):
+    """Return a table with a column per scale: how claims came out; a star: one other choice changes it.
+
+    first: title of the first column
+    about: title of a row -> names of its claims; a row of claims that no scale has is left out
     """
-    lines, step_of = [], headline()
     tables = {scale: claims_of(scale) for scale in scales()}
-    for step in dict.fromkeys(step_of.values()):
-        about = [name for name, of in step_of.items() if of == step]
-        found = {scale: claims[claims["claim"].isin(about)] for scale, claims in tables.items()}
-        found = {scale: claims for scale, claims in found.items() if len(claims)}
-        if not found:  # claims that were added since
-            continue
-        outcomes = [
-            f"{counted(claims, [word for word in VERDICTS if word in set(claims['verdict'])])} at `{scale}`"
-            for scale, claims in found.items()
-        ]
-        lines.append(f"- {step}: {'; '.join(outcomes)}.{_changes(*next(iter(found.items())))}")
+    lines = [
+        f"| {first} | {' | '.join(f'`{scale}`' for scale in tables)} |",
+        "|---" * (1 + len(tables)) + "|",
+    ]
+    for title, claims in about.items():
+        cells = [_cell(scale, table[table["claim"].isin(claims)]) for scale, table in tables.items()]
+        lines += [f"| {title} | {' | '.join(cells)} |"] if any(cells) else []
     return "\n".join(lines)
 
 
-def _changes(scale, claims):
-    """Return a sentence: which single other choices change a verdict of these claims, and to which."""
-    names_of = {"specifications": "specifications", "summaries": "claims_sensitivity"}
-    tables = {key: _by(scale, name, "claim") for key, name in names_of.items()}
-    tables["readings"] = _by(scale, "alternatives", "source")
+def _cell(scale, claims):
+    """Return how many of the claims came out how, or of one claim how: "1 confirmed, 2 inconclusive*"."""
+    star = "*" if any(_changes(scale, claim) for claim in claims.to_dict("records")) else ""
+    found = collections.Counter(claims["grade"].where(claims["grade"] != "", claims["verdict"]))
+    words = [word for verdict in VERDICTS for word in (GRADES.get(verdict), verdict) if word in found]
+    texts = [word if len(claims) == 1 else f"{found[word]} {word}" for word in words]
+    return ", ".join(texts) + star
+
+
+def choices():
+    """Return a list of the headline claims whose verdict one other choice changes, and to what."""
+    lines = []
+    for name in headline():
+        found = {
+            scale: claims[claims["claim"] == name] for scale in scales() for claims in [claims_of(scale)]
+        }
+        rows = [(scale, row) for scale, claims in found.items() for row in claims.to_dict("records")]
+        texts = [text for scale, row in rows for text in _changed(scale, row)]
+        lines += [f"- {rows[0][1]['label']}", *texts] if texts else []
+    return "\n".join(lines)
+
+
+def _changed(scale, claim):
+    """Return a line of a list for each verdict that one other choice gives a claim at a scale."""
     led_to = {}
-    for claim in claims.to_dict("records"):
-        own = {key: table.get(claim["claim"], []) for key, table in tables.items()}
-        for words, row in changes.of_claim(claim, **own):
-            shown = f"“{words}”" if row in own["readings"] else words
-            led_to.setdefault(shown, set()).add(row["verdict"])
-    texts = []
-    for verdict in VERDICTS:
-        choices = [words for words, verdicts in led_to.items() if verdict in verdicts]
-        texts += [f"a verdict becomes {verdict} with: {'; '.join(choices)}"] if choices else []
-    return f" At `{scale}` {'. There '.join(texts)}." if texts else ""
+    for words, verdict in _changes(scale, claim):
+        led_to.setdefault(verdict, []).append(words)
+    usual = claim["grade"] or claim["verdict"]
+    return [
+        f"  - `{scale}`: {usual}, but {verdict} with: {'; '.join(led_to[verdict])}"
+        for verdict in VERDICTS
+        if verdict in led_to
+    ]
+
+
+def _changes(scale, claim):
+    """Return (in words, verdict) for each single other choice that gives a claim another verdict."""
+    tables = {
+        "specifications": _by(scale, "specifications", "claim"),
+        "summaries": _by(scale, "claims_sensitivity", "claim"),
+        "readings": _by(scale, "alternatives", "source"),
+    }
+    own = {key: table.get(claim["claim"], []) for key, table in tables.items()}
+    found = changes.of_claim(claim, **own)
+    return [(f"“{words}”" if row in own["readings"] else words, row["verdict"]) for words, row in found]
 
 
 @functools.cache
@@ -203,25 +244,6 @@ def _by(scale, name, column):
     file = STORED / scale / f"{name}.csv"
     groups = read_table(file).groupby(column, sort=False) if file.exists() else []
     return {key: rows.to_dict("records") for key, rows in groups}
-
-
-def headlines():
-    """Return the table of headline claims: a row per claim, a column per scale."""
-    chosen = headline()
-    tables = {scale: claims_of(scale).set_index("claim") for scale in scales()}
-    lines = [f"| claim | {' | '.join(f'`{scale}`' for scale in tables)} |", "|---" * (1 + len(tables)) + "|"]
-    for name in chosen:
-        found = [table.loc[name] if name in table.index else None for table in tables.values()]
-        if all(row is None for row in found):
-            continue
-        label = next(row["label"] for row in found if row is not None)
-        source = next(row["source"] for row in found if row is not None)
-        lines.append(f"| {label} ({source}) | {' | '.join(_cell(row) for row in found)} |")
-    return "\n".join(lines)
-
-
-def _cell(row):
-    return "" if row is None else f"{row['grade'] or row['verdict']}{'*' if row['flips_under'] else ''}"
 
 
 def counts(scale):
@@ -398,7 +420,8 @@ def _came_out(about):
 
 
 TEXTS = {
-    text.__name__: text for text in (answer, headlines, counts, verdicts, made, gallery, runs, snapshots)
+    text.__name__: text
+    for text in (answer, headlines, choices, counts, verdicts, made, gallery, runs, snapshots)
 }
 
 

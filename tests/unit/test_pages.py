@@ -42,7 +42,7 @@ def test_pages_say_what_the_stored_results_say(page):
 def test_readme_and_the_pages_of_all_scales_have_texts():
     named = {page.name: pages.BLOCK.findall(page.read_text(encoding="utf-8")) for page in pages.PAGES}
     found = {(name, text) for name, blocks in named.items() for _, text, _ in blocks}
-    assert {("README.md", text) for text in ("answer", "headlines")} <= found
+    assert {("README.md", "answer"), ("results.md", "headlines"), ("results.md", "choices")} <= found
     for scale, page in (
         ("digits", "results"),
         ("cifar10-small", "cifar10-small"),
@@ -235,30 +235,33 @@ def test_an_unknown_text_is_refused():
         pages.filled("<!-- results: nonsense -->\n<!-- end -->")
 
 
+def table_of(text):
+    """Return the body of a table in Markdown: first cell -> column title -> cell."""
+    head, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    return {first: dict(zip(head[1:], cells, strict=True)) for first, *cells in body}
+
+
 @pytest.mark.parametrize("scale", pages.scales())
 def test_the_answer_counts_every_headline_claim_in_one_step_of_the_argument(scale):
-    judged = {row["claim"]: row["verdict"] for row in rows_of(scale) if row["claim"] in pages.headline()}
-    lines = pages.answer().splitlines()
-    found = [
-        (number, word)
-        for line in lines
-        for said in re.findall(rf"(?:: |; )([\w, ()]+) at `{scale}`", line)
-        for number, word in re.findall(r"(\d+) (\w+)", said)
-    ]
-    for word in WORDS:
-        total = sum(int(number) for number, of in found if of == word)
-        assert total == sum(verdict == word for verdict in judged.values())
-    smoother = [verdict for claim, verdict in judged.items() if re.fullmatch("bn_smooths_[a-z]+", claim)]
-    (line,) = [line for line in lines if "smoother along the gradient" in line]
-    first = rf"{smoother.count('supported')} supported( \(\d confirmed\))?"
-    said = rf"(; |: ){first}(, \d \w+( \(\d \w+\))?)* at `{scale}`"
-    assert bool(re.search(said, line)) == bool(smoother)
+    steps = {}
+    for row in rows_of(scale):
+        if row["claim"] in pages.headline():
+            steps.setdefault(pages.headline()[row["claim"]], []).append(row["grade"] or row["verdict"])
+    shown = {step: cells[f"`{scale}`"] for step, cells in table_of(pages.answer()).items()}
+    assert {step for step, cell in shown.items() if cell} == set(steps)
+    for step, expected in steps.items():
+        texts = shown[step].removesuffix("*").split(", ")
+        if len(expected) == 1:
+            assert texts == expected
+        else:
+            assert sorted(texts) == sorted(f"{expected.count(word)} {word}" for word in set(expected))
 
 
-def test_the_answer_names_the_single_choices_that_change_a_verdict_at_the_smallest_scale():
-    verdict = {row["claim"]: row["verdict"] for row in rows_of("digits")}
-    usual, expected = {}, {}
-    for row in rows_of("digits", "specifications"):
+def single_choices(scale):
+    """Return claim -> set of (in words, verdict): specifications with one other choice, and readings."""
+    verdict = {row["claim"]: row["verdict"] for row in rows_of(scale)}
+    usual, found = {}, {}
+    for row in rows_of(scale, "specifications"):
         own = {key: row[key] for key in ("summary", "steps", "grid")}
         registered = usual.setdefault(row["claim"], own)  # the first of a claim
         combinations = [
@@ -270,32 +273,55 @@ def test_the_answer_names_the_single_choices_that_change_a_verdict_at_the_smalle
                 (key, value) for key, value in zip(own, combination, strict=True) if value != registered[key]
             ]
             if len(other) == 1 and row["verdict"] not in ("not run", verdict[row["claim"]]):
-                step = pages.headline()[row["claim"]]
-                expected.setdefault(step, {}).setdefault(pages.changes.WORDS.get(other[0]), set()).add(
-                    row["verdict"]
+                words = pages.changes.WORDS.get(other[0], other[0][1].replace("_", " "))
+                found.setdefault(row["claim"], set()).add(
+                    (words.replace("equal loss", "at equal loss"), row["verdict"])
                 )
-    for row in rows_of("digits", "alternatives"):
-        if row["source"] in pages.headline() and row["verdict"] != verdict[row["source"]]:
-            step = pages.headline()[row["source"]]
-            expected.setdefault(step, {}).setdefault(row["label"], set()).add(row["verdict"])
-    assert len(expected) > 1
-    for line in pages.answer().splitlines():
-        step, _, rest = line.removeprefix("- ").partition(": ")
-        _, _, changed = rest.removesuffix(".").partition(" At `digits` ")
-        found = {}
-        for text in filter(None, changed.split(". There ")):
-            verdict_there, choices = re.fullmatch(r"a verdict becomes (\w+) with: (.+)", text).groups()
-            for words in choices.split("; "):
-                found.setdefault(words.strip("“”"), set()).add(verdict_there)
-        assert {w: v for w, v in found.items() if w != "at equal loss"} == {
-            w: v for w, v in expected.get(step, {}).items() if w
-        }
+    for row in rows_of(scale, "alternatives"):
+        if row["source"] in verdict and row["verdict"] not in ("not run", verdict[row["source"]]):
+            found.setdefault(row["source"], set()).add((f"“{row['label']}”", row["verdict"]))
+    return {claim: changes for claim, changes in found.items() if claim in pages.headline()}
+
+
+@pytest.mark.parametrize("scale", pages.scales())
+def test_the_choices_are_all_single_ones_that_change_a_verdict_of_a_headline_claim(scale):
+    expected = single_choices(scale)
+    assert len(expected) > 2
+    labels = {row["claim"]: row["label"] for row in rows_of(scale)}
+    verdicts = {row["label"]: row["grade"] or row["verdict"] for row in rows_of(scale)}
+    found, label = {}, None
+    for line in pages.choices().splitlines():
+        if said := re.fullmatch(rf"  - `{scale}`: (\w+), but (\w+) with: (.+)", line):
+            assert said[1] == verdicts[label]
+            found.setdefault(label, set()).update((words, said[2]) for words in said[3].split("; "))
+        elif line.startswith("- "):
+            label = line.removeprefix("- ")
+    assert found == {labels[claim]: changes for claim, changes in expected.items()}
+
+
+@pytest.mark.parametrize("scale", pages.scales())
+def test_a_star_says_that_one_other_choice_changes_a_verdict(scale):
+    judged = {row["claim"]: row for row in rows_of(scale)}
+    starred = set(single_choices(scale))
+    cells = {label: cells[f"`{scale}`"] for label, cells in table_of(pages.headlines()).items()}
+    for name in pages.headline():
+        if name in judged:
+            row = judged[name]
+            star = "*" if name in starred else ""
+            assert cells[f"{row['label']} ({row['source']})"] == (row["grade"] or row["verdict"]) + star
+    steps = {pages.headline()[name] for name in starred}
+    found = {step for step, cells in table_of(pages.answer()).items() if cells[f"`{scale}`"].endswith("*")}
+    assert found == steps
 
 
 def test_a_headline_claim_that_no_stored_results_have_is_left_out(monkeypatch):
     table, lines = pages.headlines(), pages.answer()
-    steps = pages.headline() | {"newer": "A step that nobody has judged"}
-    monkeypatch.setattr(pages, "headline", lambda: steps)
+    claims = pages.study.claims(CONFIG, "claims")
+    claims["newer"] = claims["bn_trains_faster"] | {
+        "headline": "A step that nobody has judged",
+        "label": "newer",
+    }
+    monkeypatch.setattr(pages.study, "claims", lambda config, key: claims)
     assert pages.headlines() == table
     assert pages.answer() == lines
 

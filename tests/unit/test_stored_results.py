@@ -213,10 +213,38 @@ def test_what_the_page_of_the_deep_linear_networks_says_of_the_edge():
     assert "Here it changed no verdict" in page
 
 
+def test_what_readme_says_of_the_argument():
+    """Its table is generated; these sentences say what lies behind the verdicts."""
+    readme = text_of("README.md")
+    for scale in ("digits", "cifar10-small"):
+        effects = artefacts.read_table(STORED / scale / "claims.csv").set_index("claim")["ci_high"]
+        stabilised = effects.filter(regex="^bn_does_not_stabilise_")
+        assert len(stabilised) == 4
+        assert stabilised.max() < math.log(1 / 3)
+    assert "their moments change far less than in the plain net, after the ReLU, too" in readme
+    choices = {scale: artefacts.read_table(STORED / scale / "specifications.csv") for scale in SCALES}
+    at_digits = choices["digits"].set_index("claim")
+    early = at_digits[at_digits["steps"] == "until_converged"]
+    smooths = early.loc[["bn_smooths_loss", "bn_smooths_gradients", "bn_smooths_beta"]]
+    assert set(smooths.loc[smooths["verdict"] != "not run", "verdict"]) == {"contradicted"}
+    assert "but *rougher* until the first net converges" in readme
+    whole = at_digits[at_digits["steps"] == "all"].filter(
+        regex=r"^bn_does_not_reduce_ics_vgg_layer\d+_", axis=0
+    )
+    assert set(whole.index.str[-16:]) == {"ayer5_difference", "yer10_difference"}
+    assert "supported" not in set(whole["verdict"])
+    assert "with all steps and rate 0.1, they are no longer clearly as large" in readme
+    for scale in SCALES:
+        small = choices[scale].query("summary == 'mean' and steps == 'all' and grid == 'up_to_lr'")
+        verdicts = small.set_index("claim")["verdict"].filter(regex=r"^bn_smooths_\w+_dln$")
+        assert list(verdicts) == ["inconclusive"] * 3
+    assert "Up to the learning rate, this is inconclusive" in readme
+
+
 def test_readme_says_how_many_seeds_are_stored():
     seeds = {scale: artefacts.read_table(STORED / scale / "claims.csv")["n"].max() for scale in SCALES}
     assert set(seeds.values()) == {8}
-    assert "All have eight seeds;" in text_of("README.md")
+    assert "with eight seeds each:" in text_of("README.md")
 
 
 def test_the_stored_figures_are_those_that_a_page_shows(scale, stored):
