@@ -111,12 +111,16 @@ def effect(claim):
         shown = [f"{value:.2g}" if value < 100 else f"{value:.1e}" for value in values]
         return "× {} [{}, {}]".format(*shown)
     if kind == "points":
-        return "{} points [{}, {}]".format(*(_signed(value, ".0f") for value in values))
+        return "{} points [{}, {}]".format(
+            *(_signed(value, ".1f" if abs(values[0]) < 1 else ".0f") for value in values)
+        )
     return "{} [{}, {}]".format(*(_signed(value, ".2f") for value in values))
 
 
 def _signed(value, form):
-    return f"{value:+{form}}".replace("-", "−")
+    """Return a number with its sign; zero, also after rounding, has none."""
+    text = f"{value:+{form}}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def verdict(claim):
@@ -394,8 +398,12 @@ def _statement(family, name, entry):
 
 
 def _either(texts):
-    """Return different texts as one: a, b or c."""
+    """Return different texts as one: a, b or c. One that may be missing: ", also" and the text."""
     *others, last = dict.fromkeys(text for text in texts if text) or [""]
+    if "" in texts and last:
+        return f", also{last}"
+    if any("," in text for text in others):
+        return f"{'; '.join(others)}; or {last}"
     return f"{', '.join(others)} or {last}" if others else last
 
 

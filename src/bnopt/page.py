@@ -33,8 +33,8 @@ MOST_BYTES = 2**21 * 3 // 4 - 1000
 # Width in pixels and quality of the figures; the first with which all fit into the page is taken.
 FIGURE_SIZES = ((1600, 80), (1400, 65), (1200, 50), (1000, 40), (800, 30), (500, 20))
 MISSING = "–"
-# Begins the source of a claim that the paper makes.
-OF_PAPER = r"Figure|Section|Appendix|Table|Theorem"
+# The source of a claim that the paper makes.
+OF_PAPER = r"(Figure|Section|Appendix|Table|Theorem)(?!.*our extension)"
 # Begins the name of the figure with the specification curve of a claim.
 CURVE = "specification_"
 
@@ -102,7 +102,7 @@ class Units:
 def can_show(seeds, families):
     """Return what so many seeds can confirm; families: the number of claims of each."""
     if not families:
-        return "no claim is judged"
+        return "No claim is judged"
     least, most = map(evidence.seeds_to_confirm, (min(families), max(families)))
     if seeds < least:
         confirms = "nothing"

@@ -255,7 +255,9 @@ def test_the_summary_states_the_shares_of_the_stored_tables(rows):
     assert f"equivalence in {between(equivalent)} % instead of 5 %" in text
     assert f"{between(looking[looking['expected'] == 'less'])} % of false directions" in text
     assert f"{between(wide[wide['expected'] == 'equivalent'])} % of false equivalences" in text
-    assert f"{between(directions)} % of families have one" in text
+    assert f"{between(directions)} % of families of directions have one" in text
+    equivalences = families[families["expected"] == "equivalent"]
+    assert f"{between(equivalences)} % of families of equivalences" in text
     assert (families["confirmed"] < 0.0505).all()
     evidence = looking[looking["expected"].isin(["greater", "less"])]["evidence"]
     assert f"{100 * evidence.min():.1f} to {100 * evidence.max():.1f} % err" in text

@@ -424,11 +424,13 @@ def test_the_head_counts_verdicts_and_says_what_the_seeds_can_show(made):
     judged = [row["verdict"] for row in made.rows.values()]
     assert words == [f"{v} {judged.count(v)}" for v in verdicts.VERDICTS if v in judged]
     (head,) = made.root.all("p", id="can-show")
-    beyond = sum(row["source"].startswith("beyond the paper") for row in made.rows.values())
-    assert f"tested {len(made.rows) - beyond} statements of Santurkar et al." in head.text
-    assert (f"and {beyond} that go beyond their paper" in head.text) == (beyond > 0)
+    sources = [row["source"] for row in made.rows.values()]
+    ours = sum(text.startswith("beyond the paper") or text.endswith("our extension") for text in sources)
+    assert f"judges {len(sources)} claims: {len(sources) - ours} statements of Santurkar et al." in head.text
+    assert ours > 0
+    assert f"and {ours} of our own. Nets were trained" in head.text
     assert f"with {len(made.study['seeds'])} seeds each" in head.text
-    assert head.text.count(". ") <= 1, "one sentence, with et al."
+    assert head.text.count(". ") <= 3, "three sentences, with et al."
     confirms = {"digits": "can confirm claims of every family", "deep-linear": "can confirm claims of"}
     assert confirms[made.scale] in head.text
 
@@ -454,7 +456,7 @@ def test_the_seeds_needed_are_the_fewest_with_which_holm_can_reach_five_percent(
         (1, [4, 4], "from 7 seeds on in the smallest family (4 claims)"),
         (7, [2, 12], "families of at most 6"),
         (8, [2, 12], "claims of every family"),
-        (3, [], "no claim is judged"),
+        (3, [], "No claim is judged"),
     ],
 )
 def test_what_so_many_seeds_can_confirm(seeds, families, words):
@@ -689,7 +691,7 @@ def test_a_claim_defined_otherwise_at_another_scale_shows_no_verdict_of_it(page_
 def test_a_study_without_claims_has_an_empty_page(page_with):
     bodies, text = page_with(lambda table: table.iloc[:0])
     assert bodies == {}
-    assert "no claim is judged" in text
+    assert "No claim is judged" in text
 
 
 def test_the_page_has_the_record_of_how_it_was_made(page_of):

@@ -326,6 +326,29 @@ def test_a_headline_claim_that_no_stored_results_have_is_left_out(monkeypatch):
     assert pages.answer() == lines
 
 
+@pytest.mark.parametrize(
+    ("texts", "as_one"),
+    [
+        (["5", "10"], "5 or 10"),
+        (["a", "b", "a", "c"], "a, b or c"),
+        (["no norm, rate 0.1", "no norm, rate 0.5"], "no norm, rate 0.1; or no norm, rate 0.5"),
+        (["", " at equal loss"], ", also at equal loss"),
+        (["alone"], "alone"),
+        (["", ""], ""),
+    ],
+)
+def test_values_of_one_placeholder_become_one_text(texts, as_one):
+    assert pages._either(texts) == as_one
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [(0.26, ".1f", "+0.3"), (-0.04, ".1f", "0.0"), (-3.2, ".0f", "−3"), (0.4, ".0f", "0")],
+)
+def test_a_number_has_its_sign_but_zero_has_none(value, form, text):
+    assert pages._signed(value, form) == text
+
+
 # -- the size of the study --------------------------------------------------------------------------
 
 CHOICES = {"paper": {"paper"}, "paper, mechanism": {"paper", "mechanism"}, "paper, norms": {"paper", "norms"}}

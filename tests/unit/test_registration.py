@@ -258,7 +258,9 @@ def slow(config, scale, part):
                     found["probes"][table][task] = config["probes"][table][task]
     found["images"] = sizes_of_scale["images"] if "vgg" in found["sizes"] else ""
     found["seeds"] = sizes_of_scale["seeds"]
-    found["stopping rule"] = "all of these seeds are run and judged once; no claim is judged before"
+    found["stopping rule"] = (
+        "all of these seeds are run; verdicts of fewer seeds are interim and change nothing"
+    )
     found["code"] = {module: fingerprints.module_hash(module) for module in modules}
     return found
 

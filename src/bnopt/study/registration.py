@@ -15,7 +15,7 @@ from bnopt.study.study import RATE_SPREAD, TAU, TRAINING, as_json, tables_of
 
 SCALE = "paper"
 PAGE = fingerprints.SOURCE.parent / "docs" / "registration.md"
-STOPPING_RULE = "all of these seeds are run and judged once; no claim is judged before"
+STOPPING_RULE = "all of these seeds are run; verdicts of fewer seeds are interim and change nothing"
 OF_CLAIM = ("condition_a", "condition_b", "expected", "family", "layers", "margin", "quantity")
 # What turns tables into one number per seed and judges it; not how files are read and written.
 CODE = tuple(

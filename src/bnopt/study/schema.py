@@ -126,7 +126,7 @@ def _check_syntax(file, text):
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"{file}, line {mark.line + 1}" if mark else str(file)
         raise StudyError(
-            f"{where}: expected YAML, found a text that is none ({problem or error}); indent with spaces as "
+            f"{where}: expected YAML, found a syntax error ({problem or error}); indent with spaces as "
             "the entries around it do, and put a text that holds ': ' in quotes"
         ) from error
 

@@ -161,7 +161,7 @@ class Guard:
         reason = (
             "--touch accepts changed code, but not changed settings"
             if self.workflow.touch
-            else "Snakemake does not notice: it has no record of the jobs of its own, or ignores changes"
+            else "Snakemake would keep them: its metadata are missing, or it was told to ignore changes"
         )
         command = " ".join(["snakemake --forcerun", *first, *([self.options] if self.options else [])])
         return "\n".join(
