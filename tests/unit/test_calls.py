@@ -26,6 +26,29 @@ def test_a_value_reads_as_the_same_value(value):
     assert found == value
 
 
+@pytest.mark.parametrize(
+    "name", ["2018", "true", "~", "a # b", "a: b", "[x]", "- a", "two words", "[x", '"q"']
+)
+def test_a_folder_of_images_keeps_its_name_from_call_to_call(name):
+    """Snakemake reads the option as YAML, as far as it can, before `restore_words` sees it."""
+    try:
+        config = {"images": yaml.safe_load(name)}
+    except yaml.YAMLError:
+        config = {"images": name}
+    calls.restore_words(config, SimpleNamespace(config_args=[f"images={name}"]))
+    assert config == {"images": name}
+    assert calls.options(settings(dict(config)), config) == ["--config", f"images={name}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "seeds"), [(["0", "12"], [0, 12]), (["-1", "x", "1.5", "²"], [-1, "x", "1.5", "²"])]
+)
+def test_seeds_are_whole_numbers(written, seeds):
+    config = {"seeds": written}
+    calls.restore_words(config, SimpleNamespace(config_args=["seeds=[...]"]))
+    assert config == {"seeds": seeds}
+
+
 def test_files_are_named_as_seen_from_the_folder_of_the_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = [tmp_path / "mine.yaml", tmp_path.parent / "other.yaml"]
@@ -56,6 +79,11 @@ def test_an_error_is_named_also_where_the_studys_own_files_are_missing_or_replac
         ("config.yaml: figures.fig5: expected x, found y", "config.yaml: figures.fig5: expected x, found y"),
         ("config.yaml: seeds: expected x, found y", "--config: seeds: expected x, found y"),
         ("other.yaml: expected a file", "other.yaml: expected a file"),
+        # An unknown key, which `schema` cannot tell where it stands.
+        (
+            "config.yaml: quantitys: expected only the keys x",
+            "claims.yaml: quantitys: expected only the keys x",
+        ),
         # A name with a dot.
         ("config.yaml: conditions.lr0.5.lr: expected x", "mine.yaml: conditions.lr0.5.lr: expected x"),
         ("config.yaml: conditions.lr0: expected x", "config.yaml: conditions.lr0: expected x"),
@@ -81,7 +109,7 @@ def test_an_error_names_the_file_or_option_that_holds_the_key(tmp_path, monkeypa
     }
     of_study = {
         "config": {"conditions": {"lr0": {"lr": 0}}, "figures": {"fig5": {}}},
-        "claims": {"claims": {"own": {"a": {"margin": 1}}}},
+        "claims": {"claims": {"own": {"a": {"margin": 1}}}, "quantitys": {}},
     }
     for name, written in ({"mine": mine} | of_study).items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")

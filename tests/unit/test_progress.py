@@ -45,6 +45,17 @@ def test_as_many_jobs_are_expected_at_once_as_before(clock):
     assert estimate.seconds() == pytest.approx(300)
 
 
+def test_a_job_that_failed_runs_no_longer(clock):
+    estimate = progress.Estimate({"train": 6})
+    for job in range(2):
+        estimate.start(job, "train")
+        clock["now"] += 10
+        (estimate.fail if job == 0 else estimate.finish)(job)
+    clock["now"] += 10
+    # One job at a time, five are left; the failed one is among them.
+    assert estimate.seconds() == pytest.approx(5 * 10)
+
+
 def test_short_jobs_foretell_nothing_of_training(clock):
     estimate = progress.Estimate({"spread": 5, "train": 20, "report": 1})
     estimate.start(0, "spread")

@@ -274,7 +274,7 @@ def test_a_claim_without_a_margin_has_the_one_that_changes_nothing(with_short_en
 
 def plainly_written_out(config):
     """Return what `written_out` should, in plain loops and with the defaults written by hand."""
-    chosen = ["paper", "mechanism", "norms"] if config["parts"] == "all" else config["parts"]
+    chosen = [p for p in ("paper", "mechanism", "norms") if config["parts"] == "all" or p in config["parts"]]
     scale = config["scales"][config["scale"]]
     sizes = {task: {"tf32": False} | scale[task] for task in ("vgg", "deep_linear") if task in scale}
     found = {
@@ -315,7 +315,7 @@ def plainly_written_out(config):
                 shown["tables"][table] = left
         if "layers" in figure:
             shown["layers"] = {task: layers for task, layers in figure["layers"].items() if task in sizes}
-        if sum(map(len, shown["tables"].values())):
+        if sum(map(len, shown["tables"].values())) or list(figure["tables"]) == ["random_layers"]:
             found["figures"][name] = shown
     for name, quantity in config["quantities"].items():
         found["quantities"][name] = {
@@ -456,6 +456,7 @@ def test_a_study_is_written_out_as_described(changed, scale, parts):
         [("figures", {})],
         [("claims", {}), ("alternatives", {})],
         [("figures > theorems > tables > theorems", ["vgg_none"]), ("scales > digits > vgg", ...)],
+        [("figures > theorems > tables", {"random_layers": []})],
     ],
     ids=lambda changes: ", ".join(path.replace(" > ", ".") for path, _ in changes),
 )
@@ -1134,7 +1135,7 @@ def test_the_report_shows_all_figures_and_the_activations_if_there_are_any(tiny,
     assert found == in_results("statistics/activations_per_seed.csv")
 
 
-def test_stored_results_are_those_of_other_scales(tmp_path):
+def test_stored_results_are_those_of_other_scales(tmp_path, capsys):
     whole = [f"{scale}/{file}" for scale in ("digits", "paper") for file in ("claims.csv", "images.json")]
     # Copies that file managers and synchronisations leave, and a folder that was copied in part.
     copies = ["paper (1)/claims.csv", "paper (1)/images.json", "paper/fig4 (1).png", "part/claims.csv"]
@@ -1145,6 +1146,12 @@ def test_stored_results_are_those_of_other_scales(tmp_path):
     figures = [str(tmp_path / "paper" / name) for name in ("fig1.png", "fig4.png")]
     assert jobs.stored_of_others(tmp_path, "fig*.png")(of()) == figures
     assert jobs.stored_of_others(tmp_path / "none", "claims.csv")(of()) == []
+    # Each is named once, with the reason.
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        f"{tmp_path / 'paper (1)'}: ignored, named as no stored results are",
+        f"{tmp_path / 'paper' / 'fig4 (1).png'}: ignored, named as no stored results are",
+        f"{tmp_path / 'part'}: ignored, images.json is missing",
+    ]
 
 
 @pytest.mark.parametrize(

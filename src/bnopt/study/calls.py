@@ -1,9 +1,17 @@
 """The present call of Snakemake: what another call needs to be about the same study."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import yaml
+
+# The study's own files.
+STUDY = ("config.yaml", "claims.yaml")
+# The option whose value is taken as it is written: YAML reads no folder's name as something else.
+PATH = "images"
+NUMBER = re.compile(r"-?\d+", re.ASCII)
 
 
 def options(settings, config):
@@ -12,7 +20,8 @@ def options(settings, config):
     settings: Snakemake's own about the configuration; config: the configuration of this call.
     """
     files = [_shown(file) for file in settings.configfiles]
-    pairs = [f"{key}={_as_word(config.get(key, value))}" for key, value in settings.config.items()]
+    values = {key: config.get(key, value) for key, value in settings.config.items()}
+    pairs = [f"{key}={value if key == PATH else _as_word(value)}" for key, value in values.items()]
     return [
         *(["--configfile", *files] if files else []),
         *(["--replace-workflow-config"] if settings.replace_workflow_config else []),
@@ -26,10 +35,10 @@ def restore_words(config, settings):
     Snakemake reads images=2018 as a number and drops what follows " #". It reads seeds=[0,1] as texts.
     """
     written = dict(entry.split("=", 1) for entry in settings.config_args or [])
-    if "images" in written:
-        config["images"] = written["images"]
+    if PATH in written:
+        config[PATH] = written[PATH]
     if isinstance(config.get("seeds"), list):
-        config["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in config["seeds"]]
+        config["seeds"] = [int(seed) if NUMBER.fullmatch(str(seed)) else seed for seed in config["seeds"]]
 
 
 def _shown(file):
@@ -59,11 +68,11 @@ def naming(text, settings):
     """
     file, _, rest = text.partition(": ")
     key = rest.split(": ")[0].split(" (")[0]
-    if file not in ("config.yaml", "claims.yaml"):
+    if file not in STUDY:
         return text
     if key.split(".")[0] in settings.config:
         return f"--config: {rest}"
-    own = [] if settings.replace_workflow_config or not Path(file).exists() else [file]
+    own = [] if settings.replace_workflow_config else list(filter(os.path.exists, STUDY))
     held = {given: _held(given, key) for given in [*own, *settings.configfiles]}
     # Of several, the last one counts; the study's own file only if it alone holds most of the key.
     holding = max(reversed(held), key=held.get, default=file)

@@ -4,6 +4,7 @@ The rules and `python -m bnopt.provenance` use the same object. Snakemake runs a
 value of `*_settings` or `*_code` changes.
 """
 
+import functools
 import itertools
 import re
 import shlex
@@ -32,6 +33,8 @@ PRECISION = (
 )
 # Copies that file managers and synchronisation leave, such as "digits (1)", have other names.
 STORED_SCALE, STORED_FILE = re.compile(r"[\w.-]+"), re.compile(r"[a-z_]+\d*\.[a-z]+")
+# Without these, stored results of a scale are not shown.
+WHOLE = ("claims.csv", "images.json")
 
 
 class Jobs:
@@ -379,19 +382,23 @@ def stored_of_others(folder, name):
     """
 
     def files(wildcards):
-        found = [file for file in sorted(Path(folder).glob(f"*/{name}")) if _is_stored(file)]
+        found = sorted(Path(folder).glob(f"*/{name}"))
+        found = [file for file in found if not _unlike_stored(file.parent) and not _unlike_stored(file)]
         return [str(file) for file in found if file.parent.name != wildcards.scale]
 
     return files
 
 
-def _is_stored(file):
-    """Return whether a file belongs to stored results; print a line if it looks like a copy."""
-    named = STORED_SCALE.fullmatch(file.parent.name) and STORED_FILE.fullmatch(file.name)
-    whole = all((file.parent / other).is_file() for other in ("claims.csv", "images.json"))
-    if not (named and whole):
-        print(f"{file}: ignored, not part of stored results", file=sys.stderr)
-    return bool(named and whole)
+@functools.cache
+def _unlike_stored(path):
+    """Return why a folder or file is not one of stored results, or an empty text; print it once."""
+    names = STORED_SCALE if path.is_dir() else STORED_FILE
+    missing = [name for name in WHOLE if path.is_dir() and not (path / name).is_file()]
+    why = f"{missing[0]} is missing" if missing else ""
+    why = why if names.fullmatch(path.name) else "named as no stored results are"
+    if why:
+        print(f"{path}: ignored, {why}", file=sys.stderr)
+    return why
 
 
 def shell_prefix(given, own, *, conda):

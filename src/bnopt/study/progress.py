@@ -43,6 +43,11 @@ class Estimate:
                 self.done += 1
                 self.spent.setdefault(rule, []).append(time.monotonic() - since)
 
+    def fail(self, job):
+        """Note that a job has failed; it stays among those left, as it may be tried again."""
+        with self.lock:
+            self.running.pop(job, None)
+
     def seconds(self):
         """Return the seconds that the jobs left will take, None as long as too little is known.
 
@@ -109,6 +114,8 @@ class Progress:
         elif self.estimate and event == "JOB_FINISHED":
             self.estimate.finish(record.job_id)
             self._show()
+        elif self.estimate and event == "JOB_ERROR":
+            self.estimate.fail(record.jobid)
         return True
 
     def _every_second(self):

@@ -172,6 +172,8 @@ def _in_words(error):
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = sorted(str(name) for name in error.instance if name not in known)
+        # An unknown key at the top is itself the key, by which the file or option that holds it is found.
+        key = key if error.absolute_path else unknown[0]
         return key, f"only the keys {', '.join(known)}", ", ".join(unknown)
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]

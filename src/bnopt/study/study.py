@@ -69,7 +69,9 @@ def written_out(config):
         "rate_spread": spreads,
         "random_layers": config["random_layers"],
         "tau": _ranked(config, conditions),
-        "figures": {name: entry for name, entry in figures.items() if any(entry["tables"].values())},
+        "figures": {
+            name: entry for name, entry in figures.items() if _has_tables(entry, config["figures"][name])
+        },
         "quantities": {name: dict(sorted(of.items())) for name, of in config["quantities"].items()},
     }
     gone = every_condition - set(conditions)
@@ -89,8 +91,8 @@ def written_out(config):
 
 
 def parts_of(config):
-    """Return the chosen parts of a configuration; `all` stands for every part that the schema knows."""
-    return schema.parts() if config["parts"] == "all" else config["parts"]
+    """Return the chosen parts of a configuration in the schema's order; `all` stands for all of them."""
+    return [part for part in schema.parts() if config["parts"] == "all" or part in config["parts"]]
 
 
 def _of_parts(config):
@@ -138,6 +140,11 @@ def _of_conditions(figure, conditions, tasks):
     }
     figure = figure | {"tables": {t: names for t, names in shown.items() if names or t == RANDOM_LAYERS}}
     return figure | ({"layers": _of_tasks(figure["layers"], tasks)} if "layers" in figure else {})
+
+
+def _has_tables(figure, whole):
+    """Return whether a figure has something to show; of one about random layers alone nothing is left out."""
+    return any(figure["tables"].values()) or figure["tables"] == whole["tables"]
 
 
 def _tables(study):
