@@ -168,6 +168,8 @@ def main(argv=None):
     if len(options.results) > 2:
         raise StudyError(f"expected at most two results to compare, found {len(options.results)}")
     for result in options.results:
+        if not Path(result).exists():
+            raise StudyError(f"{result}: expected a table with its record, found no such file")
         made_by = records.read(result).get("stage")
         if made_by != f"bnopt.{options.stage}":
             raise StudyError(f"{result}: expected a result of {options.stage}, found one of {made_by}")

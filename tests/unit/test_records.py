@@ -311,7 +311,7 @@ def test_for_two_results_it_says_how_they_differ(tmp_path, capsys):
         (["trian"], "expected a stage, one of data, train"),
         (["train", "{table}"], "expected a result of train, found one of bnopt.rate_spread"),
         (["rate_spread", "{table}", "{table}", "{table}"], "expected at most two results"),
-        (["train", "{missing}"], "expected its record"),
+        (["train", "{missing}"], "expected a table with its record, found no such file"),
     ],
 )
 def test_a_wrong_question_is_answered_with_a_sentence(tmp_path, arguments, words):
