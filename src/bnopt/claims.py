@@ -32,8 +32,9 @@ def judge(tables, *, claims, quantities):
     condition_b may be `chance` or a number instead of a condition. With `until_accuracy`, only steps count
     before either run reaches that training accuracy; with `steps`, two fractions f and h of a run of T
     configured steps, only those from f·T to h·T. Losses and probe values of a diverged run count as
-    the worst possible value: sizes as ∞, cosines as −∞. Its first values count as they are, and its
-    accuracies are those of a random guess.
+    the worst possible value: sizes as ∞, cosines as −∞. Its first values count as they are, its
+    accuracies are those of a random guess, and a comparison at equal loss uses its steps before divergence.
+    Geometric means count a value below the floor as the floor.
 
     The columns of the claims are those of a claim (without layers) and:
 

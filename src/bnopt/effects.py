@@ -17,7 +17,8 @@ WHOLE_RUN = "whole_run"
 TRAINING = "training"
 # The number of a diverged run, whatever was recorded before it diverged: the worst possible value, the
 # largest of a size and the lowest of a cosine. So sizes are compared by log ratio. Only the first value
-# counts as it is, since what a net is before training does not depend on what follows.
+# counts as it is, since what a net is before training does not depend on what follows. A comparison at
+# equal loss uses the steps before the divergence, if there are any: it compares losses that both runs visit.
 WORST = {"log_ratio": np.inf, "difference": -np.inf}
 
 
@@ -81,6 +82,7 @@ def pairs(runs, claim, quantity):
     A seed counts if each of its two runs has values or has diverged.
 
     values      of both sides, by step
+    constant    chance or the number in place of condition_b; None if that is a condition
     counted     those before either run reaches the quantity's `until_accuracy`, within its `steps`
     curves      smoothed training curves of both sides; that of the one run, twice, if the other side is no
                 condition
@@ -101,14 +103,18 @@ def pairs(runs, claim, quantity):
         if not all(len(found) or lost for found, lost in zip(rows, diverged, strict=True)):
             continue
         values = [runs.values(run, quantity, claim["layers"]) for run in both]
+        constant = _constant(rows[0], b) if alone else None
         if alone:
-            values.append(_reference(rows[0], b, values[0]))
+            if not len(values[0].columns):  # the run diverged at step 0
+                values[0] = pd.DataFrame(columns=[quantity["column"]], dtype=float)
+            values.append(pd.DataFrame(constant, index=values[0].index, columns=values[0].columns))
         curves = [runs.smoothed[run] for run in both if run in runs.smoothed]
         counted = until_accuracy(values, curves, quantity["until_accuracy"])
         pairs.append(
             {
                 "seed": seed,
                 "values": values,
+                "constant": constant,
                 "counted": _within(counted, curves, quantity["steps"]),
                 "curves": [*curves[:1], *curves[-1:]],
                 "diverged": diverged,
@@ -165,10 +171,9 @@ def _within(values, curves, fractions):
     return [of_run[(of_run.index >= first) & (of_run.index <= last)] for of_run in values]
 
 
-def _reference(rows, reference, like):
-    """Return chance or a constant as values by step, in place of a condition; like: values by step."""
-    constant = rows[CHANCE].iloc[0] if reference == CHANCE else reference
-    return pd.DataFrame(float(constant), index=like.index, columns=like.columns)
+def _constant(rows, reference):
+    """Return chance, as the rows of a run have it, or the number that stands in place of a condition."""
+    return float(rows[CHANCE].iloc[0] if reference == CHANCE else reference)
 
 
 def assess(pairs, claim, quantity, summary, *, finite_only=False):
@@ -201,7 +206,11 @@ def _effect_of_column(pair, a, b, quantity, summary):
     if summary == "equal_loss":
         means = summaries.equal_loss(a, b, *(curve["loss"] for curve in pair["curves"]))
         return _compare(*means, quantity).mean() if len(means[0]) else np.nan
+    if summary == "geometric_mean":  # a zero must not decide the mean over all steps
+        a, b = a.clip(lower=quantity["floor"]), b.clip(lower=quantity["floor"])
     numbers = [summaries.OF_ONE_RUN[summary](values) if len(values) else np.nan for values in (a, b)]
+    if pair["constant"] is not None:  # it is known also if the run diverged before the first step that counts
+        numbers[1] = pair["constant"]
     if quantity["table"] != TRAINING or quantity["compare"] == "log_ratio":
         worst = WORST[quantity["compare"]]
         for i, diverged in enumerate(pair["diverged"]):

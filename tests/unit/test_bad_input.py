@@ -368,6 +368,7 @@ WRONG = {
         (0, "at least 1"),
         (46, "fewer than the 46 snapshots of a run"),
         (4, "odd number", "one phase", "found 4"),
+        (33, "without a factor in common with snapshot_every (11)", "found 33"),
     ],
     "rate_spread": [],
     "rate_spread.*": [

@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+import sys
 
 import numpy as np
 import pandas as pd
@@ -447,15 +448,50 @@ def test_an_accuracy_is_reached_where_a_run_has_exactly_that_accuracy():
 )
 @pytest.mark.parametrize("summary", ["mean", "first", "last", "median"])
 def test_only_steps_between_two_fractions_of_the_configured_run_count(fractions, counted, summary):
-    table = probe_table()
-    tables = {"training": training_table(diverged={("b", 2)}), "probed": table}
+    lost = {("b", 2)}  # from step 4 on
+    table = probe_table(diverged=lost)
+    tables = {"training": training_table(diverged=lost), "probed": table}
     entry = quantity(steps=fractions, summary=summary, sensitivity=["whole_run"])
     _, sensitivity, effects = judge(tables, {"x": claim()}, {"shift": entry})
     some = effects_by_loop(table[table["step"].isin(counted)], claim(), entry)
-    some |= {} if summary == "first" else {2: -INF}
+    some |= {} if summary == "first" and min(counted) < 4 else {2: -INF}
     assert {seed: effects["x", seed] for seed in SEEDS} == pytest.approx(some)
     whole = effects_by_loop(table, claim(), entry, "mean")
     assert sensitivity["x", "whole_run"]["effect"] == pytest.approx(sorted((whole | {2: -INF}).values())[1])
+
+
+@pytest.mark.parametrize("fractions", [None, [0.5, 1]])
+@pytest.mark.parametrize("rows_left", [True, False], ids=["at step 4", "at step 0"])
+@pytest.mark.parametrize("compare", ["log_ratio", "difference"])
+@pytest.mark.parametrize("lost", [{("a", 2)}, {("a", seed) for seed in SEEDS}], ids=["one", "all"])
+def test_against_a_number_a_diverged_run_is_the_worst_whatever_it_left(fractions, rows_left, compare, lost):
+    training, table = training_table(diverged=lost), probe_table(diverged=lost)
+    if not rows_left:
+        table = table[[run not in lost for run in zip(table["condition"], table["seed"], strict=True)]]
+    entry = quantity(steps=fractions, compare=compare)
+    the_claim = claim(condition_b=0.5, margin=1, expected="equivalent")
+    rows, _, effects = judge({"training": training, "probed": table}, {"x": the_claim}, {"shift": entry})
+    worst = {"log_ratio": INF, "difference": -INF}[compare]
+    for seed in SEEDS:
+        values = steps_of(table, "a", seed, "shift")
+        mean = np.mean([values[step] for step in values if step >= (6 if fractions else 0)] or NAN)
+        expected = math.log(mean / 0.5) if compare == "log_ratio" else mean - 0.5
+        assert effects["x", seed] == (worst if ("a", seed) in lost else pytest.approx(expected))
+    assert (rows["x"]["n"], rows["x"]["n_diverged"]) == (len(SEEDS), len(lost))
+    assert rows["x"]["verdict"] == ("contradicted" if len(lost) == len(SEEDS) else rows["x"]["verdict"])
+
+
+@pytest.mark.parametrize("floor", [1e-12, 1e-3, 0])
+def test_a_zero_does_not_decide_a_geometric_mean(floor):
+    """It counts as the floor of the quantity at its own step; without a floor, as the smallest float."""
+    table = probe_table()
+    zero = (table["condition"] == "a") & (table["step"] == 3)
+    table.loc[zero, "shift"] = 0.0
+    entry = quantity(summary="geometric_mean", floor=floor)
+    _, _, effects = judge({"training": training_table(), "probed": table}, {"x": claim()}, {"shift": entry})
+    at_floor = table.assign(shift=table["shift"].where(~zero, floor or sys.float_info.min))
+    expected = effects_by_loop(at_floor, claim(), entry)
+    assert {seed: effects["x", seed] for seed in SEEDS} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("layers", [[], ["#3", "#13"]])

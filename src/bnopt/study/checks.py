@@ -168,10 +168,13 @@ def _check_measurable(key, scale, settings, task, sizes):
         expected = f"at most the batch_size, {sizes['batch_size']}"
         refuse(f"{key}.samples {scale}", expected, settings["samples"])
     snapshots = math.ceil(sizes["steps"] / sizes["snapshot_every"])
-    if settings.get("every", 1) >= snapshots:
-        expected = f"fewer than the {snapshots} snapshots of a run"
-        refuse(f"{key}.every {scale}", expected, settings["every"])
-    _check_odd(f"{key}.every", settings.get("every", 1))
+    every = settings.get("every", 1)
+    if every >= snapshots:
+        refuse(f"{key}.every {scale}", f"fewer than the {snapshots} snapshots of a run", every)
+    if math.gcd(every, sizes["snapshot_every"]) > 1:  # probes measure the steps that are multiples of both
+        expected = f"a number without a factor in common with snapshot_every ({sizes['snapshot_every']})"
+        refuse(f"{key}.every {scale}", expected, every)
+    _check_odd(f"{key}.every", every)
 
 
 def _check_odd(key, interval):

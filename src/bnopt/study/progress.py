@@ -173,7 +173,7 @@ def _grades(rows):
     grades = Counter(row["grade"] for row in rows)
     few = sum(int(row["n"]) < int(row["seeds_to_confirm"]) for row in rows)
     graded = f"{grades['confirmed']} are confirmed and {grades['refuted']} refuted (p ≤ 0.05 within families)"
-    more = f"; {few} have too few seeds to be either, from {enough} on every claim could be" if few else ""
+    more = f"; {few} have too few seeds to be confirmed, from {enough} on every claim could be" if few else ""
     return [f"{graded}{more}."]
 
 
