@@ -30,13 +30,13 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from bnopt import changes  # noqa: E402
+from bnopt import changes, runtime  # noqa: E402
 from bnopt.files.artefacts import read_table  # noqa: E402
 from bnopt.judged import natural, read_claims, unit  # noqa: E402
 from bnopt.page import figures_of  # noqa: E402
 from bnopt.part_texts import standing  # noqa: E402
 from bnopt.report_tables import jobs  # noqa: E402
-from bnopt.study import names, schema, study  # noqa: E402
+from bnopt.study import checks, names, schema, study  # noqa: E402
 from bnopt.verdicts import VERDICTS  # noqa: E402
 
 STORED = ROOT / "docs" / "results"
@@ -73,8 +73,10 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 @functools.cache
 def configuration():
-    """Return config.yaml and claims.yaml, with defaults filled in."""
-    return schema.with_defaults(schema.read(ROOT / "config.yaml", ROOT / "claims.yaml"))
+    """Return config.yaml and claims.yaml, with defaults filled in; raise StudyError if they are wrong."""
+    config = schema.read(ROOT / "config.yaml", ROOT / "claims.yaml")
+    checks.check(config)
+    return schema.with_defaults(config)
 
 
 def scales():
@@ -458,4 +460,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    runtime.run(main)
