@@ -149,6 +149,11 @@ def stop(message):
 
 def main():
     """Create the environment, or repair it, and install what it lacks."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
+    if len(sys.argv) > 1:
+        stop(f"expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
     check_python(sys.version_info[:2])
     if (ENVIRONMENT / "pyvenv.cfg").exists() and not works():
         print(

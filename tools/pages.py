@@ -452,6 +452,11 @@ def filled(page):
 
 def main():
     """Fill every page."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
+    if len(sys.argv) > 1:
+        sys.exit(f"error: expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (new := filled(text)) != text:

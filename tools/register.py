@@ -17,6 +17,9 @@ from bnopt.study import checks, registration, schema, study  # noqa: E402
 
 def main():
     """Write the page, or print the hashes of a scale."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
     config = schema.read(ROOT / "config.yaml", ROOT / "claims.yaml")
     checks.check(config)
     scale = sys.argv[1] if len(sys.argv) > 1 else registration.SCALE

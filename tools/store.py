@@ -77,6 +77,9 @@ def keep_time(copy, before):
 
 def main():
     """Replace the stored results of a scale."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
     if len(sys.argv) != 2:
         sys.exit(f"error: expected the name of a scale, found {len(sys.argv) - 1} arguments\n\n{__doc__}")
     scale = sys.argv[1]

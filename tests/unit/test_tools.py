@@ -3,6 +3,7 @@
 Those that write pages refuse a configuration that snakemake refuses, and arguments that they do not have.
 """
 
+import ast
 import importlib.util
 import os
 import re
@@ -134,18 +135,26 @@ def edit(file, pattern, new):
     file.write_text(text, encoding="utf-8")
 
 
-def refusal(root, *command):
-    """Return the first line of the error with which a tool ends; it changes no page."""
+def call(root, tool, *arguments):
+    """Return the finished process of a tool, which has changed no page and installed nothing."""
     pages = [file for file in root.glob("**/*.*") if file.suffix in (".md", ".yml")]
     before = {file: file.read_bytes() for file in pages}
     done = subprocess.run(
-        [sys.executable, root / "tools" / command[0], *command[1:]],
+        [sys.executable, root / "tools" / tool, *arguments],
+        env=os.environ | {"PIP_NO_INDEX": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1, done.stdout
     assert {file: file.read_bytes() for file in pages} == before
+    assert not (root / ".venv").exists()
+    return done
+
+
+def refusal(root, *command):
+    """Return the first line of the error with which a tool ends; it changes no page."""
+    done = call(root, *command)
+    assert done.returncode == 1, done.stdout
     assert done.stderr.startswith("error: "), done.stderr
     return done.stderr.splitlines()[0]
 
@@ -176,3 +185,19 @@ def test_a_configuration_that_snakemake_refuses_is_refused_before_a_page_is_writ
     said = refusal(repository, tool)
     assert said.startswith(f"error: {file}: ")
     assert re.search(words, said), said
+
+
+OF_NO_ARGUMENTS = ("environment.py", "install.py", "pages.py")
+
+
+@pytest.mark.parametrize("tool", [*OF_NO_ARGUMENTS, "register.py", "store.py"])
+def test_a_tool_shows_its_help_and_does_nothing_else(repository, tool):
+    done = call(repository, tool, "--help")
+    text = ast.get_docstring(ast.parse((TOOLS / tool).read_text(encoding="utf-8")))
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, text, "")
+
+
+@pytest.mark.parametrize("tool", OF_NO_ARGUMENTS)
+def test_an_argument_that_a_tool_does_not_have_is_refused(repository, tool):
+    edit(repository / "requirements.txt", "^", "another==1\n")  # else nothing would be written anyway
+    assert refusal(repository, tool, "digits") == "error: expected no arguments, found digits"
