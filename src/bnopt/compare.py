@@ -177,10 +177,11 @@ def _settings(a, b):
 def _counts(key, values):
     """Return whether a setting says more than `comparison.compare`: of a claim, only its layers do.
 
-    A quantity that one side lacks has another name there, or no claim about it.
+    A claim that one side lacks is listed as such; a quantity that it lacks has another name there, or no
+    claim about it.
     """
     if key.startswith("claims."):
-        return key.endswith(".layers")
+        return key.endswith(".layers") and "none" not in values
     return not (key.startswith("quantities.") and "none" in values)
 
 
