@@ -52,7 +52,9 @@ class Side:
 def read(path):
     """Read one side from a claims.csv or a folder; raise StudyError if it holds no intact results."""
     file = _table_of(Path(path))
-    folder = file.parent.parent if file.parent.name == "statistics" else file.parent
+    # Absolute: a path such as claims.csv does not name the folder that it lies in.
+    folder = file.absolute().parent
+    folder = folder.parent if folder.name == "statistics" else folder
     collected = folder / "provenance.json"
     try:
         claims = judged.read_claims(file)

@@ -452,6 +452,32 @@ def test_each_difference_between_records_is_a_reason(tmp_path, capsys, changes, 
     assert reasons(tmp_path, capsys, **changes) == [f"  {expected}"]
 
 
+@pytest.mark.parametrize(
+    ("inside", "path"),
+    [
+        ("a/statistics", "claims.csv"),
+        ("a/statistics", "."),
+        ("a/statistics", "./claims.csv"),
+        ("a/runs", "../statistics/claims.csv"),
+        ("a", "statistics"),
+        ("a", "."),
+        ("", "a"),
+    ],
+)
+def test_the_records_are_found_from_any_folder(tmp_path, capsys, monkeypatch, inside, path):
+    for side, rate in (("a", 0.1), ("b", 0.2)):
+        folder = study_of(tmp_path / side, claim("x"), runs=["r/seed0"], settings={"lr": rate})
+        (folder / "statistics").mkdir()
+        (folder / "runs").mkdir()
+        for name in ("claims.csv", "claims.csv.provenance.json"):
+            (folder / name).rename(folder / "statistics" / name)
+    monkeypatch.chdir(tmp_path / inside)
+    assert call(path, tmp_path / "b") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"A: {path}: 1 claims")
+    assert said[-1] == "  setting lr: A 0.1; B 0.2 (tables of train)"
+
+
 def test_the_layers_of_a_claim_are_a_reason_only_if_both_sides_have_the_claim(tmp_path, capsys):
     judged_as = {"both": {"layers": ["#5"], "margin": 0}, "only one": {"layers": [], "margin": 0}}
     a, b = (
