@@ -238,6 +238,15 @@ def rules_for(study, images, *targets):
     return {rule for rule, _ in study.planned(*targets or [PREPARED], "--config", f"images={images}")}
 
 
+def test_results_behind_a_link_are_named_by_their_scale(tmp_path, new_study, pair_config):
+    study = new_study(tmp_path / "study", pair_config)
+    (tmp_path / "big disk").mkdir()
+    study.results.parent.mkdir()
+    study.results.symlink_to(tmp_path / "big disk")
+    assert f"Results of the scale tiny: {study.results}\n" in study.run(PREPARED)
+    assert (tmp_path / "big disk" / "data" / "images.npz").exists()
+
+
 def test_the_same_folder_is_the_same_images_however_its_path_is_written(prepared, tmp_path):
     (tmp_path / "link").symlink_to(prepared.folder / "2018")
     for path in ("2018", "2018/", "./2018", prepared.folder / "2018", tmp_path / "link"):
