@@ -41,6 +41,15 @@ def check_python(version):
         )
 
 
+def check_place(path):
+    """Stop if the path of the checkout has letters that PYTHONPATH, venv or Snakemake read as their own."""
+    if found := [letter for letter in ":{}" if letter in str(path)]:
+        stop(
+            f"{path}: expected a path of the checkout without colons and braces, found {' '.join(found)}; "
+            "move the checkout or rename its folder, and call make again."
+        )
+
+
 def check_disk(free):
     """Stop if fewer bytes are free than needed; an environment with torch takes about 7 GB."""
     if free < NEEDED_GIB * 2**30:
@@ -149,7 +158,13 @@ def stop(message):
 
 def main():
     """Create the environment, or repair it, and install what it lacks."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
+    if len(sys.argv) > 1:
+        stop(f"expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
     check_python(sys.version_info[:2])
+    check_place(ROOT)
     if (ENVIRONMENT / "pyvenv.cfg").exists() and not works():
         print(
             f"{ENVIRONMENT} does not work: its Python was removed or replaced. It is made again.", flush=True

@@ -30,18 +30,21 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from bnopt import changes  # noqa: E402
+from bnopt import changes, runtime  # noqa: E402
 from bnopt.files.artefacts import read_table  # noqa: E402
 from bnopt.judged import natural, read_claims, unit  # noqa: E402
 from bnopt.page import figures_of  # noqa: E402
 from bnopt.part_texts import standing  # noqa: E402
 from bnopt.report_tables import jobs  # noqa: E402
-from bnopt.study import names, schema, study  # noqa: E402
+from bnopt.runtime import StudyError  # noqa: E402
+from bnopt.study import checks, names, schema, study  # noqa: E402
 from bnopt.verdicts import VERDICTS  # noqa: E402
 
 STORED = ROOT / "docs" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"(<!-- results: ([\w -]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+BEGIN = re.compile(r"<!-- results:.*")
+# A text ends before the next one begins: else a missing end would swallow what follows.
+BLOCK = re.compile(r"(<!-- results: ([\w -]+?) -->\n)(?:(?!<!-- results:).)*?(<!-- end -->)", re.DOTALL)
 # The titles of figures that the paper does not have; `claims` is made of all results.
 TITLES = {
     "theorems": "The theorems as numbers",
@@ -73,8 +76,10 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 @functools.cache
 def configuration():
-    """Return config.yaml and claims.yaml, with defaults filled in."""
-    return schema.with_defaults(schema.read(ROOT / "config.yaml", ROOT / "claims.yaml"))
+    """Return config.yaml and claims.yaml, with defaults filled in; raise StudyError if they are wrong."""
+    config = schema.read(ROOT / "config.yaml", ROOT / "claims.yaml")
+    checks.check(config)
+    return schema.with_defaults(config)
 
 
 def scales():
@@ -433,29 +438,50 @@ TEXTS = {
 }
 
 
-def filled(page):
+def scales_of(name):
+    """Return the scales that a text may be about; None for a text that is about all."""
+    stored = sorted(file.parent.name for file in STORED.glob("*/claims.csv"))
+    of_results = dict.fromkeys(("counts", "verdicts", "made"), stored)
+    return (of_results | {"runs": list(configuration()["scales"]), "snapshots": list(MEGABYTES)}).get(name)
+
+
+def filled(text, page="the page"):
     """Return the text of a page with everything between the comments as the results and the study say it.
 
-    SystemExit: the page names a text that does not exist.
+    page: its name, for the StudyError if it names a text or a scale that does not exist, or a text has no end
     """
+    for begin in BEGIN.finditer(text):
+        if not BLOCK.match(text, begin.start()):
+            expected = "<!-- results: TEXT --> as a line, and <!-- end --> before the next one"
+            raise StudyError(f"{page}: expected {expected}; found {begin[0]}")
+    return BLOCK.sub(lambda block: f"{block[1]}{_written(page, *block[2].split())}\n{block[3]}", text)
 
-    def text_of(block):
-        name, *arguments = block[2].split()
-        if name not in TEXTS:
-            sys.exit(f"error: expected one of {', '.join(TEXTS)} after 'results:', found {name}")
-        return f"{block[1]}{TEXTS[name](*arguments)}\n{block[3]}"
 
-    return BLOCK.sub(text_of, page)
+def _written(page, name="nothing", *arguments):
+    """Return the text of this name, of the scale that it may need as an argument."""
+    if name not in TEXTS:
+        raise StudyError(f"{page}: expected one of {', '.join(TEXTS)} after 'results:', found {name}")
+    known = scales_of(name)
+    if list(arguments) not in ([[]] if known is None else [[scale] for scale in known]):
+        expected = "nothing" if known is None else f"a scale ({', '.join(known)})"
+        found = " ".join(arguments) or "nothing"
+        raise StudyError(f"{page}: expected {expected} after 'results: {name}', found {found}")
+    return TEXTS[name](*arguments)
 
 
 def main():
     """Fill every page."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
+    if len(sys.argv) > 1:
+        sys.exit(f"error: expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        if (new := filled(text)) != text:
+        if (new := filled(text, page.relative_to(ROOT))) != text:
             page.write_text(new, encoding="utf-8", newline="\n")
             print(f"{page.relative_to(ROOT)}: written")
 
 
 if __name__ == "__main__":
-    main()
+    runtime.run(main)

@@ -8,15 +8,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from bnopt import runtime  # noqa: E402
+from bnopt.files import artefacts  # noqa: E402
+from bnopt.study import checks, registration, schema, study  # noqa: E402
 
 
 def main():
     """Write the page, or print the hashes of a scale."""
-    sys.path.insert(0, str(ROOT / "src"))
-    from bnopt.files import artefacts
-    from bnopt.study import registration, schema, study
-
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
     config = schema.read(ROOT / "config.yaml", ROOT / "claims.yaml")
+    checks.check(config)
     scale = sys.argv[1] if len(sys.argv) > 1 else registration.SCALE
     if len(sys.argv) > 2 or scale not in config["scales"]:
         expected = f"nothing or a scale ({', '.join(config['scales'])})"
@@ -32,4 +37,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    runtime.run(main)

@@ -1,10 +1,12 @@
 """Store the results of a scale under docs/results/: python tools/store.py SCALE
 
-Copies the files listed in STORED with the record of each, and the figures, which docs/results.md shows,
-as lighter images. Everything else can be made again from the repository with one command.
+Copies the files listed in STORED with the record of each, and the figures of the study, which
+docs/results.md shows, as lighter images. Everything else can be made again from the repository with one
+command. If a file to store is missing, nothing is stored and nothing removed.
 """
 
 import filecmp
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+# Every study makes all of them; without alternatives or theorems, a table is empty.
 STORED = (
     "statistics/claims.csv",
     "statistics/claims_per_seed.csv",
@@ -22,14 +25,32 @@ STORED = (
     "data/images.json",
     "provenance.json",
 )
+SUFFIX = ".provenance.json"
+# Its settings name the figures of the study; the folder may also hold those of an earlier configuration.
+REPORT = f"report/report.tex{SUFFIX}"
 # The colours of a stored figure: a quarter of the size of an image with all of them.
 COLOURS = 64
 
 
+def tables():
+    """Return the tables to store and their records, below the results of a scale."""
+    return [f"{name}{more}" for name in STORED for more in ("", SUFFIX)]
+
+
 def figures(results):
-    """Return the figures of a scale without its specification curves, sorted; hidden files are unfinished."""
-    found = sorted((results / "figures").glob("[!.]*.png"))
-    return [file for file in found if not file.name.startswith("specification_")]
+    """Return the figures of the study without its specification curves, below the results of a scale."""
+    record = json.loads((results / REPORT).read_text(encoding="utf-8"))
+    return [f"figures/{name}.png" for name in (*record["settings"]["captions"], "claims")]
+
+
+def check(results, names):
+    """Stop at the first of these files that the results of a scale lack."""
+    for name in names:
+        if not (results / name).is_file():
+            sys.exit(
+                f"error: {results}: expected the results of the scale, found no {name}; make them with "
+                f"snakemake --config scale={results.name} and the other options of the study"
+            )
 
 
 def store_figure(file, folder, before):
@@ -56,24 +77,22 @@ def keep_time(copy, before):
 
 def main():
     """Replace the stored results of a scale."""
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        return
     if len(sys.argv) != 2:
         sys.exit(f"error: expected the name of a scale, found {len(sys.argv) - 1} arguments\n\n{__doc__}")
     scale = sys.argv[1]
     results, stored = ROOT / "results" / scale, ROOT / "docs" / "results" / scale
-    if not (results / "statistics" / "claims.csv").exists():
-        sys.exit(
-            f"error: {results}: expected the results of the scale, found no statistics/claims.csv; make them "
-            f"with snakemake --config scale={scale}"
-        )
+    check(results, [*tables(), REPORT])
+    check(results, figures(results))
     # Filled before it replaces the stored results, and outside docs/results, which reports read.
     partial = ROOT / "docs" / f".storing-{scale}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for name in STORED:
-        for file in (results / name, results / f"{name}.provenance.json"):
-            if file.exists():
-                store(file, partial, stored / file.name)
-    for file in figures(results):
+    for file in (results / name for name in tables()):
+        store(file, partial, stored / file.name)
+    for file in (results / name for name in figures(results)):
         store_figure(file, partial, stored / file.name)
     shutil.rmtree(stored, ignore_errors=True)
     stored.parent.mkdir(exist_ok=True)

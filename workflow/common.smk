@@ -64,7 +64,8 @@ job = jobs.Jobs(STUDY)
 RECORDED = job.recorded()
 OPTIONS = calls.options(workflow.config_settings, config)
 messages.addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
-RESULTS = Path("results", STUDY["scale"]).resolve()
+# Not resolved: if the folder is a link, the message at the end names the scale, not what the link names.
+RESULTS = Path("results", STUDY["scale"]).absolute()
 
 # Jobs find the package through PYTHONPATH, so it need not be installed. The other variables are: the
 # commit, for the records; the options of this call, for the commands in messages; how each result is made

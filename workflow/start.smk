@@ -1,11 +1,19 @@
 """What comes before the configuration: the package, variables, and files that are not text.
 
-A file of the configuration that is not UTF-8 is refused before Snakemake reads it.
+A file of the configuration that is not UTF-8 is refused before Snakemake reads it. So is a checkout whose
+path cannot be used, before anything fails for it.
 """
 
 import os
 import sys
 from pathlib import Path
+
+# PYTHONPATH separates folders by colons, and Snakemake takes braces in the path of a file for wildcards.
+if found := [letter for letter in ":{}" if letter in str(workflow.basedir)]:
+    sys.exit(
+        f"error: {workflow.basedir}: expected a path of the checkout without colons and braces, found "
+        f"{' '.join(found)}; move the checkout or rename its folder"
+    )
 
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)

@@ -52,7 +52,9 @@ class Side:
 def read(path):
     """Read one side from a claims.csv or a folder; raise StudyError if it holds no intact results."""
     file = _table_of(Path(path))
-    folder = file.parent.parent if file.parent.name == "statistics" else file.parent
+    # Absolute: a path such as claims.csv does not name the folder that it lies in.
+    folder = file.absolute().parent
+    folder = folder.parent if folder.name == "statistics" else folder
     collected = folder / "provenance.json"
     try:
         claims = judged.read_claims(file)
@@ -177,10 +179,11 @@ def _settings(a, b):
 def _counts(key, values):
     """Return whether a setting says more than `comparison.compare`: of a claim, only its layers do.
 
-    A quantity that one side lacks has another name there, or no claim about it.
+    A claim that one side lacks is listed as such; a quantity that it lacks has another name there, or no
+    claim about it.
     """
     if key.startswith("claims."):
-        return key.endswith(".layers")
+        return key.endswith(".layers") and "none" not in values
     return not (key.startswith("quantities.") and "none" in values)
 
 

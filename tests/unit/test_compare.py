@@ -397,7 +397,8 @@ def test_it_runs_as_a_module():
 
 def study_of(folder, *claims, runs, settings, **about):
     """Write results with a provenance.json: a record of each run with these settings, and of the claims."""
-    write(folder, *claims, job=Job("bnopt.claims", {"claims": {}, "quantities": {}}, "c"))
+    judged_as = {"claims": about.pop("claims", {}), "quantities": {}}
+    write(folder, *claims, job=Job("bnopt.claims", judged_as, "c"))
     about = {"commit": "1", "versions": {"numpy": "2"}, "hardware": {"processor": "X", "gpu": None}} | about
     code = about.pop("code", "f")
     modules = about.pop("modules", {"bnopt.train": "t"})
@@ -451,6 +452,46 @@ def test_each_difference_between_records_is_a_reason(tmp_path, capsys, changes, 
     assert reasons(tmp_path, capsys, **changes) == [f"  {expected}"]
 
 
+@pytest.mark.parametrize(
+    ("inside", "path"),
+    [
+        ("a/statistics", "claims.csv"),
+        ("a/statistics", "."),
+        ("a/statistics", "./claims.csv"),
+        ("a/runs", "../statistics/claims.csv"),
+        ("a", "statistics"),
+        ("a", "."),
+        ("", "a"),
+    ],
+)
+def test_the_records_are_found_from_any_folder(tmp_path, capsys, monkeypatch, inside, path):
+    for side, rate in (("a", 0.1), ("b", 0.2)):
+        folder = study_of(tmp_path / side, claim("x"), runs=["r/seed0"], settings={"lr": rate})
+        (folder / "statistics").mkdir()
+        (folder / "runs").mkdir()
+        for name in ("claims.csv", "claims.csv.provenance.json"):
+            (folder / name).rename(folder / "statistics" / name)
+    monkeypatch.chdir(tmp_path / inside)
+    assert call(path, tmp_path / "b") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"A: {path}: 1 claims")
+    assert said[-1] == "  setting lr: A 0.1; B 0.2 (tables of train)"
+
+
+def test_the_layers_of_a_claim_are_a_reason_only_if_both_sides_have_the_claim(tmp_path, capsys):
+    judged_as = {"both": {"layers": ["#5"], "margin": 0}, "only one": {"layers": [], "margin": 0}}
+    a, b = (
+        study_of(tmp_path / side, claim("x"), runs=[], settings={}, claims=claims)
+        for side, claims in (("a", judged_as), ("b", {"both": {"layers": ["#9"], "margin": 1}}))
+    )
+    for pair, line in (((a, b), "A ['#5']; B ['#9']"), ((b, a), "A ['#9']; B ['#5']")):
+        assert call(*pair) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[said.index("Why they may differ") + 1 :] == [
+            f"  setting claims.both.layers: {line} (tables of claims)"
+        ]
+
+
 def test_the_stored_results_differ_in_what_their_records_say(capsys):
     call(STORED["digits"], STORED["cifar10-small"])
     said = capsys.readouterr().out
@@ -462,6 +503,7 @@ def test_the_stored_results_differ_in_what_their_records_say(capsys):
         line = f"  {key}: A {', '.join(values[0])}; B {', '.join(values[1])}"
         assert (line in said.splitlines()) == (values[0] != values[1])
     assert "setting steps: A 500; B 1500 (tables of train)" in said
+    assert "setting images: A digits; B the folder cifar10-jpeg (tables of data)" in said
     # The texts of claims changed their names since; that is no reason.
     assert ".place" not in said
 

@@ -49,6 +49,19 @@ def test_the_version_needed_is_that_of_the_package(install):
     assert f'requires-python = ">={".".join(map(str, install.LEAST_PYTHON))}"' in text
 
 
+@pytest.mark.parametrize(("name", "found"), [("a: b", ":"), ("{x}", "{ }"), ("half}/below", "}")])
+def test_a_checkout_with_a_colon_or_braces_in_its_path_is_refused(
+    install, tmp_path, monkeypatch, name, found
+):
+    monkeypatch.setattr(sys, "argv", ["tools/install.py"])
+    monkeypatch.setattr(install, "ROOT", tmp_path / name)
+    monkeypatch.setattr(install, "create", lambda: pytest.fail("the path is refused first"))
+    said = refusal(install.main)
+    assert f"{tmp_path / name}: expected a path of the checkout without colons and" in said
+    assert f"found {found}; move the checkout" in said
+    install.check_place(tmp_path / 'it\'s a "new" checkout; $(x) ü')
+
+
 def test_a_full_disk_is_refused_before_anything_is_installed(install):
     assert "10 GiB of free disk are needed" in refusal(install.check_disk, 3 * 2**30)
     install.check_disk(11 * 2**30)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bnopt.runtime import StudyError
+
 ROOT = Path(__file__).parents[2]
 WORDS = ("supported", "contradicted", "inconclusive")
 
@@ -230,9 +232,32 @@ def test_the_time_of_all_jobs_is_that_of_their_records():
     assert "| processor minutes of all jobs together |" in pages.made("digits")
 
 
-def test_an_unknown_text_is_refused():
-    with pytest.raises(SystemExit, match=r"expected one of answer, .*, found nonsense"):
-        pages.filled("<!-- results: nonsense -->\n<!-- end -->")
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("  ", "expected one of answer, .* after 'results:', found nothing"),
+        ("nonsense", "expected one of answer, .* after 'results:', found nonsense"),
+        ("counts", r"expected a scale \(.*digits.*\) after 'results: counts', found nothing"),
+        ("counts paper", r"expected a scale \(cifar10-small, .*\) after 'results: counts', found paper"),
+        ("counts digits digits", "expected a scale .*, found digits digits"),
+        ("made nope", "expected a scale .* after 'results: made', found nope"),
+        ("runs nope", r"expected a scale \(.*paper.*\) after 'results: runs', found nope"),
+        ("snapshots digits", r"expected a scale \(paper\) after 'results: snapshots', found digits"),
+        ("answer digits", "expected nothing after 'results: answer', found digits"),
+    ],
+)
+def test_a_text_or_scale_that_does_not_exist_is_refused_with_the_page(said, words):
+    with pytest.raises(StudyError, match=f"^docs/page.md: {words}"):
+        pages.filled(f"<!-- results: {said} -->\n<!-- end -->", "docs/page.md")
+
+
+@pytest.mark.parametrize("after", ["", "<!-- results: counts digits -->\n...\n<!-- end -->\n"])
+def test_a_text_that_does_not_end_is_refused_with_the_page(after):
+    first = "<!-- results: answer -->\nThe answer.\n\nMore of the page.\n"
+    with pytest.raises(
+        StudyError, match=r"^docs/page.md: .* <!-- end --> .* found <!-- results: answer -->$"
+    ):
+        pages.filled(first + after, "docs/page.md")
 
 
 def table_of(text):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from bnopt.files import artefacts
+from bnopt.runtime import Job
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "store.py"
@@ -29,6 +30,23 @@ def store(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     return store
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Function: names of figures -> the folder of the results of a complete study with these figures."""
+    results = tmp_path / "results" / "small"
+
+    def make(*figures):
+        for name in STORED:
+            artefacts.write_recorded(f"claim\n{name}\n", results / name)
+        settings = {"captions": dict.fromkeys(figures, "A figure.")}
+        artefacts.write_recorded("text", results / "report" / "report.tex", job=Job("bnopt.report", settings))
+        for name in (*figures, "claims"):
+            draw(results / "figures" / f"{name}.png")
+        return results
+
+    return make
 
 
 STORED = [
@@ -51,11 +69,10 @@ NOT_STORED = [
 ]
 
 
-def test_verdicts_and_their_records_are_stored_and_other_tables_are_not(store, tmp_path):
-    results = tmp_path / "results" / "small"
-    for name in STORED + NOT_STORED:
+def test_verdicts_and_their_records_are_stored_and_other_tables_are_not(store, make, tmp_path):
+    results = make()
+    for name in NOT_STORED:
         artefacts.write_recorded(f"claim\n{name}\n", results / name)
-    (results / "report").mkdir()
     for name in ("report.html", "report/report.pdf"):
         (results / name).write_text(name)
     (tmp_path / "docs" / "results" / "small").mkdir(parents=True)
@@ -68,8 +85,9 @@ def test_verdicts_and_their_records_are_stored_and_other_tables_are_not(store, t
     assert {file.name for file in folder.iterdir()} == {
         *names,
         *(f"{name}.provenance.json" for name in names),
+        "claims.png",
     }
-    assert f"{folder}: {2 * len(names)} files" in done.stdout
+    assert f"{folder}: {2 * len(names) + 1} files" in done.stdout
     for name in STORED:
         assert artefacts.read_recorded(folder / Path(name).name) == f"claim\n{name}\n"
     # Nothing else is left in docs, and the results are still there.
@@ -77,7 +95,7 @@ def test_verdicts_and_their_records_are_stored_and_other_tables_are_not(store, t
     assert all((results / name).exists() for name in STORED + NOT_STORED)
 
 
-FIGURES = ("fig1", "fig10", "theorems", "edge", "claims")
+FIGURES = ("fig1", "fig10", "theorems", "edge")
 
 
 def draw(file, seed=0):
@@ -90,34 +108,39 @@ def draw(file, seed=0):
     return pixels
 
 
-def test_figures_are_stored_as_lighter_images_and_curves_and_documents_are_not(store, tmp_path):
-    results = tmp_path / "results" / "small"
-    artefacts.write_recorded("verdicts\n", results / "statistics" / "claims.csv")
-    drawn = {f"{name}.png": draw(results / "figures" / f"{name}.png") for name in FIGURES}
-    draw(results / "figures" / "specification_bn_smooths_loss.png")
-    (results / "figures" / "fig1.pdf").write_text("a document")
-    (results / "figures" / ".fig4.png.7.partial.png").write_text("half")
+def test_figures_are_stored_as_lighter_images_and_curves_and_documents_are_not(store, make, tmp_path):
+    figures = make(*FIGURES) / "figures"
+    drawn = {f"{name}.png": draw(figures / f"{name}.png") for name in (*FIGURES, "claims")}
+    draw(figures / "specification_bn_smooths_loss.png")
+    (figures / "fig1.pdf").write_text("a document")
+    (figures / ".fig4.png.7.partial.png").write_text("half")
     done = store("small")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "docs" / "results" / "small"
-    assert {file.name for file in folder.iterdir()} == {*drawn, "claims.csv", "claims.csv.provenance.json"}
+    assert {file.name for file in folder.glob("*.p[dn]*")} == set(drawn)
     for name, pixels in drawn.items():
         with Image.open(folder / name) as image:
             assert len(image.getcolors()) <= 64
             stored = np.asarray(image.convert("RGB")).astype(int)
         assert stored.shape == pixels.shape
         assert np.abs(stored - pixels).mean() < 8
-        assert (folder / name).stat().st_size < (results / "figures" / name).stat().st_size
+        assert (folder / name).stat().st_size < (figures / name).stat().st_size
 
 
-def test_a_thin_line_keeps_its_colour_beside_a_thicker_one_of_many_shades(store, tmp_path):
+def test_only_the_figures_of_the_study_are_stored(store, make, tmp_path):
+    figures = make("fig1") / "figures"
+    for left in ("old_figure", "fig1 (1)", "fig2"):
+        draw(figures / f"{left}.png")
+    assert store("small").returncode == 0
+    stored = tmp_path / "docs" / "results" / "small"
+    assert {file.name for file in stored.glob("*.png")} == {"fig1.png", "claims.png"}
+
+
+def test_a_thin_line_keeps_its_colour_beside_a_thicker_one_of_many_shades(store, make, tmp_path):
     thick, thin = (213, 94, 0), (230, 159, 0)
     shades = np.linspace(thick, (255, 255, 255), 400)[None].repeat(300, axis=0).round()
     shades[100:102] = thin
-    figures = tmp_path / "results" / "small" / "figures"
-    figures.mkdir(parents=True)
-    Image.fromarray(shades.astype("uint8")).save(figures / "fig1.png")
-    artefacts.write_recorded("verdicts\n", figures.parent / "statistics" / "claims.csv")
+    Image.fromarray(shades.astype("uint8")).save(make("fig1") / "figures" / "fig1.png")
     assert store("small").returncode == 0
     with Image.open(tmp_path / "docs" / "results" / "small" / "fig1.png") as image:
         stored = np.asarray(image.convert("RGB")).astype(int)
@@ -137,12 +160,8 @@ def test_every_image_that_a_page_shows_is_in_the_repository(page):
         assert (page.parent / shown).is_file(), shown
 
 
-def test_an_unchanged_file_that_is_stored_again_keeps_its_time(store, tmp_path):
-    results, stored = (tmp_path / folder / "small" for folder in ("results", "docs/results"))
-    for name in ("claims", "theorems"):
-        artefacts.write_recorded("verdicts\n", results / "statistics" / f"{name}.csv")
-    for name in ("fig1", "fig2"):
-        draw(results / "figures" / f"{name}.png")
+def test_an_unchanged_file_that_is_stored_again_keeps_its_time(store, make, tmp_path):
+    results, stored = make("fig1", "fig2"), tmp_path / "docs" / "results" / "small"
     assert store("small").returncode == 0
     for file in stored.iterdir():
         os.utime(file, (1, 1))
@@ -154,14 +173,37 @@ def test_an_unchanged_file_that_is_stored_again_keeps_its_time(store, tmp_path):
     assert artefacts.read_recorded(stored / "claims.csv") == "other verdicts\n"
 
 
-def test_an_interrupted_call_leaves_no_trace_after_the_next_one(store, tmp_path):
-    artefacts.write_recorded("verdicts\n", tmp_path / "results" / "small" / "statistics" / "claims.csv")
+def test_an_interrupted_call_leaves_no_trace_after_the_next_one(store, make, tmp_path):
+    make()
     partial = tmp_path / "docs" / ".storing-small"
     partial.mkdir(parents=True)
     (partial / "half.csv").write_text("half")
     assert store("small").returncode == 0
     assert not partial.exists()
     assert not (tmp_path / "docs" / "results" / "small" / "half.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        *STORED,
+        *(f"{name}.provenance.json" for name in STORED),
+        "report/report.tex.provenance.json",
+        "figures/fig1.png",
+        "figures/claims.png",
+    ],
+)
+def test_incomplete_results_are_refused_in_a_sentence_and_nothing_is_removed(store, make, tmp_path, missing):
+    results = make("fig1")
+    assert store("small").returncode == 0
+    docs = tmp_path / "docs"
+    before = {file: file.read_bytes() for file in docs.rglob("*") if file.is_file()}
+    (results / missing).unlink()
+    done = store("small")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {results}: expected the results of the scale, found no {missing};")
+    assert {file: file.read_bytes() for file in docs.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize(

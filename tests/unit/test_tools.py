@@ -1,7 +1,13 @@
-"""The tools that call snakemake: they survive failures of SLURM, and leave no process behind."""
+"""The tools: those that call snakemake survive failures of SLURM and leave no process behind.
 
+Those that write pages refuse a configuration that snakemake refuses, and arguments that they do not have.
+"""
+
+import ast
 import importlib.util
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).parents[2] / "tools"
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tools"
 
 
 def wait_for(condition):
@@ -106,3 +113,91 @@ def test_a_scale_seed_by_seed_never_replaces_results_by_those_of_fewer_seeds(
         return
     tool.main()
     assert capsys.readouterr().out.splitlines()[0] == f"seeds {first} of small"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A copy of what the tools that write pages read and write."""
+    root = tmp_path / "repository"
+    (root / "docs").mkdir(parents=True)
+    for folder in ("tools", "workflow", "src"):
+        shutil.copytree(ROOT / folder, root / folder)
+    for file in ("config.yaml", "claims.yaml", "requirements.txt", "environment.yml", "README.md"):
+        shutil.copy(ROOT / file, root)
+    shutil.copy(ROOT / "docs" / "registration.md", root / "docs")
+    return root
+
+
+def edit(file, pattern, new):
+    """Replace the first match of a pattern in a file."""
+    text, count = re.subn(pattern, new, file.read_text(encoding="utf-8"), count=1)
+    assert count == 1
+    file.write_text(text, encoding="utf-8")
+
+
+def call(root, tool, *arguments):
+    """Return the finished process of a tool, which has changed no page and installed nothing."""
+    pages = [file for file in root.glob("**/*.*") if file.suffix in (".md", ".yml")]
+    before = {file: file.read_bytes() for file in pages}
+    done = subprocess.run(
+        [sys.executable, root / "tools" / tool, *arguments],
+        env=os.environ | {"PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert {file: file.read_bytes() for file in pages} == before
+    assert not (root / ".venv").exists()
+    return done
+
+
+def refusal(root, *command):
+    """Return the first line of the error with which a tool ends; it changes no page."""
+    done = call(root, *command)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("error: "), done.stderr
+    return done.stderr.splitlines()[0]
+
+
+NEGATIVE = ("config.yaml", r"lr: 0\.1", "lr: -0.1", r"lr: expected more than 0, found -0\.1")
+
+
+@pytest.mark.parametrize(
+    ("tool", "file", "pattern", "new", "words"),
+    [
+        ("register.py", *NEGATIVE),
+        ("pages.py", *NEGATIVE),
+        ("register.py", "claims.yaml", "expected: greater", "expected: gretaer", 'one of .* found "gretaer"'),
+        (
+            "register.py",
+            "claims.yaml",
+            r"quantity: \w+",
+            "quantity: nope",
+            "quantity: expected .* found nope",
+        ),
+        ("register.py", "config.yaml", "^", "scale: digits\n", "scale: expected this key once, found it in"),
+    ],
+)
+def test_a_configuration_that_snakemake_refuses_is_refused_before_a_page_is_written(
+    repository, tool, file, pattern, new, words
+):
+    edit(repository / file, pattern, new)
+    said = refusal(repository, tool)
+    assert said.startswith(f"error: {file}: ")
+    assert re.search(words, said), said
+
+
+OF_NO_ARGUMENTS = ("environment.py", "install.py", "pages.py")
+
+
+@pytest.mark.parametrize("tool", [*OF_NO_ARGUMENTS, "register.py", "store.py"])
+def test_a_tool_shows_its_help_and_does_nothing_else(repository, tool):
+    done = call(repository, tool, "--help")
+    text = ast.get_docstring(ast.parse((TOOLS / tool).read_text(encoding="utf-8")))
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, text, "")
+
+
+@pytest.mark.parametrize("tool", OF_NO_ARGUMENTS)
+def test_an_argument_that_a_tool_does_not_have_is_refused(repository, tool):
+    edit(repository / "requirements.txt", "^", "another==1\n")  # else nothing would be written anyway
+    assert refusal(repository, tool, "digits") == "error: expected no arguments, found digits"

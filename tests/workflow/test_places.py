@@ -14,7 +14,7 @@ from bnopt.files.artefacts import read_table
 from bnopt.study import image_sources
 
 HOSTILE = 'it\'s a "new" study; $(touch pwned) `touch pwned` & ü, 日本 {x} %s #1'
-# A checkout's path may have characters that make, TeX or a shell misreads, but it has no braces.
+# A checkout's path may have characters that make, TeX or a shell misreads, but it has no colons or braces.
 HOSTILE_CHECKOUT = 'it\'s a "new" checkout; $(touch pwned) `touch pwned` & ü'
 VERDICTS = "results/tiny/statistics/claims.csv"
 
@@ -177,6 +177,18 @@ def test_another_checkout_of_the_same_code_trains_and_probes_nothing(finished, t
     assert {rule for rule, _ in moved.planned()} <= again
 
 
+@pytest.mark.parametrize(("name", "found"), [("a: b", ":"), ("{x}", "{ }"), ("half}/below", "}")])
+def test_a_checkout_with_a_colon_or_braces_in_its_path_is_refused(
+    tmp_path, new_study, pair_config, checkout, name, found
+):
+    folder = tmp_path / name
+    shutil.copytree(checkout, folder)
+    said = new_study(folder, pair_config, checkout=folder).refused("--dry-run", VERDICTS).splitlines()
+    expected = f"error: {folder}: expected a path of the checkout without colons and braces, found {found};"
+    assert said[-1].startswith(expected), said
+    assert len(said) == 2  # the first names the profile
+
+
 def test_images_and_the_checkout_may_lie_in_folders_of_any_name(tmp_path, new_study, pair_config, checkout):
     images = tmp_path / HOSTILE / "images"
     for part in ("train", "test"):
@@ -224,6 +236,15 @@ def prepared(tmp_path_factory, new_study, pair_config):
 
 def rules_for(study, images, *targets):
     return {rule for rule, _ in study.planned(*targets or [PREPARED], "--config", f"images={images}")}
+
+
+def test_results_behind_a_link_are_named_by_their_scale(tmp_path, new_study, pair_config):
+    study = new_study(tmp_path / "study", pair_config)
+    (tmp_path / "big disk").mkdir()
+    study.results.parent.mkdir()
+    study.results.symlink_to(tmp_path / "big disk")
+    assert f"Results of the scale tiny: {study.results}\n" in study.run(PREPARED)
+    assert (tmp_path / "big disk" / "data" / "images.npz").exists()
 
 
 def test_the_same_folder_is_the_same_images_however_its_path_is_written(prepared, tmp_path):
