@@ -4,7 +4,7 @@ Snakemake (`--sdm conda`, `--containerize`) copies environment.yml to another fo
 it, so it cannot refer to requirements.txt. A test compares the two.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,11 +29,9 @@ def environment(requirements):
 
 def main():
     """Write the file."""
-    if sys.argv[1:] == ["--help"]:
-        print(__doc__)
-        return
-    if len(sys.argv) > 1:
-        sys.exit(f"error: expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     (ROOT / "environment.yml").write_text(environment(text), encoding="utf-8")
 

@@ -5,6 +5,7 @@ Packages installed before a failure stay installed: a second call continues from
 that was moved or copied is repaired; one whose Python was removed or replaced is made again.
 """
 
+import argparse
 import ast
 import os
 import re
@@ -158,11 +159,9 @@ def stop(message):
 
 def main():
     """Create the environment, or repair it, and install what it lacks."""
-    if sys.argv[1:] == ["--help"]:
-        print(__doc__)
-        return
-    if len(sys.argv) > 1:
-        stop(f"expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     check_python(sys.version_info[:2])
     check_place(ROOT)
     if (ENVIRONMENT / "pyvenv.cfg").exists() and not works():

@@ -17,6 +17,7 @@ runs SCALE           how many runs, tables of probes and steps each choice of pa
 snapshots SCALE      how many runs have snapshots, and their size, for each choice of parts
 """
 
+import argparse
 import collections
 import functools
 import json
@@ -471,11 +472,9 @@ def _written(page, name="nothing", *arguments):
 
 def main():
     """Fill every page."""
-    if sys.argv[1:] == ["--help"]:
-        print(__doc__)
-        return
-    if len(sys.argv) > 1:
-        sys.exit(f"error: expected no arguments, found {' '.join(sys.argv[1:])}\n\n{__doc__}")
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (new := filled(text, page.relative_to(ROOT))) != text:

@@ -5,6 +5,7 @@ docs/results.md shows, as lighter images. Everything else can be made again from
 command. If a file to store is missing, nothing is stored and nothing removed.
 """
 
+import argparse
 import filecmp
 import json
 import shutil
@@ -77,12 +78,11 @@ def keep_time(copy, before):
 
 def main():
     """Replace the stored results of a scale."""
-    if sys.argv[1:] == ["--help"]:
-        print(__doc__)
-        return
-    if len(sys.argv) != 2:
-        sys.exit(f"error: expected the name of a scale, found {len(sys.argv) - 1} arguments\n\n{__doc__}")
-    scale = sys.argv[1]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("scale")
+    scale = parser.parse_args().scale
     results, stored = ROOT / "results" / scale, ROOT / "docs" / "results" / scale
     check(results, [*tables(), REPORT])
     check(results, figures(results))

@@ -194,10 +194,15 @@ OF_NO_ARGUMENTS = ("environment.py", "install.py", "pages.py")
 def test_a_tool_shows_its_help_and_does_nothing_else(repository, tool):
     done = call(repository, tool, "--help")
     text = ast.get_docstring(ast.parse((TOOLS / tool).read_text(encoding="utf-8")))
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, text, "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert text in done.stdout
 
 
 @pytest.mark.parametrize("tool", OF_NO_ARGUMENTS)
 def test_an_argument_that_a_tool_does_not_have_is_refused(repository, tool):
     edit(repository / "requirements.txt", "^", "another==1\n")  # else nothing would be written anyway
-    assert refusal(repository, tool, "digits") == "error: expected no arguments, found digits"
+    before = {file: file.read_bytes() for file in repository.rglob("*.*") if file.is_file()}
+    done = call(repository, tool, "digits")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: unrecognized arguments: digits\n")
+    assert {file: file.read_bytes() for file in before} == before
