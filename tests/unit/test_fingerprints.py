@@ -261,6 +261,13 @@ def test_a_module_that_does_not_exist_is_an_error():
         fingerprints.code_hash("bnopt.norms.no_such_norm")
 
 
+def test_a_file_that_is_not_python_is_named_with_the_line(code):
+    code.write("bnopt.norms.batch", "import math\n\ndef f(:\n")
+    with pytest.raises(SyntaxError) as caught:
+        code.hash(*of_norm("batch"))
+    assert (caught.value.filename, caught.value.lineno) == (str(code.file("bnopt.norms.batch")), 3)
+
+
 def test_fingerprints_are_made_without_importing_anything_that_is_fingerprinted():
     program = (
         "import sys; from bnopt.files import fingerprints; "

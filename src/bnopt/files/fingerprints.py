@@ -52,8 +52,9 @@ def _file(module):
 
 @cache
 def tree(module):
-    """Return the syntax tree of a module's file without its docstrings."""
-    parsed = ast.parse(_file(module).read_text(encoding="utf-8"))
+    """Return the syntax tree of a module's file without its docstrings; a SyntaxError names the file."""
+    file = _file(module)
+    parsed = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     for node in ast.walk(parsed):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node, clean=False) is not None:
