@@ -1,5 +1,6 @@
 """Files between the stages are complete or absent, and tables are read back exactly."""
 
+import json
 import os
 import subprocess
 import sys
@@ -337,6 +338,16 @@ def test_every_flipped_byte_of_a_table_is_noticed(table):
 def test_a_table_without_its_record_is_refused(table, damage):
     record = records.of(table)
     record.unlink() if damage is None else record.write_text(damage)
+    assert_refused(table)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("settings", [1]), ("settings", None), ("accepted", 5), ("code", {}), ("modules", []), ("seconds", "1")],
+)
+def test_a_table_whose_record_has_another_form_is_refused(table, key, value):
+    record = json.loads(records.of(table).read_text())
+    records.of(table).write_text(json.dumps(record | {key: value}))
     assert_refused(table)
 
 
