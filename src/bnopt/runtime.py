@@ -54,9 +54,13 @@ class Signals:
     received = None
 
     def note(self, number, _frame):
-        """Store a signal; a second one of its kind ends the process at once, without KeyboardInterrupt."""
+        """Store a signal; a second Ctrl-C ends the process at once, without KeyboardInterrupt.
+
+        SIGTERM may come several times, from a service manager and from the parent of the process.
+        """
         self.received = number
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

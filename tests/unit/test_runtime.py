@@ -135,11 +135,24 @@ def test_signals_are_stored_inside_the_block_alone():
         assert signals.received is None
         signal.raise_signal(signal.SIGTERM)
         assert signals.received == signal.SIGTERM
-        # A second one is not caught any more.
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         signal.raise_signal(signal.SIGINT)
         assert signals.received == signal.SIGINT
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
+)
+def test_only_a_second_ctrl_c_ends_a_job_before_its_checkpoint(number, status):
+    lines = [
+        "import signal",
+        "with runtime.noticing_signals() as signals:",
+        f"    for _ in range(3): signal.raise_signal({int(number)})",
+        "    print('checkpoint', signals.received)",
+    ]
+    done = run_in_a_process("\n    ".join(lines))
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ("" if status else f"checkpoint {int(number)}\n")
 
 
 def test_a_job_is_made_of_the_command_line():
