@@ -22,10 +22,9 @@ def run_in_a_process(body, *arguments, **surroundings):
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=os.environ | {"PYTHONPATH": SOURCE},
-        capture_output=True,
         text=True,
         check=False,
-        **surroundings,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | surroundings,
     )
 
 
@@ -106,6 +105,16 @@ def test_every_way_of_not_being_able_to_write_names_the_file_and_what_to_do(numb
     assert message.startswith("error: results/table.csv: could not be read or written")
     assert os.strerror(number) in message
     assert "free disk space or grant access, then call snakemake again" in message
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["at the end", "while it writes"])
+@pytest.mark.parametrize("end", ["pass", "sys.exit(1)"])
+def test_output_whose_reader_has_ended_is_a_status_of_its_own(lines, end):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run_in_a_process(f"print('a line\\n' * {lines}); {end}", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_an_interruption_is_one_sentence(capsys):
