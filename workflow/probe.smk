@@ -36,6 +36,7 @@ rule probe:
             --settings {params.settings:q} \
             --code {params.code:q} \
             --data {input.data:q} \
+            --curve {input.curve:q} \
             --snapshots {input.snapshots:q} \
             --condition {wildcards.condition:q} \
             --seed {wildcards.seed} \

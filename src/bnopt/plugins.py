@@ -62,7 +62,12 @@ def call(kind, name, function, **arguments):
 
 @cache
 def _tree(file):
-    return ast.parse(file.read_text(encoding="utf-8"))
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise StudyError(
+            f"{file}, line {error.lineno}: expected Python, found a mistake ({error.msg}); correct it"
+        ) from error
 
 
 def _definition(kind, name, function):

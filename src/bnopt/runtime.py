@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -54,9 +55,13 @@ class Signals:
     received = None
 
     def note(self, number, _frame):
-        """Store a signal; a second one of its kind ends the process at once, without KeyboardInterrupt."""
+        """Store a signal; a second Ctrl-C ends the process at once, without KeyboardInterrupt.
+
+        SIGTERM may come several times, from a service manager and from the parent of the process.
+        """
         self.received = number
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -74,10 +79,18 @@ def noticing_signals():
 def run(main):
     """Call `main()`; on errors that the user can fix, exit with one sentence instead of a traceback.
 
-    Exit status 1: a StudyError, a full disk or missing permissions; 130: stopped by a signal.
+    Exit status 1: a StudyError, a full disk or missing permissions; 130: stopped by a signal; 141: the reader
+    of the output, such as `head`, has ended.
     """
     try:
-        main()
+        try:
+            main()
+        finally:
+            print(end="", flush=True)  # here, because an error at Python's own end cannot be caught
+    except BrokenPipeError:
+        # Python writes the rest of the output at its end: to nowhere, so that this does not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except StudyError as error:
         sys.exit(f"error: {error}")
     except (Stopped, KeyboardInterrupt) as stop:

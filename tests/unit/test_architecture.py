@@ -51,7 +51,7 @@ def imported(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: a relative import; fingerprints follow absolute ones only"
+            assert node.level == 0, f"{module}: a relative import; this package uses absolute ones"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 

@@ -1,5 +1,6 @@
 """Files between the stages are complete or absent, and tables are read back exactly."""
 
+import json
 import os
 import subprocess
 import sys
@@ -269,11 +270,16 @@ def test_a_missing_layer_is_empty_text(tmp_path, layers):
     assert artefacts.read_table(tmp_path / "table.csv")["layer"].tolist() == layers
 
 
-def test_names_that_look_like_missing_or_true_values_stay_names(tmp_path):
-    # The configuration allows all of them as names of conditions.
-    for names in (["null", "NA", "nan", "None"], ["true", "True"], ["inf", "Infinity"]):
-        artefacts.write_table(pd.DataFrame({"condition": names}), tmp_path / "table.csv")
-        assert artefacts.read_table(tmp_path / "table.csv")["condition"].tolist() == names
+@pytest.mark.parametrize("column", ["condition", "condition_a", "condition_b"])
+@pytest.mark.parametrize(
+    "names",
+    [["null", "NA", "nan", "None", "none"], ["true", "True"], ["inf", "Infinity"], ["1", "1e5", "01"]],
+    ids=["missing", "true", "infinite", "numbers"],
+)
+def test_names_that_look_like_other_values_stay_names(tmp_path, column, names):
+    # The configuration allows these names of conditions, and numbers as `condition_b`.
+    artefacts.write_table(pd.DataFrame({column: names}), tmp_path / "table.csv")
+    assert artefacts.read_table(tmp_path / "table.csv")[column].tolist() == names
 
 
 def test_equal_tables_are_equal_bytes_whatever_their_index(tmp_path):
@@ -337,6 +343,16 @@ def test_every_flipped_byte_of_a_table_is_noticed(table):
 def test_a_table_without_its_record_is_refused(table, damage):
     record = records.of(table)
     record.unlink() if damage is None else record.write_text(damage)
+    assert_refused(table)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("settings", [1]), ("settings", None), ("accepted", 5), ("code", {}), ("modules", []), ("seconds", "1")],
+)
+def test_a_table_whose_record_has_another_form_is_refused(table, key, value):
+    record = json.loads(records.of(table).read_text())
+    records.of(table).write_text(json.dumps(record | {key: value}))
     assert_refused(table)
 
 

@@ -348,11 +348,11 @@ def commands(prepared, small_config):
         common = ["--code", "x", "--data", prepared, "--condition", "vgg_batch", "--seed", "0"]
         training = study.train_settings(of_scale, "vgg_batch")
         probing = study.probe_settings(of_scale, "vgg_batch", "along_gradient")
-        outputs = ["--snapshots", folder / "snapshots"]
+        outputs = ["--curve", folder / "training.csv", "--snapshots", folder / "snapshots"]
         return {
             "bnopt.train": [
                 *["--settings", study.as_json(training, ordered=False), *common, *outputs],
-                *["--curve", folder / "training.csv", "--checkpoint", folder / "unfinished" / "train"],
+                *["--checkpoint", folder / "unfinished" / "train"],
             ],
             "bnopt.probe": [
                 *["--settings", study.as_json(probing, ordered=False), *common, *outputs],

@@ -172,6 +172,9 @@ def test_a_function_that_is_only_a_docstring_is_one_that_does_nothing(code):
         "if True:\n    import bnopt.used",
         "try:\n    import bnopt.used\nexcept ImportError:\n    pass",
         "from bnopt import between",
+        "from . import used",
+        "from .used import value",
+        "from .between import value",
     ],
 )
 def test_a_change_in_an_imported_module_is_noticed_however_it_is_imported(code, statement):
@@ -183,6 +186,14 @@ def test_a_change_in_an_imported_module_is_noticed_however_it_is_imported(code, 
     assert code.hash("bnopt.thing") == before
     code.write("bnopt.used", "value = 2\n")
     assert code.hash("bnopt.thing") != before
+
+
+@pytest.mark.parametrize("statement", ["from ._affine import Affine", "from . import _affine"])
+def test_a_plugin_may_import_a_helper_of_its_folder_by_a_relative_name(code, statement):
+    code.write("bnopt.norms.new", f"{statement}\n")
+    assert "bnopt.norms._affine" in code.reached("bnopt.norms.new")
+    code.write("bnopt.norms.new", "from ..run.vectors import length\n")
+    assert code.reached("bnopt.norms.new") == ("bnopt.norms.new", "bnopt.run.vectors")
 
 
 def test_what_is_not_imported_does_not_matter(code):
@@ -259,6 +270,13 @@ def test_a_change_reruns_only_the_stages_that_reach_it(code, module, stages):
 def test_a_module_that_does_not_exist_is_an_error():
     with pytest.raises(FileNotFoundError):
         fingerprints.code_hash("bnopt.norms.no_such_norm")
+
+
+def test_a_file_that_is_not_python_is_named_with_the_line(code):
+    code.write("bnopt.norms.batch", "import math\n\ndef f(:\n")
+    with pytest.raises(SyntaxError) as caught:
+        code.hash(*of_norm("batch"))
+    assert (caught.value.filename, caught.value.lineno) == (str(code.file("bnopt.norms.batch")), 3)
 
 
 def test_fingerprints_are_made_without_importing_anything_that_is_fingerprinted():

@@ -64,6 +64,13 @@ def test_arguments_are_read_without_running_the_file(empty_root):
     assert plugins.arguments("norms", "x", "build") == ["c", "d"]
 
 
+def test_a_file_that_is_not_python_is_refused_with_the_line(empty_root):
+    (empty_root / "norms" / "x.py").write_text("COUNT = 3\ndef build(:\n")
+    with pytest.raises(StudyError) as caught:
+        plugins.constant("norms", "x", "COUNT")
+    assert str(caught.value).startswith(f"{empty_root / 'norms' / 'x.py'}, line 2: expected Python, found")
+
+
 def test_a_file_without_its_function_is_refused(empty_root):
     (empty_root / "norms" / "x.py").write_text("def built(): pass\n")
     with pytest.raises(StudyError) as caught:

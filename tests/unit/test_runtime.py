@@ -22,10 +22,9 @@ def run_in_a_process(body, *arguments, **surroundings):
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=os.environ | {"PYTHONPATH": SOURCE},
-        capture_output=True,
         text=True,
         check=False,
-        **surroundings,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | surroundings,
     )
 
 
@@ -108,6 +107,16 @@ def test_every_way_of_not_being_able_to_write_names_the_file_and_what_to_do(numb
     assert "free disk space or grant access, then call snakemake again" in message
 
 
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["at the end", "while it writes"])
+@pytest.mark.parametrize("end", ["pass", "sys.exit(1)"])
+def test_output_whose_reader_has_ended_is_a_status_of_its_own(lines, end):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run_in_a_process(f"print('a line\\n' * {lines}); {end}", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_an_interruption_is_one_sentence(capsys):
     def main():
         raise KeyboardInterrupt
@@ -135,11 +144,24 @@ def test_signals_are_stored_inside_the_block_alone():
         assert signals.received is None
         signal.raise_signal(signal.SIGTERM)
         assert signals.received == signal.SIGTERM
-        # A second one is not caught any more.
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         signal.raise_signal(signal.SIGINT)
         assert signals.received == signal.SIGINT
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
+)
+def test_only_a_second_ctrl_c_ends_a_job_before_its_checkpoint(number, status):
+    lines = [
+        "import signal",
+        "with runtime.noticing_signals() as signals:",
+        f"    for _ in range(3): signal.raise_signal({int(number)})",
+        "    print('checkpoint', signals.received)",
+    ]
+    done = run_in_a_process("\n    ".join(lines))
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ("" if status else f"checkpoint {int(number)}\n")
 
 
 def test_a_job_is_made_of_the_command_line():

@@ -41,6 +41,15 @@ def test_runs_without_snapshots_are_those_that_kept_none_and_now_need_some(recor
     assert "none_before" in path
 
 
+@pytest.mark.parametrize("other", [{"settings": [1]}, {"accepted": 5}, [1]])
+def test_a_record_of_another_form_is_not_intact(recorded, other):
+    path = next(iter(recorded))
+    before = records.read(path)
+    text = json.dumps(before | other if isinstance(other, dict) else other)
+    records.of(path).write_text(text, encoding="utf-8")
+    assert stale.differences({path: recorded[path]}) == {path: "it has no intact record"}
+
+
 class Planned:
     """A job of Snakemake."""
 

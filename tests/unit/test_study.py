@@ -622,7 +622,7 @@ def test_images_on_the_command_line_replace_those_of_the_scale(changed, tmp_path
     for part in ("train", "test"):
         (tmp_path / part).mkdir()
     checks.check(config)
-    assert images_settings(config)["images"] == f"the folder {tmp_path.name}"
+    assert images_settings(config)["images"].endswith(f" in the folder {tmp_path.name}")
 
 
 def test_seeds_on_the_command_line_replace_those_of_the_scale_in_every_job(changed):
@@ -650,13 +650,13 @@ def test_a_path_that_starts_with_a_tilde_is_in_the_home_folder(changed, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     config = changed(("images", "~/my images"))
     checks.check(config)
-    assert images_settings(config)["images"] == "the folder my images"
+    assert images_settings(config)["images"].endswith(" in the folder my images")
     assert image_sources.path("~/my images") == str(tmp_path / "my images")
 
 
 def test_images_of_a_folder_are_to_be_large_enough_for_the_net_and_enough_for_a_batch(changed, tmp_path):
     paper, folder = ("scale", "paper"), ("scales > paper > images", str(tmp_path))
-    named = {"images": f"the folder {tmp_path.name}"}
+    named = {"images": f"{image_sources.content(tmp_path)} in the folder {tmp_path.name}"}
     needed = named | {"least_side": 16, "least_number": 128}
     assert images_settings(changed(paper, folder)) == needed
     assert images_settings(changed(paper, folder, ("scales > paper > vgg", ...))) == named

@@ -194,10 +194,10 @@ def test_snapshots_and_tests_do_not_change_the_run(trained, norm):
 
 
 def test_snapshots_are_written_at_multiples_of_their_interval(trained):
-    _, folder = trained(snapshot_every=5, name="five")
-    assert snapshots.steps(folder) == [0, 5, 10]
+    curve, folder = trained(snapshot_every=5, name="five")
+    assert snapshots.steps(folder) == snapshots.expected(curve, 5) == [0, 5, 10]
     _, folder = trained(snapshot_every=0, name="none")
-    assert snapshots.steps(folder) == []
+    assert snapshots.steps(folder) == snapshots.expected(curve, 0) == []
     assert list(folder.iterdir()) == []
 
 
@@ -259,7 +259,7 @@ def test_a_diverged_run_ends_normally_and_marks_the_step(prepared, sizes, traine
         tested = [step for step in range(first) if step % test_every == 0]
         assert curve.loc[curve["test_accuracy"].notna(), "step"].tolist() == tested
         written = [step for step in range(first) if snapshot_every and step % snapshot_every == 0]
-        assert snapshots.steps(folder) == written
+        assert snapshots.steps(folder) == snapshots.expected(curve, snapshot_every) == written
 
 
 def test_a_run_that_diverges_says_so_once(trained, capsys):

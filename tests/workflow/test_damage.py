@@ -65,6 +65,40 @@ def test_a_damaged_file_is_named_with_the_command_that_makes_it_anew(copy_of_pai
     assert study.tables() == pair.tables()
 
 
+def one_missing(folder):
+    (folder / "step000003.pt").unlink()
+
+
+def all_missing(folder):
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def one_too_many(folder):
+    shutil.copy(folder / "step000003.pt", folder / "step000004.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (one_missing, "found 3; that of step 3 is missing"),
+        (all_missing, "found 0; that of step 0 is missing"),
+        (one_too_many, "found 5; that of step 4 is one too many"),
+    ],
+)
+def test_missing_snapshots_are_not_taken_for_those_of_a_run_that_diverged(copy_of_pair, pair, change, found):
+    study = copy_of_pair
+    folder = study.results / "runs/vgg_batch/seed1/snapshots"
+    change(folder)
+    said = study.refused(PROBED, "--force")
+    path = folder.relative_to(study.folder)
+    assert f"error: {path}: expected 4 snapshots, as its curve says, {found}" in said
+    assert f"to make it again: snakemake --force {path}\n" in said
+    study.run("--force", path)
+    study.run(*dict.fromkeys([PROBED, VERDICTS]))
+    assert study.tables() == pair.tables()
+
+
 def test_a_report_does_not_cite_damaged_records(copy_of_finished):
     study = copy_of_finished
     report, records = ("results/tiny/report/report.tex", "results/tiny/provenance.json")

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -215,12 +216,12 @@ def test_images_and_the_checkout_may_lie_in_folders_of_any_name(tmp_path, new_st
 PREPARED = "results/tiny/data/images.npz"
 
 
-def write_images(root):
+def write_images(root, noise=0):
     """Write a folder with noise in two classes."""
     for part, label, number in itertools.product(("train", "test"), range(2), range(20)):
         file = root / part / f"class {label}" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng([label, number]).integers(0, 256, (8, 8), dtype=np.uint8)
+        pixels = np.random.default_rng([label, number, noise]).integers(0, 256, (8, 8), dtype=np.uint8)
         Image.fromarray(pixels).save(file)
     return root
 
@@ -275,6 +276,17 @@ def test_images_of_equal_size_swapped_between_classes_are_noticed(prepared, tmp_
         file.write_bytes(content)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert rules_for(study, "2018") == {"prepare"}
+
+
+def test_other_images_in_a_folder_of_the_same_name_are_refused_without_the_metadata(prepared, tmp_path):
+    study = prepared.copy_to(tmp_path / "copy")
+    shutil.rmtree(study.folder / ".snakemake")
+    shutil.copytree(study.folder / "2018", tmp_path / "same" / "2018")
+    assert rules_for(study, tmp_path / "same" / "2018") == set()
+    write_images(tmp_path / "other" / "2018", noise=1)
+    for options in ([], ["--rerun-triggers", "mtime"], ["--touch"]):
+        said = study.refused(PREPARED, *options, "--config", f"images={tmp_path / 'other' / '2018'}")
+        assert re.search(r"data/images.json: images was \w{16} in the folder 2018, now \w{16} in the", said)
 
 
 @pytest.mark.parametrize(

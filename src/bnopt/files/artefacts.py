@@ -14,7 +14,7 @@ import pandas as pd
 from bnopt.files import records
 
 # Columns whose values are names, even if they look like numbers or missing values.
-NAMES = ("condition", "layer", "site", "quantity", "claim")
+NAMES = ("condition", "condition_a", "condition_b", "layer", "site", "quantity", "claim")
 # Writing takes seconds: the writer of a partial file older than this was killed.
 LEFTOVER_SECONDS = 3600
 

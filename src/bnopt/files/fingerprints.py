@@ -5,6 +5,7 @@ The modules are parsed, not imported, so planning jobs does not import torch.
 
 import ast
 import hashlib
+import importlib.util
 from functools import cache
 from pathlib import Path
 
@@ -52,8 +53,9 @@ def _file(module):
 
 @cache
 def tree(module):
-    """Return the syntax tree of a module's file without its docstrings."""
-    parsed = ast.parse(_file(module).read_text(encoding="utf-8"))
+    """Return the syntax tree of a module's file without its docstrings; a SyntaxError names the file."""
+    file = _file(module)
+    parsed = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     for node in ast.walk(parsed):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node, clean=False) is not None:
@@ -80,6 +82,13 @@ def _imports(module):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+            start = _absolute(node, module)
+            names.add(start)
+            names.update(f"{start}.{alias.name}" for alias in node.names)
     return frozenset(n for n in names if n.split(".")[0] == "bnopt" and _file(n).exists())
+
+
+def _absolute(node, module):
+    """Return the full name from which a module imports; `from ._affine import Affine` is relative to it."""
+    package = module if _file(module).name == "__init__.py" else module.rpartition(".")[0]
+    return importlib.util.resolve_name("." * node.level + (node.module or ""), package)

@@ -22,6 +22,13 @@ from bnopt.files import fingerprints
 from bnopt.runtime import StudyError
 
 SUFFIX = ".provenance.json"
+# The types of what a record holds; "accepted" is added by --touch.
+TYPES = (
+    dict.fromkeys(("sha256", "stage", "code", "commit", "started"), str)
+    | dict.fromkeys(("settings", "modules", "versions", "hardware"), dict)
+    | dict.fromkeys(("seconds", "cpu_seconds", "memory_mib"), int | float)
+    | {"accepted": list}
+)
 PACKAGES = ("numpy", "pandas", "scipy", "sklearn", "torch", "torchvision")
 
 
@@ -112,13 +119,20 @@ def read(path):
     """Return the record of a file; raise StudyError if it is missing or damaged."""
     try:
         record = json.loads(of(path).read_text(encoding="utf-8"))
-        if not isinstance(record["sha256"], str):
-            raise TypeError
+        if not _intact(record):
+            raise ValueError
     except FileNotFoundError as error:
         raise damaged(path, f"expected its record {of(path).name} beside it, found none") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise damaged(path, f"expected its record {of(path).name} intact, found it damaged") from error
     return record
+
+
+def _intact(record):
+    """Return whether a record is an object with a checksum and values of the types that readers expect."""
+    if not (isinstance(record, dict) and "sha256" in record):
+        return False
+    return all(isinstance(value, TYPES.get(key, object)) for key, value in record.items())
 
 
 def verify(path, content):

@@ -43,6 +43,13 @@ def steps(folder):
     return sorted(int(NAME.fullmatch(file.name)[1]) for file in found)
 
 
+def expected(curve, every):
+    """Return the steps of which a run with this curve has a snapshot: every so many until it diverged."""
+    curve = curve[:-1]  # the last row is about the weights after all steps
+    steps = curve["step"][curve["diverged"] == 0].tolist()
+    return [step for step in steps if every and step % every == 0]
+
+
 def read(folder, step, device):
     """Read the state dict of `step`; raise StudyError if the file is damaged."""
     file = _file(folder, step)

@@ -95,9 +95,11 @@ def settings(source, sizes):
     """Return the settings of the job that prepares images for tasks of these sizes.
 
     A named data set is checked against the sizes before any job runs; a folder is checked when it is
-    prepared.
+    prepared. The record of the images repeats the settings: it says which content a folder of this name had.
     """
-    return {"images": name(source)} | ({} if is_named(source) else needs(sizes))
+    if is_named(source):
+        return {"images": source}
+    return {"images": f"{content(source)} in {name(source)}"} | needs(sizes)
 
 
 # -- the files of a folder ------------------------------------------------------------------------
