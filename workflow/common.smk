@@ -57,11 +57,14 @@ try:
     for file in workflow.configfiles:
         schema.check_keys(file)
     checks.check(config)
+    STUDY = study.written_out(config)
+    job = jobs.Jobs(STUDY)
+    RECORDED = job.recorded()
 except StudyError as error:
     sys.exit(f"error: {calls.naming(str(error), workflow.config_settings)}")
-STUDY = study.written_out(config)
-job = jobs.Jobs(STUDY)
-RECORDED = job.recorded()
+except SyntaxError as error:  # in code whose fingerprint is taken, such as that of a norm
+    found = f"expected Python, found a mistake ({error.msg}); correct it"
+    sys.exit(f"error: {error.filename}, line {error.lineno}: {found}")
 OPTIONS = calls.options(workflow.config_settings, config)
 messages.addFilter(stale.Guard(workflow, RECORDED, shlex.join(OPTIONS)))
 # Not resolved: if the folder is a link, the message at the end names the scale, not what the link names.

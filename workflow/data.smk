@@ -21,7 +21,6 @@ rule prepare:
     params:
         code=job.data_code,
         settings=job.data_settings,
-        content=job.data_content,
         folder=job.data_folder,
     shell:
         r"""

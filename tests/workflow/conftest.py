@@ -50,7 +50,7 @@ def shrink(config):
     sizes["vgg"]["batch_size"] = 32
     for of_task in small["probes"].values():
         for settings in of_task.values():
-            fewer = {"units": 3, "every": 3, "samples": 32, "products": 4}
+            fewer = {"units": 3, "every": 1, "samples": 32, "products": 4}
             settings |= {key: value for key, value in fewer.items() if key in settings}
     small["random_layers"]["draws"] = 3
     sizes["seeds"] = [0]

@@ -83,6 +83,17 @@ def test_a_mistake_on_the_command_line_is_a_sentence(tmp_path, new_study, tiny_c
     assert_nothing_was_written(study)
 
 
+@pytest.mark.parametrize("file", ["norms/batch.py", "tasks/vgg.py"])
+def test_a_mistake_in_a_plug_in_is_a_sentence(tmp_path, new_study, tiny_config, checkout, edited, file):
+    study = new_study(tmp_path / "study", tiny_config)
+    path = checkout / "src" / "bnopt" / file
+    with edited(path, lambda text: f"{text}\ndef f(:\n"):
+        line = len(path.read_text(encoding="utf-8").splitlines())
+        said = study.refused("--dry-run")
+    assert f"error: {path}, line {line}: expected Python, found a mistake (" in said
+    assert_nothing_was_written(study)
+
+
 @pytest.fixture(scope="module")
 def two_scales(tmp_path_factory, new_study, two_tasks_config):
     """A study of two scales. The first is the chosen one; the second has sizes for one task only."""

@@ -49,10 +49,6 @@ class Jobs:
         settings = image_sources.settings(self.study["images"], self.study["sizes"])
         return as_json(settings, ordered=False)
 
-    def data_content(self, _):
-        """Return the fingerprint of the images: their files are no input files of the rule."""
-        return image_sources.content(self.study["images"])
-
     def data_folder(self, _, output):
         """Return the path of the folder of images, or an empty text for a named data set.
 
