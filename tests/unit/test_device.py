@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bnopt import plugins, probe, runtime, train
+from bnopt.files import artefacts
 from bnopt.run import checkpoint, device
 from bnopt.runtime import StudyError
 
@@ -102,7 +103,9 @@ def training(command, sizes, tmp_path):
 def probing(command, sizes, run_of, tmp_path):
     """The command line of a short probing job."""
     settings = {"probe": "along_gradient", "settings": {"step_sizes": [1]}, "norm": "none", "lr": 0.1}
-    return command(sizes | settings, snapshots=run_of("none").folder, table=tmp_path / "table")
+    run, curve = run_of("none"), tmp_path / "of_run.csv"
+    artefacts.write_table(run.curve, curve, job=runtime.Job("bnopt.train", {"snapshot_every": 1}))
+    return command(sizes | settings, curve=curve, snapshots=run.folder, table=tmp_path / "table")
 
 
 def test_only_training_may_use_tf32(monkeypatch, training, probing):
