@@ -478,7 +478,8 @@ def test_against_a_number_a_diverged_run_is_the_worst_whatever_it_left(fractions
         expected = math.log(mean / 0.5) if compare == "log_ratio" else mean - 0.5
         assert effects["x", seed] == (worst if ("a", seed) in lost else pytest.approx(expected))
     assert (rows["x"]["n"], rows["x"]["n_diverged"]) == (len(SEEDS), len(lost))
-    assert rows["x"]["verdict"] == ("contradicted" if len(lost) == len(SEEDS) else rows["x"]["verdict"])
+    if len(lost) == len(SEEDS):
+        assert rows["x"]["verdict"] == "contradicted"
 
 
 @pytest.mark.parametrize("floor", [1e-12, 1e-3, 0])
