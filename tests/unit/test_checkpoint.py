@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -374,7 +375,6 @@ def results(folder):
 
 def test_killed_between_any_write_and_its_rename_the_commands_end_the_same(tmp_path, commands, monkeypatch):
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
     whole = tmp_path / "whole"
     for main, arguments in zip((train_main, probe_main), commands(whole).values(), strict=True):
         main(list(map(str, arguments)))
@@ -435,7 +435,11 @@ runpy.run_module("bnopt.train", run_name="__main__", alter_sys=True)
 
 def test_the_environment_sets_the_time_between_checkpoints(checkpoint_of, monkeypatch):
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "0.5")
-    assert checkpoint_of().seconds == 0.5
+    own = checkpoint_of()
+    own.written, own.cost = time.monotonic() - 0.6, 1e6
+    assert own.due()
+    own.written = time.monotonic() + 1
+    assert not own.due()
     assert runpy.run_path(checkpoint.__file__)["SECONDS"] == 10
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "soon")
     with pytest.raises(

@@ -13,7 +13,7 @@ import torch
 
 from bnopt import plugins, probe, runtime, train
 from bnopt.files import artefacts
-from bnopt.run import checkpoint, device
+from bnopt.run import device
 from bnopt.runtime import StudyError
 
 
@@ -251,7 +251,6 @@ def test_the_error_of_a_full_memory_lists_the_remedies_and_the_checkpoint_stays(
 
     monkeypatch.setattr(task, "batch", fails_at_five)
     monkeypatch.setenv("BNOPT_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
     monkeypatch.setattr(train, "__spec__", SimpleNamespace(name="bnopt.train"))
     with pytest.raises(SystemExit) as end:
         runtime.run(lambda: train.main(command))

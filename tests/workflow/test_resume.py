@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -66,15 +67,20 @@ def written(folder, sign):
     return found
 
 
-def killed(study, sign, delay, seconds, *arguments):
-    """Call snakemake; kill it and its jobs `delay` seconds after a job wrote a file that matches `sign`.
+def killed(study, sign, times, delay, seconds, *arguments):
+    """Call snakemake; kill it and its jobs `delay` seconds after a file that matches `sign` was written.
 
-    Returns whether it was killed: the work may finish first.
+    times: how often a job must have written it. Returns whether it was killed: the work may finish first.
     """
     shutil.rmtree(study.folder / "logs", ignore_errors=True)  # later logs come from this call
-    before = written(study.folder, sign)
+    before, since = written(study.folder, sign), set()
+
+    def often_enough():
+        since.update(written(study.folder, sign) - before)
+        return any(count >= times for count in Counter(file for file, _time in since).values())
+
     with called(study, VERDICTS, *arguments) as process:
-        if not came(lambda: written(study.folder, sign) - before, study, process, seconds):
+        if not came(often_enough, study, process, seconds):
             return False
         end = time.monotonic() + delay
         return came(lambda: time.monotonic() > end, study, process, seconds)
@@ -107,16 +113,17 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(
     rng = random.Random(0)
     in_the_midst = 0
     # Two thirds of the kills hit training, the rest hit a probe, each at a random moment. Four in five wait
-    # for a checkpoint, the fifth only for a log file, so it can hit the start of a job. The delays of a
-    # stage add up to half the duration of a job on average.
+    # for a second checkpoint, as the first is of the job's start; the fifth only for a log file, so it can
+    # hit the start of a job. The delays of a stage add up to half the duration of a job on average.
     stages = ["train"] * (2 * KILLS // 3) + ["along_gradient"] * (KILLS - 2 * KILLS // 3)
     for number, stage in enumerate(stages):
-        signs = [f"results/tiny/unfinished/{stage}-*/checkpoint.pt", f"logs/tiny/{stage}/*/*.log"]
+        signs = [(f"results/tiny/unfinished/{stage}-*/checkpoint.pt", 2), (f"logs/tiny/{stage}/*/*.log", 1)]
         delay = rng.random() * seconds_of(undisturbed, stage) / stages.count(stage)
         # The first kill leaves a lock. Later calls ignore it, because --unlock takes as long as a start.
         passing = ["--nolock"] if number else []
-        assert killed(study, signs[number % 5 == 4], delay, longest, *passing), f"done before kill {number}"
+        assert killed(study, *signs[number % 5 == 4], delay, longest, *passing), f"done before kill {number}"
         in_the_midst += went_on(study)
+    monkeypatch.delenv("BNOPT_CHECKPOINT_SECONDS")
     study.run("--unlock")
     study.run(VERDICTS)
 

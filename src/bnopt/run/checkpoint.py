@@ -1,6 +1,7 @@
 """Checkpoints: the state of an unfinished job, in its own folder; a job that was killed resumes from it."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -14,7 +15,7 @@ from bnopt.files import artefacts, records
 from bnopt.run import snapshots
 
 # Minimum seconds between two checkpoints. The interval grows if writing would take more than this share of
-# the time.
+# the time, unless the environment sets it.
 SECONDS = 10.0
 SHARE = 0.01
 
@@ -28,7 +29,7 @@ class Checkpoint:
     def __init__(self, folder, about, signals):
         self.folder, self.about, self.signals = Path(folder), about, signals
         self.file = self.folder / "checkpoint.pt"
-        self.seconds = _interval()
+        self.seconds, self.share = _interval()
         self.written, self.cost = time.monotonic(), 0.0
 
     def read(self):
@@ -55,7 +56,7 @@ class Checkpoint:
 
     def due(self):
         """Return whether to write a checkpoint now: the interval is over, or a signal was received."""
-        interval = max(self.seconds, self.cost / SHARE)
+        interval = max(self.seconds, self.cost / self.share)
         return self.signals.received is not None or time.monotonic() - self.written >= interval
 
     def write(self, state):
@@ -83,10 +84,12 @@ class Checkpoint:
 
 
 def _interval():
-    """Return the minimum seconds between two checkpoints; the environment may set them."""
-    wish = os.environ.get("BNOPT_CHECKPOINT_SECONDS", SECONDS)
+    """Return the minimum seconds between two checkpoints, and the share of the time that they may take."""
+    wish = os.environ.get("BNOPT_CHECKPOINT_SECONDS")
+    if wish is None:
+        return SECONDS, SHARE
     try:
-        return float(wish)
+        return float(wish), math.inf
     except ValueError:
         raise runtime.StudyError(
             f"BNOPT_CHECKPOINT_SECONDS: expected a number of seconds, found {wish!r}; unset it"
