@@ -224,6 +224,7 @@ def stored_config():
     chosen = {
         "digits": {"parts": "all", "seeds": list(range(8))},
         "cifar10-small": {"seeds": list(range(8))},
+        "cifar10-vgg": {"parts": "all"},
         "deep-linear": {"parts": ["paper", "mechanism"]},
     }
     return lambda scale: copy.deepcopy(CONFIG) | {"scale": scale} | chosen.get(scale, {})

@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from bnopt import changes, runtime  # noqa: E402
 from bnopt.files.artefacts import read_table  # noqa: E402
-from bnopt.judged import natural, read_claims, unit  # noqa: E402
+from bnopt.judged import BEYOND, counting, natural, read_claims, unit  # noqa: E402
 from bnopt.page import figures_of  # noqa: E402
 from bnopt.part_texts import standing  # noqa: E402
 from bnopt.report_tables import jobs  # noqa: E402
@@ -63,8 +63,6 @@ NOTES = {
         "layer sees them."
     )
 }
-# Begins the source of a claim that the paper does not make.
-BEYOND = "beyond the paper"
 ALL_CLAIMS = (
     "Effect, interval and verdict of every claim, by figure. Shaded: the effects that support a claim. "
     "Dotted: its margins. Filled: confirmed or refuted."
@@ -89,8 +87,8 @@ def scales():
 
 
 def claims_of(scale):
-    """Return the table of judged claims of a scale with stored results, with the labels of today."""
-    claims = read_claims(STORED / scale / "claims.csv")
+    """Return the stored claims of a scale that count (`judged.counting`), with the labels of today."""
+    claims = counting(read_claims(STORED / scale / "claims.csv"), scale)
     labels = {name: claim["label"] for name, claim in study.claims(configuration(), "claims").items()}
     return claims.assign(label=claims["claim"].map(labels).fillna(claims["label"]))
 
@@ -188,9 +186,11 @@ def _by_scale(first, about):
     """Return a table with a column per scale: how claims came out; a star: one other choice changes it.
 
     first: title of the first column
-    about: title of a row -> names of its claims; a row of claims that no scale has is left out
+    about: title of a row -> names of its claims; a row or a column of claims that are nowhere is left out
     """
+    of_rows = {claim for claims in about.values() for claim in claims}
     tables = {scale: claims_of(scale) for scale in scales()}
+    tables = {scale: table for scale, table in tables.items() if table["claim"].isin(of_rows).any()}
     lines = [
         f"| {first} | {' | '.join(f'`{scale}`' for scale in tables)} |",
         "|---" * (1 + len(tables)) + "|",

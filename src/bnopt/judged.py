@@ -26,6 +26,10 @@ TEXTS = ("flips_under", "paper_value", "reason")
 # Tables of older code lack these.
 LATER_TEXTS = ("grade", "seeds_agreeing", "diverged")
 NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
+# Begins the source of a claim that the paper does not make.
+BEYOND = "beyond the paper"
+# Another scale trains the same nets with more seeds: what is judged there on the paper's claims counts.
+BEYOND_ONLY = ("cifar10-vgg",)
 
 
 def unit(claim, accuracies=()):
@@ -137,6 +141,11 @@ def read_claims(file):
     return claims.assign(**claims[[*TEXTS, *LATER_TEXTS]].astype(object).fillna(""))
 
 
+def counting(claims, scale):
+    """Return the stored claims of a scale that count: at one of BEYOND_ONLY those beyond the paper."""
+    return claims[claims["source"].str.startswith(BEYOND)] if scale in BEYOND_ONLY else claims
+
+
 def _refused(file, expected, found):
     return StudyError(f"{file}: expected {expected}, found {found}; name the claims.csv of a finished study")
 
@@ -147,10 +156,11 @@ def read_json(file):
 
 
 def read_stored(folder):
-    """Read the stored results in a folder; raise StudyError with a remedy that fits them."""
+    """Read the stored results in a folder that count; raise StudyError with a remedy that fits them."""
     figures = sorted(file for file in folder.glob("fig*.png") if file.stem.isalnum())
     try:
-        return Stored(read_claims(folder / "claims.csv"), read_json(folder / "images.json"), figures)
+        claims = counting(read_claims(folder / "claims.csv"), folder.name)
+        return Stored(claims, read_json(folder / "images.json"), figures)
     except StudyError as error:
         what = str(error).split("; to make it again:")[0]
         crlf = any(b"\r\n" in (folder / name).read_bytes() for name in ("claims.csv", "images.json"))

@@ -176,7 +176,11 @@ def rows(results, study):
                 "readings": [
                     _outcome(row, row, units) | {"name": row["statement"]} for row in own["readings"]
                 ],
-                "scales": [_at_scale(scale, of, claim["claim"], units) for scale, of in scales.items()],
+                "scales": [
+                    _at_scale(scale, of[claim["claim"]], units)
+                    for scale, of in scales.items()
+                    if claim["claim"] in of
+                ],
             }
         )
     return found
@@ -260,12 +264,11 @@ def _of_scale(found, claims):
     return {claim: row if defined_alike(row, here[claim]) else None for claim, row in there.items()}
 
 
-def _at_scale(scale, of_scale, claim, units):
-    """Return name, effect, interval and verdict of a claim at another scale."""
-    row = of_scale.get(claim)
+def _at_scale(scale, row, units):
+    """Return name, effect, interval and verdict of a claim at another scale; see `_of_scale`."""
     if row is None:
-        why = "defined otherwise" if claim in of_scale else "not judged there"
-        return {"name": scale, "effect": MISSING, "interval": "", "verdict": why, "changed": False}
+        otherwise = {"verdict": "defined otherwise", "changed": False}
+        return {"name": scale, "effect": MISSING, "interval": "", **otherwise}
     return _outcome(row, row, units) | {"name": scale}
 
 

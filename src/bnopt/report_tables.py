@@ -37,10 +37,15 @@ def body_tables(results, stored, study):
     if results.along_gradient is not None and results.curvature is not None:
         found["smoothness"] = (smoothness_table(results, study), r"@{}L{4.8cm}l*{4}{L{2.6cm}}@{}")
     if len(headline):
+        there = {
+            scale: of_scale
+            for scale, of_scale in stored.items()
+            if of_scale.claims["claim"].isin(headline["claim"]).any()
+        }
         columns = (
-            rf"@{{}}L{{{8.3 - 1.95 * len(stored):.2f}cm}}lL{{3.75cm}}l*{{{len(stored)}}}{{L{{1.8cm}}}}l@{{}}"
+            rf"@{{}}L{{{8.3 - 1.95 * len(there):.2f}cm}}lL{{3.75cm}}l*{{{len(there)}}}{{L{{1.8cm}}}}l@{{}}"
         )
-        found["headline"] = (findings.headline_table(headline, stored, results.specifications), columns)
+        found["headline"] = (findings.headline_table(headline, there, results.specifications), columns)
     return found | {
         f"family_{family}": (findings.compact_table(rows), r"@{}L{9.5cm}L{5.1cm}l@{}")
         for family, rows in claims.groupby("family", sort=False)

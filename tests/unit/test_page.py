@@ -373,15 +373,15 @@ def test_a_row_opens_to_seeds_sensitivity_alternatives_and_other_scales(made):
         expected = [[f"{made.scale} (here)", effect_and_interval(row, row), row["verdict"]]]
         for scale in others:
             there = tables[scale].get(name)
-            if there is None:
-                expected.append([scale, "–", "not judged there"])
-            elif any(
+            if there is None or (scale == "cifar10-vgg" and not there["source"].startswith("beyond")):
+                continue
+            if any(
                 there[k] != row[k] for k in ("quantity", "compare", "condition_a", "condition_b", "expected")
             ):
                 expected.append([scale, "–", "defined otherwise"])
             else:
                 expected.append([scale, effect_and_interval(there, there), there["verdict"]])
-        assert inner(body, "Other scales") == expected
+        assert inner(body, "Other scales") == (expected if len(expected) > 1 else None)
 
 
 def test_what_filters_read_is_said_by_source_and_configuration(made):

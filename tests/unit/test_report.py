@@ -357,7 +357,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     judged = results(pd.DataFrame(rows), activations=empty, along_gradient=empty, curvature=empty)
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
     settings = study.report_settings(whole) | {"diverged": [], "registration": STUDY["registration"]}
-    others = dict.fromkeys(("cifar10-small", "deep-linear"), stored(THERE))
+    others = dict.fromkeys(("cifar10-small", "cifar10-vgg", "deep-linear"), stored(THERE))
     text += "".join(part_texts.sections(judged.claims, settings).values())
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}

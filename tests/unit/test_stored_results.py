@@ -17,7 +17,9 @@ from bnopt.study import study
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "docs" / "results"
-SCALES = ["cifar10-small", "deep-linear", "digits"]
+# Where the claims of the paper count; cifar10-vgg has those beyond it.
+OF_THE_PAPER = ["cifar10-small", "deep-linear", "digits"]
+SCALES = [*OF_THE_PAPER, "cifar10-vgg"]
 
 
 @pytest.fixture(params=SCALES)
@@ -179,12 +181,68 @@ def test_what_the_report_says_of_the_rest_at_cifar10_small():
 
 
 def test_the_deep_linear_networks_have_the_same_verdicts_at_both_scales_that_train_them_as_the_paper():
-    at = {s: artefacts.read_table(STORED / s / "claims.csv").set_index("claim") for s in SCALES[:2]}
+    at = {s: artefacts.read_table(STORED / s / "claims.csv").set_index("claim") for s in OF_THE_PAPER[:2]}
     small = at["cifar10-small"]
     of_both = small[small["condition_a"].str.startswith("deep_linear")].index
     assert len(of_both) == 32
     columns = ["verdict", "grade"]
     pd.testing.assert_frame_equal(small.loc[of_both, columns], at["deep-linear"].loc[of_both, columns])
+
+
+def test_cifar10_vgg_has_the_nets_of_cifar10_small():
+    """So each claim of the paper stands once, where it has more seeds."""
+    small, vgg = (
+        artefacts.read_table(STORED / scale / "claims_per_seed.csv").set_index(["claim", "seed"])["effect"]
+        for scale in ("cifar10-small", "cifar10-vgg")
+    )
+    verdicts = artefacts.read_table(STORED / "cifar10-vgg" / "claims.csv")
+    of_paper = verdicts.loc[~verdicts["source"].str.startswith("beyond the paper"), "claim"]
+    assert len(of_paper) == 53
+    of_both = vgg.loc[of_paper]
+    assert len(of_both) == 3 * 53
+    pd.testing.assert_series_equal(of_both, small.loc[of_both.index], check_exact=True)
+    shown = judged.read_stored(STORED / "cifar10-vgg").claims["claim"]
+    assert [*of_paper, *shown] == verdicts["claim"].tolist()
+
+
+def test_what_is_said_of_the_parts_beyond_the_paper_at_cifar10_vgg():
+    verdicts = artefacts.read_table(STORED / "cifar10-vgg" / "claims.csv").set_index("claim")
+    page, report = text_of("docs", "cifar10-small.md"), text_of("paper", "main.tex")
+    assert set(verdicts["n"]) == {3}
+    assert verdicts["grade"].isna().all()
+    assert "with seeds 0 to 2, which are too few to confirm a claim" in page
+    ranks = verdicts.filter(like="smoother_trains_better_", axis=0)
+    assert ranks["verdict"].value_counts().to_dict() == {"contradicted": 14, "inconclusive": 2}
+    assert "No claim is supported, and 14 of 16 are contradicted" in page
+    assert r"smoother norms train better ($\tau<-0.5$), 14 are contradicted and none is" in report
+    assert "Of the 16~claims" in report
+    at_equal = ranks.filter(regex="(predictiveness|beta|sharpness)_equal_loss$", axis=0)
+    assert len(at_equal) == 3
+    # An effect is the difference of τ from −0.5.
+    assert set(ranks["condition_b"].astype(float)) == {-0.5}
+    assert (at_equal["ci_low"] - 0.5 > 0).all()
+    assert "the *rougher* ones, by gradient predictiveness, effective β and the largest eigenvalue" in page
+    assert "the rougher norms train better, by three of the four measures" in report
+    edge = verdicts.filter(regex="^vgg_.+_at_edge$", axis=0)
+    normed = edge.drop("vgg_none_at_edge")
+    assert len(normed) == 4
+    assert set(normed["verdict"]) == {"contradicted"}
+    shares = 1 + normed["effect"]
+    assert (round(100 * shares.min()), round(100 * shares.max())) == (36, 45)
+    assert "36 to 45 % of it over the second half of the run" in page
+    assert edge.loc["vgg_none_at_edge", "verdict"] == "inconclusive"
+    larger = verdicts.filter(like="larger_lr_is_flatter_", axis=0)
+    assert set(larger["verdict"]) == {"supported"}
+    factors = sorted(math.exp(-effect) for effect in larger["effect"])
+    assert 4 < factors[0] < factors[1] < 5.5
+    assert "four to five times smaller with BatchNorm at rate 0.5 than at 0.1" in page
+    assert verdicts.loc["bn_ends_flatter", "verdict"] == "inconclusive"
+    start = verdicts.filter(regex="^bn_starts_sharper", axis=0)["verdict"]
+    assert list(start) == ["supported", "supported", "contradicted"]
+    # Smaller, not only no larger: the whole interval lies below zero.
+    assert verdicts.loc["bn_starts_sharper_x2", "ci_high"] < 0
+    assert "also with weights × √2, but smaller with weights × 2" in page
+    assert "larger than that of the plain net, and smaller if the plain net starts with twice" in report
 
 
 def test_what_the_page_of_the_deep_linear_networks_says_of_the_edge():
@@ -222,7 +280,7 @@ def test_what_readme_says_of_the_argument():
         assert len(stabilised) == 4
         assert stabilised.max() < math.log(1 / 3)
     assert "their moments change far less than in the plain net, after the ReLU, too" in readme
-    choices = {scale: artefacts.read_table(STORED / scale / "specifications.csv") for scale in SCALES}
+    choices = {scale: artefacts.read_table(STORED / scale / "specifications.csv") for scale in OF_THE_PAPER}
     at_digits = choices["digits"].set_index("claim")
     early = at_digits[at_digits["steps"] == "until_converged"]
     smooths = early.loc[["bn_smooths_loss", "bn_smooths_gradients", "bn_smooths_beta"]]
@@ -234,7 +292,7 @@ def test_what_readme_says_of_the_argument():
     assert set(whole.index.str[-16:]) == {"ayer5_difference", "yer10_difference"}
     assert "supported" not in set(whole["verdict"])
     assert "with all steps and rate 0.1, they are no longer clearly as large" in readme
-    for scale in SCALES:
+    for scale in OF_THE_PAPER:
         small = choices[scale].query("summary == 'mean' and steps == 'all' and grid == 'up_to_lr'")
         verdicts = small.set_index("claim")["verdict"].filter(regex=r"^bn_smooths_\w+_dln$")
         assert list(verdicts) == ["inconclusive"] * 3
@@ -242,7 +300,7 @@ def test_what_readme_says_of_the_argument():
 
 
 def test_readme_says_how_many_seeds_are_stored():
-    seeds = {scale: artefacts.read_table(STORED / scale / "claims.csv")["n"].max() for scale in SCALES}
+    seeds = {scale: artefacts.read_table(STORED / scale / "claims.csv")["n"].max() for scale in OF_THE_PAPER}
     assert set(seeds.values()) == {8}
     assert "with eight seeds each:" in text_of("README.md")
 

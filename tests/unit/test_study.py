@@ -20,7 +20,7 @@ from bnopt.study import checks, image_sources, jobs, schema, study
 from bnopt.study.study import written_out
 
 SECTIONS = ("claims", "alternatives")
-SCALES = ["digits", "cifar10-small", "deep-linear", "paper"]
+SCALES = ["digits", "cifar10-small", "cifar10-vgg", "deep-linear", "paper"]
 
 
 def refusal(config):
