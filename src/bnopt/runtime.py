@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import json
 import os
 import signal
@@ -82,6 +83,8 @@ def run(main):
     Exit status 1: a StudyError, a full disk or missing permissions; 130: stopped by a signal; 141: the reader
     of the output, such as `head`, has ended.
     """
+    # The collector skips what is imported by now. Else Python's own end goes through it all, for 0.3 s.
+    gc.freeze()
     try:
         try:
             main()
