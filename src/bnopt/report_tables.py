@@ -37,15 +37,11 @@ def body_tables(results, stored, study):
     if results.along_gradient is not None and results.curvature is not None:
         found["smoothness"] = (smoothness_table(results, study), r"@{}L{4.8cm}l*{4}{L{2.6cm}}@{}")
     if len(headline):
-        there = {
-            scale: of_scale
-            for scale, of_scale in stored.items()
-            if of_scale.claims["claim"].isin(headline["claim"]).any()
-        }
+        others = _judging(stored, headline)
         columns = (
-            rf"@{{}}L{{{8.3 - 1.95 * len(there):.2f}cm}}lL{{3.75cm}}l*{{{len(there)}}}{{L{{1.8cm}}}}l@{{}}"
+            rf"@{{}}L{{{8.3 - 1.95 * len(others):.2f}cm}}lL{{3.75cm}}l*{{{len(others)}}}{{L{{1.8cm}}}}l@{{}}"
         )
-        found["headline"] = (findings.headline_table(headline, there, results.specifications), columns)
+        found["headline"] = (findings.headline_table(headline, others, results.specifications), columns)
     return found | {
         f"family_{family}": (findings.compact_table(rows), r"@{}L{9.5cm}L{5.1cm}l@{}")
         for family, rows in claims.groupby("family", sort=False)
@@ -65,11 +61,20 @@ def full_tables(results, stored, study):
         "compute": (compute_table(results.provenance), r"@{}lrrrr@{}"),
         "software": (software_table(results.provenance), r"@{}lL{12cm}@{}"),
     }
-    if stored:
-        width = (18.5 - 0.2 * len(stored)) / (1 + len(stored))
-        columns = rf"@{{}}L{{7.2cm}}*{{{1 + len(stored)}}}{{L{{{width:.1f}cm}}}}@{{}}"
-        found["scales"] = (scales_table(claims, stored), columns)
+    if others := _judging(stored, claims):
+        width = (18.5 - 0.2 * len(others)) / (1 + len(others))
+        columns = rf"@{{}}L{{7.2cm}}*{{{1 + len(others)}}}{{L{{{width:.1f}cm}}}}@{{}}"
+        found["scales"] = (scales_table(claims, others), columns)
     return found
+
+
+def _judging(stored, claims):
+    """Return the scales with stored results that judge one of these claims."""
+    return {
+        scale: of_scale
+        for scale, of_scale in stored.items()
+        if of_scale.claims["claim"].isin(claims["claim"]).any()
+    }
 
 
 def statements_table(claims):

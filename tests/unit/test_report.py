@@ -223,6 +223,17 @@ def test_every_claim_stands_beside_itself_at_other_scales_whatever_their_order()
     ]
 
 
+def test_a_scale_that_judges_none_of_the_claims_has_no_column():
+    elsewhere = THERE.assign(claim=[f"other_{name}" for name in THERE["claim"]])
+    others = {"there": stored(THERE), "elsewhere": stored(elsewhere)}
+    study = STUDY | {"headline": dict.fromkeys(HERE["claim"], "A step.")}
+    tables = report_tables.tables(results(), others, study)
+    for name in ("headline", "scales"):
+        assert "there" in tables[name]
+        assert "elsewhere" not in tables[name]
+    assert "scales" not in report_tables.tables(results(), {"elsewhere": stored(elsewhere)}, study)
+
+
 def test_a_verdict_at_another_scale_is_bold_only_if_it_contradicts_the_one_here():
     kinds = {"a": "contradicted", "b_c": "contradicted", "d": "supported"}
     there = claims(**{name: (verdict, math.log(2), "log_ratio") for name, verdict in kinds.items()})
@@ -357,7 +368,7 @@ def test_the_text_uses_exactly_the_keys_and_files_that_are_written(config):
     judged = results(pd.DataFrame(rows), activations=empty, along_gradient=empty, curvature=empty)
     judged.alternatives["source"] = whole["alternatives"]["noise_variance_beats_plain"]["source"]
     settings = study.report_settings(whole) | {"diverged": [], "registration": STUDY["registration"]}
-    others = dict.fromkeys(("cifar10-small", "cifar10-vgg", "deep-linear"), stored(THERE))
+    others = dict.fromkeys(("cifar10-small", "cifar10-vgg", "deep-linear"), stored(judged.claims))
     text += "".join(part_texts.sections(judged.claims, settings).values())
 
     keys = {*report.numbers(judged, settings), *report.stored_numbers(others)}
