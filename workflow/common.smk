@@ -60,6 +60,7 @@ try:
     STUDY = study.written_out(config)
     job = jobs.Jobs(STUDY)
     RECORDED = job.recorded()
+    EXPECTED = stale.write_expected(RECORDED)
 except StudyError as error:
     sys.exit(f"error: {calls.naming(str(error), workflow.config_settings)}")
 except SyntaxError as error:  # in code whose fingerprint is taken, such as that of a norm
@@ -76,7 +77,7 @@ RESULTS = Path("results", STUDY["scale"]).absolute()
 ENVIRONMENT = {
     "BNOPT_COMMIT": provenance.commit(),
     "BNOPT_OPTIONS": shlex.join(OPTIONS),
-    "BNOPT_EXPECTED": stale.write_expected(RECORDED),
+    "BNOPT_EXPECTED": EXPECTED,
     "PYTHONPATH": SOURCE,
 } | ({"BNOPT_DEVICE": str(config["device"])} if "device" in config else {})
 # With `--sdm conda`, Snakemake activates an environment before each job.

@@ -1,13 +1,14 @@
-"""What is said about results before jobs run: which runs train again for their snapshots."""
+"""What is said about results before jobs run: which runs train again for their snapshots; and a full disk."""
 
 import json
+import resource
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from bnopt.files import artefacts, records
-from bnopt.runtime import Job
+from bnopt.runtime import Job, StudyError
 from bnopt.study import stale
 
 # Snapshots of a run: steps between them before and now; None is a job without this setting.
@@ -66,3 +67,20 @@ def test_a_line_names_the_conditions_whose_runs_train_again(recorded, capsys, ag
     guard._announce({path for job in planned for path in job.output})
     line = "note: finished runs without snapshots, which this study needs, train again: none_before\n"
     assert capsys.readouterr().err == (line if again else "")
+
+
+def test_without_room_while_planning_a_sentence_says_so_and_nothing_half_written_is_left(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    recorded = {f"run{number}": ("{}", "code") for number in range(100)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StudyError, match=r"^\S+json: could not be written \(File too large\); free disk"):
+            stale.write_expected(recorded)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / stale.FOLDER).iterdir()) == []
+    file = stale.write_expected(recorded)
+    assert list((tmp_path / stale.FOLDER).iterdir()) == [tmp_path / stale.FOLDER / file]

@@ -79,14 +79,22 @@ def write_expected(recorded):
 
     The name depends on the content: another call, such as a dry run of an edited study, does not change
     what the jobs of a running one compare with.
+
+    StudyError: it cannot be written.
     """
     expected = {path: [records.digest(json.loads(made)), code] for path, (made, code) in recorded.items()}
     text = json.dumps(expected, indent=0)
     file = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        _write(text, file)
-    file.touch()
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            _write(text, file)
+        file.touch()
+    except OSError as error:
+        raise StudyError(
+            f"{file}: could not be written ({error.strerror}); free disk space or grant access, then call "
+            "snakemake again"
+        ) from error
     for other in FOLDER.glob("*.json"):
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             other.unlink(missing_ok=True)
@@ -96,8 +104,11 @@ def write_expected(recorded):
 def _write(text, file):
     """Write a file whole or not at all, like `artefacts`, whose import of pandas would slow planning down."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class Guard:
