@@ -28,7 +28,7 @@ LATER_TEXTS = ("grade", "seeds_agreeing", "diverged")
 NEEDED = ("claim", "label", *DEFINITION, "verdict", *NUMBERS[1:], *TEXTS)
 # Begins the source of a claim that the paper does not make.
 BEYOND = "beyond the paper"
-# Another scale trains the same nets with more seeds: what is judged there on the paper's claims counts.
+# Another scale trains the same nets with more seeds, so the paper's claims count there and not here.
 BEYOND_ONLY = ("cifar10-vgg",)
 
 

@@ -267,9 +267,10 @@ def _of_scale(found, claims):
 def _at_scale(scale, row, units):
     """Return name, effect, interval and verdict of a claim at another scale; see `_of_scale`."""
     if row is None:
-        otherwise = {"verdict": "defined otherwise", "changed": False}
-        return {"name": scale, "effect": MISSING, "interval": "", **otherwise}
-    return _outcome(row, row, units) | {"name": scale}
+        shown = {"effect": MISSING, "interval": "", "verdict": "defined otherwise", "changed": False}
+    else:
+        shown = _outcome(row, row, units)
+    return shown | {"name": scale}
 
 
 # -- figures ----------------------------------------------------------------------------------------

@@ -216,6 +216,7 @@ def test_what_is_said_of_the_parts_beyond_the_paper_at_cifar10_vgg():
     assert "No claim is supported, and 14 of 16 are contradicted" in page
     assert r"smoother norms train better ($\tau<-0.5$), 14 are contradicted and none is" in report
     assert "Of the 16~claims" in report
+    assert "over norms, a smoother landscape hardly goes with better training" in text_of("README.md")
     at_equal = ranks.filter(regex="(predictiveness|beta|sharpness)_equal_loss$", axis=0)
     assert len(at_equal) == 3
     # An effect is the difference of τ from −0.5.
@@ -230,13 +231,17 @@ def test_what_is_said_of_the_parts_beyond_the_paper_at_cifar10_vgg():
     shares = 1 + normed["effect"]
     assert (round(100 * shares.min()), round(100 * shares.max())) == (36, 45)
     assert "36 to 45 % of it over the second half of the run" in page
+    assert "With every norm that is judged, the curvature along the gradient stays below half of" in report
     assert edge.loc["vgg_none_at_edge", "verdict"] == "inconclusive"
+    assert "For the plain net the question is open" in page
     larger = verdicts.filter(like="larger_lr_is_flatter_", axis=0)
     assert set(larger["verdict"]) == {"supported"}
     factors = sorted(math.exp(-effect) for effect in larger["effect"])
     assert 4 < factors[0] < factors[1] < 5.5
     assert "four to five times smaller with BatchNorm at rate 0.5 than at 0.1" in page
+    assert "At equal loss, a larger rate leads to flatter places with BatchNorm" in report
     assert verdicts.loc["bn_ends_flatter", "verdict"] == "inconclusive"
+    assert "Whether it is smaller with BatchNorm than without is open" in page
     start = verdicts.filter(regex="^bn_starts_sharper", axis=0)["verdict"]
     assert list(start) == ["supported", "supported", "contradicted"]
     # Smaller, not only no larger: the whole interval lies below zero.
